@@ -1,0 +1,40 @@
+# make run    start everything and print the address
+# make check  the fast part of the tests: style, types, arrows between rooms, migrations, unit tests
+# make test   everything, with real services and a real browser
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# `make run DEMO=0 PORT=9000` and `PORT=9000 make run` mean the same.
+export PORT BIND DATA_DIR REDIS_URL DATABASE_URL PUBLIC_URL ALLOWED_HOSTS SECRET_KEY EMAIL_URL DEFAULT_FROM_EMAIL TRUSTED_PROXIES DEMO
+
+.PHONY: run check test clean install install-dev
+
+run: $(VENV)/.installed
+	@exec $(BIN)/python -m portal.run
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: requirements.txt
+	@sh portal/install.sh "$(PYTHON)" "$(VENV)" requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@sh portal/install.sh "$(PYTHON)" "$(VENV)" requirements-dev.txt
+	@touch $@
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy detection cameras portal
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m pytest -q tests/detection
+
+test: check
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Which camera is watched by whom, and what does it see?"""

@@ -1,0 +1,30 @@
+"""What can go wrong with a camera, named by what the caller does next.
+
+    CameraError
+    ├── AddressError      the address may not be opened, or leads nowhere; trying again will not help
+    └── StreamError       the stream cannot be opened, or ended; `permanent` says whether trying again can help
+
+Their texts are for people: plain, translated, without passwords.
+"""
+
+from __future__ import annotations
+
+
+class CameraError(Exception):
+    """Any fault of a camera."""
+
+    permanent = False
+
+
+class AddressError(CameraError):
+    """The address is refused by cameras/addresses.py."""
+
+    permanent = True
+
+
+class StreamError(CameraError):
+    """The stream cannot be opened or read."""
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent

@@ -1,0 +1,109 @@
+"""A clip: read as fast as it goes (replay), or in a loop at its own pace, as if it were live."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from django.utils.translation import gettext as _
+
+from cameras.addresses import clip_path
+from cameras.errors import StreamError
+from cameras.sources.base import Frame, register
+from detection import MAX_PIXELS, Image
+
+LEAST_GAP_S = 1 / 120
+
+
+class Clip:
+    """A video file that was opened; raises StreamError where it is no video, is empty, or is too large."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.container = av.open(str(path), options={"protocol_whitelist": "file"})
+        except (FFmpegError, OSError, ValueError) as error:
+            raise StreamError(_("This file is not a video that can be read."), permanent=True) from error
+        if not self.container.streams.video:
+            self.container.close()
+            raise StreamError(_("This file has no picture in it."), permanent=True)
+        self.stream = self.container.streams.video[0]
+        context = self.stream.codec_context
+        if context.width * context.height > MAX_PIXELS:
+            self.container.close()
+            raise StreamError(
+                _("Its pictures have %(here)d megapixels; at most %(most)d can be watched.")
+                % {"here": context.width * context.height // 1_000_000, "most": MAX_PIXELS // 1_000_000},
+                permanent=True,
+            )
+        context.thread_count = 1  # frame threads add delay
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return float(self.stream.average_rate or 25)
+
+    def decode(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Frames with their seconds from the clip's start; StreamError where there are none or one is broken."""
+        seconds, count, base = 0.0, 0, None
+        try:
+            for frame in self.container.decode(self.stream):
+                if frame.width * frame.height > MAX_PIXELS:
+                    raise StreamError(_("A picture in this clip is too large to be watched."), permanent=True)
+                if frame.pts is not None and frame.time is not None:
+                    base = frame.time if base is None else base
+                    seconds = max(frame.time - base, seconds + LEAST_GAP_S if count else 0.0)
+                elif count:
+                    seconds += 1 / self.rate
+                count += 1
+                yield seconds, frame
+        except FFmpegError as error:
+            raise StreamError(_("This clip is cut or broken after %(seconds).0f s.") % {"seconds": seconds}) from error
+        if not count:
+            raise StreamError(_("This clip is empty."), permanent=True)
+
+    def rewind(self) -> None:
+        self.container.seek(0)
+
+    def close(self) -> None:
+        self.container.close()
+
+
+def upright(frame: av.VideoFrame) -> Image:
+    """The picture as it is meant to be seen: phones store it lying, with the rotation beside it."""
+    image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+class LoopedClip:
+    """A clip as a live camera: real pace, for ever, `captured_at` from the wall clock of its first frame."""
+
+    def __init__(self, path: Path) -> None:
+        self.clip = Clip(path)
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        wall, mono = time.time(), time.monotonic()
+        offset = 0.0
+        while not stop.is_set():
+            seconds = 0.0
+            for seconds, frame in self.clip.decode():
+                if stop.wait(max(0.0, mono + offset + seconds - time.monotonic())):
+                    return
+                yield Frame(wall + offset + seconds, partial(upright, frame))
+            offset += seconds + 1 / self.clip.rate
+            self.clip.rewind()
+
+    def close(self) -> None:
+        self.clip.close()
+
+
+@register("clip")
+def open_clip(address: str) -> LoopedClip:
+    return LoopedClip(clip_path(address))

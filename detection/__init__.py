@@ -1,0 +1,34 @@
+"""What is in this frame, and who passed?
+
+from detection import Detector
+for found in Detector.load().detect(image_bgr):
+    print(found.label, found.confidence, found.box)
+"""
+
+from detection.pictures import MAX_PIXELS, decode_picture, draw, encode_jpeg, read_picture, write_picture  # isort: skip  (limits OpenCV)
+from detection.analyzer import Analyzer, Finding, Passage, Sighting, Snapshot, Violation, make_key
+from detection.detector import Box, Detection, Detector, Image
+from detection.errors import DetectionError, ModelError, PictureError
+
+__all__ = [
+    "MAX_PIXELS",
+    "Analyzer",
+    "Box",
+    "Detection",
+    "DetectionError",
+    "Detector",
+    "Finding",
+    "Image",
+    "ModelError",
+    "Passage",
+    "PictureError",
+    "Sighting",
+    "Snapshot",
+    "Violation",
+    "decode_picture",
+    "draw",
+    "encode_jpeg",
+    "make_key",
+    "read_picture",
+    "write_picture",
+]

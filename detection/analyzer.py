@@ -1,0 +1,314 @@
+"""One camera's memory: feed it frames, and it tells who came, who wore no mask, and who left.
+
+    analyzer = Analyzer(Detector.load())
+    for frame, seconds in frames:
+        for finding in analyzer.feed(frame, seconds):
+            ...
+    for finding in analyzer.flush():
+        ...
+
+Each person is one passage. A spell without a mask (or with one worn wrongly) is one violation of it: opened as soon
+as the vote is sure, given a better picture while it is open, closed when the person masks or leaves. Bare again
+before STEADY_S of steady mask is the same violation, opened again; after it, a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from detection.appearance import pixelate
+from detection.detector import Box, Detection, Detector, Image
+from detection.tracks import FAINT, Track, Tracker, overlap, side
+from detection.votes import BARE, UNSURE
+
+STEADY_S = 5.0
+SEEN_EVERY_S = 5.0  # how fresh last_seen_at is kept of those who stay
+BETTER = 1.25  # a picture replaces another when it is so much better
+PICTURE_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The picture of a violation: other faces in it are pixelated.
+
+    Args:
+        box: the face, relative to the picture.
+    """
+
+    image_bgr: Image
+    box: Box
+    captured_at: float
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One person, as known now. `seq` grows with each finding of the same key; times are frames', in seconds."""
+
+    key: UUID
+    seq: int
+    label: str
+    confidence: float
+    started_at: float
+    last_seen_at: float
+    ended_at: float | None
+    box: Box
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One spell without a mask. `snapshot` is set where there is a new picture."""
+
+    key: UUID
+    passage: UUID
+    seq: int
+    label: str
+    confidence: float
+    started_at: float
+    last_seen_at: float
+    ended_at: float | None
+    opened_at: float
+    box: Box
+    snapshot: Snapshot | None = None
+
+
+Finding = Passage | Violation
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A person in the newest frame, as a viewer of the live picture wants it."""
+
+    key: UUID
+    box: Box
+    label: str
+    confidence: float
+
+
+@dataclass
+class Candidate:
+    """A frame that may become the picture."""
+
+    quality: float
+    image_bgr: Image
+    detection: Detection
+    others: tuple[Box, ...]
+    captured_at: float
+
+
+@dataclass
+class Spell:
+    """A violation while it may still change."""
+
+    key: UUID
+    label: str
+    started_at: float
+    opened_at: float
+    seq: int = 0
+    open: bool = True
+    ended_at: float | None = None
+    picture_quality: float = 0.0
+    picture_at: float = 0.0
+    box: Box = (0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass
+class Person:
+    """What was told of a track so far."""
+
+    track: Track
+    seq: int = 0
+    told_label: str = ""
+    told_at: float = 0.0
+    spell: Spell | None = None
+    bare_since: float | None = None
+    masked_since: float | None = None
+    candidate: Candidate | None = None
+    confidences: dict[str, tuple[float, int]] = field(default_factory=dict)  # sum and count, by label
+
+
+def make_key(seconds: float) -> UUID:
+    """A UUID version 7 (RFC 9562, section 5.7) of a moment: keys sort by time."""
+    return uuid7(nanoseconds=int(seconds * 1e9))
+
+
+class Analyzer:
+    """The memory of one camera. Not safe for threads: one camera, one thread, one analyzer."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        longer = detector.manifest.input.longer_side or max(
+            detector.manifest.input.width, detector.manifest.input.height
+        )
+        self._tracker = Tracker(make_key, longer)
+        self._people: dict[UUID, Person] = {}
+        self._newest_at = float("-inf")
+
+    def feed(self, image_bgr: Image, captured_at: float) -> list[Finding]:
+        """Analyse one frame. `image_bgr` is kept until a better one comes: never write into it afterwards.
+
+        Args:
+            captured_at: seconds, on a clock that only grows; an earlier frame than the last is left out.
+        """
+        if captured_at <= self._newest_at:
+            return []
+        self._newest_at = captured_at
+        detections = self._detector.detect(image_bgr, FAINT)
+        weights, ended = self._tracker.update(detections, image_bgr, captured_at)
+        findings = [finding for track in ended for finding in self._end(track)]
+        boxes = tuple(found.box for found in detections)
+        for track in self._tracker.tracks:
+            if track.last_seen_at == captured_at:
+                findings += self._see(track, weights.get(track.key, 0.0), image_bgr, boxes)
+        return findings
+
+    def flush(self) -> list[Finding]:
+        """Everybody leaves: as when the stream ends or the worker stops."""
+        return [finding for track in self._tracker.flush() for finding in self._end(track)]
+
+    def sightings(self) -> list[Sighting]:
+        """Who is in the newest frame."""
+        return [
+            Sighting(track.key, track.box, label_of(track), track.last.confidence)
+            for track in self._tracker.tracks
+            if track.last_seen_at == self._newest_at
+        ]
+
+    # -- one track, one frame -----------------------------------------------------------------------------------------
+
+    def _see(self, track: Track, weight: float, image_bgr: Image, boxes: tuple[Box, ...]) -> list[Finding]:
+        person = self._people.setdefault(track.key, Person(track))
+        if weight > 0:
+            self._note_vote(person, weight, image_bgr, boxes)
+        if not track.confirmed:
+            return []
+        findings: list[Finding] = []
+        label = label_of(track)
+        now = track.last_seen_at
+        if label != person.told_label or now - person.told_at >= SEEN_EVERY_S:
+            findings.append(self._passage(person, None))
+        findings += self._judge(person, label)
+        return findings
+
+    def _note_vote(self, person: Person, weight: float, image_bgr: Image, boxes: tuple[Box, ...]) -> None:
+        found, at = person.track.last, person.track.last_seen_at
+        total, count = person.confidences.get(found.label, (0.0, 0))
+        person.confidences[found.label] = (total + found.confidence, count + 1)
+        if found.label in BARE:
+            person.masked_since = None
+            person.bare_since = at if person.bare_since is None else person.bare_since
+            quality = weight * side(found.box)
+            if person.candidate is None or quality > person.candidate.quality:
+                others = tuple(box for box in boxes if overlap(box, found.box) < 0.45)
+                person.candidate = Candidate(quality, image_bgr, found, others, at)
+            return
+        person.masked_since = at if person.masked_since is None else person.masked_since
+        if person.track.votes.decision == "mask":  # one masked frame among bare ones forgets nothing
+            person.candidate = person.bare_since = None
+
+    def _judge(self, person: Person, label: str) -> list[Finding]:
+        """Open, renew, better or close the person's violation, as her label now says."""
+        spell, at = person.spell, person.track.last_seen_at
+        if label in BARE:
+            if spell is None or (not spell.open and self._was_steadily_masked(person, spell)):
+                return self._open(person, label)
+            if not spell.open:
+                spell.open, spell.ended_at, spell.label = True, None, label
+                return [self._violation(person, spell)]
+            if label != spell.label:
+                spell.label = label
+                return [self._violation(person, spell)]
+            return self._better(person, spell)
+        if label == "mask" and spell is not None and spell.open:
+            spell.open, spell.ended_at = False, person.masked_since or at
+            return [self._violation(person, spell)]
+        return []
+
+    def _was_steadily_masked(self, person: Person, spell: Spell) -> bool:
+        bare_since = person.bare_since if person.bare_since is not None else person.track.last_seen_at
+        return spell.ended_at is not None and bare_since - spell.ended_at >= STEADY_S
+
+    def _open(self, person: Person, label: str) -> list[Finding]:
+        """Begin a violation; without a picture to show for it there is none."""
+        if person.candidate is None:
+            return []
+        at = person.track.last_seen_at
+        started = person.bare_since if person.bare_since is not None else at
+        person.spell = Spell(make_key(started), label, started, at)
+        return [self._violation(person, person.spell, self._take_picture(person, person.spell))]
+
+    def _better(self, person: Person, spell: Spell) -> list[Finding]:
+        candidate, at = person.candidate, person.track.last_seen_at
+        if candidate is None or at - spell.picture_at < PICTURE_EVERY_S:
+            return []
+        if candidate.quality < BETTER * spell.picture_quality:
+            return []
+        return [self._violation(person, spell, self._take_picture(person, spell))]
+
+    def _take_picture(self, person: Person, spell: Spell) -> Snapshot | None:
+        candidate, person.candidate = person.candidate, None
+        if candidate is None:
+            return None
+        picture = candidate.image_bgr.copy()
+        for box in candidate.others:
+            pixelate(picture, box)
+        spell.picture_quality, spell.picture_at = candidate.quality, person.track.last_seen_at
+        spell.box = candidate.detection.box
+        return Snapshot(picture, candidate.detection.box, candidate.captured_at)
+
+    def _end(self, track: Track) -> list[Finding]:
+        person = self._people.pop(track.key, None)
+        if person is None or not track.confirmed:
+            return []
+        findings: list[Finding] = []
+        if person.spell is not None and person.spell.open:
+            person.spell.open, person.spell.ended_at = False, track.last_seen_at
+            findings.append(self._violation(person, person.spell))
+        findings.append(self._passage(person, track.last_seen_at))
+        return findings
+
+    # -- findings -----------------------------------------------------------------------------------------------------
+
+    def _passage(self, person: Person, ended_at: float | None) -> Passage:
+        track = person.track
+        person.seq += 1
+        person.told_label, person.told_at = label_of(track), track.last_seen_at
+        return Passage(
+            track.key,
+            person.seq,
+            person.told_label,
+            mean_confidence(person, person.told_label),
+            track.started_at,
+            track.last_seen_at,
+            ended_at,
+            track.box,
+        )
+
+    def _violation(self, person: Person, spell: Spell, snapshot: Snapshot | None = None) -> Violation:
+        spell.seq += 1
+        return Violation(
+            spell.key,
+            person.track.key,
+            spell.seq,
+            spell.label,
+            mean_confidence(person, spell.label),
+            spell.started_at,
+            person.track.last_seen_at,
+            spell.ended_at,
+            spell.opened_at,
+            spell.box,
+            snapshot,
+        )
+
+
+def label_of(track: Track) -> str:
+    """What the votes decided; unsure for what never moved."""
+    return track.votes.decision if track.live else UNSURE
+
+
+def mean_confidence(person: Person, label: str) -> float:
+    """The mean confidence of the frames that voted for the label, or of the last frame where none did."""
+    total, count = person.confidences.get(label, (person.track.last.confidence, 1))
+    return total / count

@@ -1,0 +1,210 @@
+"""A picture in, detections out: prepare → run → decode → suppress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from detection.decoders import DECODERS, Floats, count_anchors
+from detection.errors import ModelError, PictureError
+from detection.manifest import OUTPUTS, Manifest, ModelInput, read_manifest
+
+Image = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+CANDIDATES = 512  # suppression looks at the best so many; a lobby has fewer faces than that
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face in one picture.
+
+    Args:
+        box: x1, y1, x2, y2, relative to the picture, from 0 to 1.
+        label: "mask", "no_mask" or "incorrect".
+        confidence: the label's score, from 0 to 1.
+        scores: the score of each label that the model knows.
+    """
+
+    box: Box
+    label: str
+    confidence: float
+    scores: Mapping[str, float]
+
+
+class Detector:
+    """A model, loaded and checked. One is shared by all threads of a process: `detect` keeps no state."""
+
+    def __init__(self, manifest: Manifest, session: ort.InferenceSession, confidence_threshold: float) -> None:
+        self.manifest = manifest
+        self.confidence_threshold = confidence_threshold
+        self._session = session
+        self._outputs = [manifest.outputs[role] for role in _roles(manifest)]
+
+    @classmethod
+    def load(cls, model: str | Path | None = None, confidence_threshold: float | None = None) -> Detector:
+        """Load a model by its .json or .onnx path; None is models/default.json.
+
+        Raises ModelError where file, inputs or outputs do not fit the manifest, and ValueError for a threshold
+        outside (0, 1). None as threshold is the manifest's.
+        """
+        manifest = read_manifest(model)
+        threshold = manifest.confidence_threshold if confidence_threshold is None else confidence_threshold
+        if not 0 < threshold < 1:
+            raise ValueError(f"confidence_threshold is {threshold}; it lies between 0 and 1.")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # cameras share the cores; one frame must not take them all
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            session = ort.InferenceSession(str(manifest.path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own classes derive from Exception alone
+            raise ModelError(f"The model file {manifest.path.name} cannot be loaded: {_first_line(error)}") from error
+        detector = cls(manifest, session, threshold)
+        detector._check_names()
+        detector._check_outputs()
+        return detector
+
+    def detect(self, image_bgr: Image, confidence_threshold: float | None = None) -> list[Detection]:
+        """The faces in a picture, most confident first.
+
+        Args:
+            image_bgr: (height, width, 3), uint8, blue first.
+            confidence_threshold: the least score; None is the detector's own.
+        """
+        check_image(image_bgr)
+        tensor, scale = prepare(image_bgr, self.manifest.input)
+        threshold = self.confidence_threshold if confidence_threshold is None else confidence_threshold
+        boxes_px, scores = DECODERS[self.manifest.kind](self.manifest, self._run(tensor), threshold)
+        kept = suppress(boxes_px, scores.max(axis=1, initial=0), self.manifest.iou_threshold)
+        height, width = image_bgr.shape[:2]
+        sides = np.asarray([width, height, width, height], np.float32)
+        boxes = np.clip(boxes_px[kept] / np.asarray(scale * 2, np.float32) / sides, 0, 1)
+        return [self._detection(box, row) for box, row in zip(boxes, scores[kept], strict=True) if _has_area(box)]
+
+    def _run(self, tensor: Floats) -> tuple[Floats, ...]:
+        return tuple(self._session.run(self._outputs, {self.manifest.input.name: tensor}))
+
+    def _detection(self, box: Floats, scores: Floats) -> Detection:
+        best = int(scores.argmax())
+        x1, y1, x2, y2 = (float(value) for value in box)
+        named = dict(zip(self.manifest.labels, (float(score) for score in scores), strict=True))
+        return Detection((x1, y1, x2, y2), self.manifest.labels[best], float(scores[best]), named)
+
+    def _check_names(self) -> None:
+        inputs = [entry.name for entry in self._session.get_inputs()]
+        if inputs != [self.manifest.input.name]:
+            raise ModelError(
+                f"The model {self.manifest.name} takes {', '.join(inputs)}, "
+                f"not {self.manifest.input.name} as its manifest says."
+            )
+        outputs = {entry.name for entry in self._session.get_outputs()}
+        if missing := set(self._outputs) - outputs:
+            raise ModelError(
+                f"The model {self.manifest.name} gives no {', '.join(sorted(missing))}; its manifest lies."
+            )
+
+    def _check_outputs(self) -> None:
+        """Run a grey picture through, and look at the shapes of what comes out."""
+        grey = np.full((180, 320, 3), 127, np.uint8)
+        tensor, _ = prepare(grey, self.manifest.input)
+        try:
+            boxes, scores = self._run(tensor)
+        except Exception as error:
+            raise ModelError(
+                f"The model {self.manifest.name} does not take what its manifest describes: {_first_line(error)}"
+            ) from error
+        labels = len(self.manifest.labels)
+        points = boxes.shape[1] if boxes.ndim == 3 else -1
+        if boxes.shape != (1, points, 4) or scores.shape != (1, points, labels):
+            raise ModelError(
+                f"The model {self.manifest.name} gives {boxes.shape} and {scores.shape}; "
+                f"its manifest promises (1, points, 4) and (1, points, {labels})."
+            )
+        if self.manifest.anchors and count_anchors(self.manifest.anchors) != points:
+            raise ModelError(
+                f"The model {self.manifest.name} gives {points} points, "
+                f"its manifest has {count_anchors(self.manifest.anchors)} anchors."
+            )
+
+
+def check_image(image_bgr: Image) -> None:
+    """Raise PictureError unless this is a picture as OpenCV gives it."""
+    if not isinstance(image_bgr, np.ndarray) or image_bgr.ndim != 3 or image_bgr.shape[2] != 3:
+        raise PictureError("A picture is an array of height x width x 3 (blue, green, red).")
+    if image_bgr.dtype != np.uint8:
+        raise PictureError(f"A picture holds uint8 values, not {image_bgr.dtype}.")
+    if min(image_bgr.shape[:2]) < 2:
+        raise PictureError("The picture is empty.")
+
+
+def prepare(image_bgr: Image, wanted: ModelInput) -> tuple[Floats, tuple[float, float]]:
+    """The model's input, and the factors (x, y) from pixels of the picture to pixels of the input."""
+    height, width = image_bgr.shape[:2]
+    if wanted.resize == "letterbox":
+        factor = wanted.longer_side / max(height, width)
+        inner_w, inner_h = max(1, round(width * factor)), max(1, round(height * factor))
+        outer_w, outer_h = (-(-side // wanted.multiple_of) * wanted.multiple_of for side in (inner_w, inner_h))
+        canvas = np.full((outer_h, outer_w, 3), wanted.pad, np.uint8)
+    else:
+        inner_w, inner_h = wanted.width, wanted.height
+        canvas = np.empty((inner_h, inner_w, 3), np.uint8)
+    shrinking = inner_w < width
+    cv2.resize(
+        image_bgr,
+        (inner_w, inner_h),
+        dst=canvas[:inner_h, :inner_w],
+        interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR,
+    )
+    pixels = canvas[..., ::-1] if wanted.channels == "RGB" else canvas
+    low, high = wanted.range
+    tensor = pixels.astype(np.float32)
+    if (low, high) != (0, 255):
+        tensor = tensor * ((high - low) / 255) + low
+    if wanted.layout == "NCHW":
+        tensor = tensor.transpose(2, 0, 1)
+    return np.ascontiguousarray(tensor[None], dtype=np.float32), (inner_w / width, inner_h / height)
+
+
+def suppress(boxes_xyxy: Floats, confidences: Floats, iou_threshold: float) -> npt.NDArray[np.intp]:
+    """Greedy non-maximum suppression over all labels; indices of what is kept, most confident first.
+
+    One face is one detection whatever the label, so a box is dropped when it overlaps a more confident one by more
+    than `iou_threshold` intersection over union.
+    """
+    order = np.argsort(-confidences, kind="stable")[:CANDIDATES]
+    overlaps = intersection_over_union(boxes_xyxy[order], boxes_xyxy[order]) > iou_threshold
+    alive = np.ones(len(order), bool)
+    for rank in range(len(order)):
+        if alive[rank]:
+            alive[rank + 1 :] &= ~overlaps[rank, rank + 1 :]
+    return order[alive]
+
+
+def intersection_over_union(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
+    """Intersection over union of each box in a (n, 4) with each in b (m, 4): (n, m), from 0 to 1."""
+    top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
+    bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
+    common = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
+    area_a = np.clip(a_xyxy[:, 2:] - a_xyxy[:, :2], 0, None).prod(axis=1)
+    area_b = np.clip(b_xyxy[:, 2:] - b_xyxy[:, :2], 0, None).prod(axis=1)
+    union = area_a[:, None] + area_b[None, :] - common
+    result: Floats = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return result
+
+
+def _roles(manifest: Manifest) -> tuple[str, ...]:
+    return OUTPUTS[manifest.kind]
+
+
+def _has_area(box: Floats) -> bool:
+    return bool(box[2] > box[0] and box[3] > box[1])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

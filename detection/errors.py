@@ -1,0 +1,20 @@
+"""What can go wrong in detection, named by what the caller does next.
+
+DetectionError
+├── ModelError      the model cannot be used as its manifest says; start with another, or mend the manifest
+└── PictureError    this picture cannot be read or is too large; leave it out and go on
+"""
+
+from __future__ import annotations
+
+
+class DetectionError(Exception):
+    """Any fault of detection; the text says what and why in one sentence."""
+
+
+class ModelError(DetectionError):
+    """The ONNX file, or what it takes and gives, does not fit its manifest."""
+
+
+class PictureError(DetectionError):
+    """The picture cannot be used."""

@@ -1,0 +1,173 @@
+"""Manifests: everything about a model that its ONNX file does not say.
+
+Worked example (models/default.json, shortened)::
+
+    {"name": "facemask-points", "file": "default.onnx", "sha256": "6d58…", "kind": "points",
+     "input": {"name": "image", "layout": "NCHW", "channels": "BGR", "range": [0, 255], "longer_side": 320,
+               "multiple_of": 32, "resize": "letterbox", "place": "top left", "pad": 0},
+     "outputs": {"boxes": "boxes", "scores": "scores"}, "labels": ["no_mask", "mask", "incorrect"],
+     "confidence_threshold": 0.5, "iou_threshold": 0.45}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detection.errors import ModelError
+
+LABELS = ("mask", "no_mask", "incorrect")
+OUTPUTS = {"points": ("boxes", "scores"), "ssd": ("loc", "cls")}
+MODELS = Path(__file__).resolve().parent.parent / "models"
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """How a picture becomes the model's input.
+
+    Args:
+        layout: NCHW or NHWC.
+        channels: BGR or RGB.
+        range: least and greatest value of a channel.
+        resize: "letterbox" (keep the shape, longer side `longer_side` px, padded at the right and below with `pad`
+            to multiples of `multiple_of`) or "stretch" (to `width` x `height` px).
+    """
+
+    name: str
+    layout: str
+    channels: str
+    range: tuple[float, float]
+    resize: str
+    longer_side: int = 0
+    multiple_of: int = 1
+    pad: int = 0
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True)
+class AnchorGrid:
+    """The anchors of an SSD (Liu et al., 2016): one map a level, sizes and ratios relative to the picture."""
+
+    maps: tuple[tuple[int, int], ...]
+    sizes: tuple[tuple[float, float], ...]
+    ratios: tuple[float, ...]
+    variances: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One model, as its .json file describes it."""
+
+    name: str
+    path: Path
+    sha256: str
+    kind: str
+    input: ModelInput
+    outputs: Mapping[str, str]
+    labels: tuple[str, ...]
+    confidence_threshold: float
+    iou_threshold: float
+    anchors: AnchorGrid | None = None
+
+
+def manifest_path(model: str | Path | None) -> Path:
+    """The manifest of a model: None is models/default.json; of a .onnx file, the .json beside it."""
+    if model is None:
+        return MODELS / "default.json"
+    path = Path(model)
+    if path.suffix == ".onnx":
+        path = path.with_suffix(".json")
+    if not path.is_file():
+        raise ModelError(f"There is no manifest {path}. A model is a .onnx file with a .json file beside it.")
+    return path
+
+
+def read_manifest(model: str | Path | None = None) -> Manifest:
+    """Read and check a manifest, and check its ONNX file's sha256. Raises ModelError with the reason."""
+    path = manifest_path(model)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        manifest = _parse(path, content)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"The manifest {path.name} cannot be read: {error}.") from error
+    except KeyError as error:
+        raise ModelError(f"The manifest {path.name} lacks {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"The manifest {path.name} holds a value that does not fit: {error}.") from error
+    _check(path.name, manifest)
+    return manifest
+
+
+def _parse(path: Path, content: Any) -> Manifest:
+    if not isinstance(content, dict):
+        raise ValueError("it is not an object")
+    given = dict(content["input"])
+    low, high = (float(value) for value in given["range"])
+    known = {name: given[name] for name in ModelInput.__dataclass_fields__ if name in given}
+    anchors = None
+    if grid := content.get("anchors"):
+        anchors = AnchorGrid(
+            maps=tuple((int(rows), int(columns)) for rows, columns in grid["maps"]),
+            sizes=tuple((float(small), float(large)) for small, large in grid["sizes"]),
+            ratios=tuple(float(ratio) for ratio in grid["ratios"]),
+            variances=(lambda v: (float(v[0]), float(v[1]), float(v[2]), float(v[3])))(grid["variances"]),
+        )
+    return Manifest(
+        name=str(content["name"]),
+        path=path.with_name(Path(str(content["file"])).name),
+        sha256=str(content["sha256"]),
+        kind=str(content["kind"]),
+        input=ModelInput(**(known | {"range": (low, high)})),
+        outputs={str(role): str(name) for role, name in content["outputs"].items()},
+        labels=tuple(str(label) for label in content["labels"]),
+        confidence_threshold=float(content["confidence_threshold"]),
+        iou_threshold=float(content["iou_threshold"]),
+        anchors=anchors,
+    )
+
+
+def _check(name: str, manifest: Manifest) -> None:
+    """Raise ModelError for the first thing that cannot be true."""
+
+    def refuse(reason: str) -> None:
+        raise ModelError(f"The manifest {name} cannot be used: {reason}.")
+
+    if manifest.kind not in OUTPUTS:
+        refuse(f'kind is "{manifest.kind}"; known are {", ".join(OUTPUTS)}')
+    if missing := set(OUTPUTS[manifest.kind]) - set(manifest.outputs):
+        refuse(f"outputs lack {', '.join(sorted(missing))}")
+    if unknown := set(manifest.labels) - set(LABELS):
+        refuse(f"labels hold {', '.join(sorted(unknown))}; known are {', '.join(LABELS)}")
+    if len(set(manifest.labels)) != len(manifest.labels) or not manifest.labels:
+        refuse("labels must be named once each")
+    if not (0 < manifest.confidence_threshold < 1 and 0 < manifest.iou_threshold < 1):
+        refuse("thresholds lie between 0 and 1")
+    given = manifest.input
+    if given.layout not in {"NCHW", "NHWC"} or given.channels not in {"BGR", "RGB"}:
+        refuse("input needs layout NCHW or NHWC and channels BGR or RGB")
+    if given.range[0] >= given.range[1]:
+        refuse("input range goes from the lesser to the greater value")
+    if given.resize == "letterbox":
+        if given.multiple_of < 1 or given.longer_side < given.multiple_of or given.longer_side % given.multiple_of:
+            refuse("input longer_side must be a multiple of multiple_of")
+    elif given.resize == "stretch":
+        if min(given.width, given.height) < 1:
+            refuse("input needs width and height")
+    else:
+        refuse(f'input resize is "{given.resize}"; known are letterbox and stretch')
+    if manifest.kind == "ssd" and manifest.anchors is None:
+        refuse("an ssd needs anchors")
+    try:
+        digest = hashlib.sha256(manifest.path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"The model file {manifest.path.name} cannot be read: {error.strerror}.") from error
+    if digest != manifest.sha256:
+        raise ModelError(
+            f"The model file {manifest.path.name} is not the one that {name} describes: "
+            f"its sha256 is {digest[:12]}…, not {manifest.sha256[:12]}…. Fetch it again."
+        )

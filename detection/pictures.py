@@ -1,0 +1,85 @@
+"""Pictures in files: read with a clear refusal, and drawn upon for people to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+MAX_PIXELS = 40_000_000
+# OpenCV reads this once, at its first picture: a header that promises more is refused before memory is taken.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+
+import cv2
+import numpy as np
+
+from detection.detector import Box, Detection, Image
+from detection.errors import PictureError
+
+# Blue, green, red. A mark goes with each colour, so that nobody needs to see colours.
+COLOURS = {"mask": (122, 134, 23), "no_mask": (38, 38, 200), "incorrect": (0, 150, 220), "unsure": (150, 150, 150)}
+MARKS = {"mask": "+", "no_mask": "!", "incorrect": "~", "unsure": "?"}
+
+
+def read_picture(path: str | Path) -> Image:
+    """Read a picture as BGR. Raises PictureError for what is missing, no picture, or over 40 megapixels."""
+    path = Path(path)
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise PictureError(f"{path.name} cannot be read: {error.strerror}.") from error
+    return decode_picture(data.tobytes(), path.name)
+
+
+def decode_picture(data: bytes, name: str = "The picture") -> Image:
+    """Decode a picture's bytes as BGR; `name` stands in the error."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:
+        if "pixels" in str(error).lower():
+            raise PictureError(f"{name} has over {MAX_PIXELS // 1_000_000} megapixels. Make it smaller.") from error
+        raise PictureError(f"{name} is not a picture that can be read.") from error
+    if image is None:
+        raise PictureError(f"{name} is not a picture that can be read. JPEG, PNG and WebP are.")
+    return np.asarray(image, np.uint8)
+
+
+def encode_jpeg(image_bgr: Image, quality: int = 85) -> bytes:
+    """The picture as JPEG; `quality` from 1 to 100."""
+    fine, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not fine:
+        raise PictureError("The picture could not be written as JPEG.")
+    return data.tobytes()
+
+
+def write_picture(path: Path, image_bgr: Image) -> None:
+    """Write a JPEG, with its folder where that is missing; PictureError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_jpeg(image_bgr))
+    except OSError as error:
+        raise PictureError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def draw(image_bgr: Image, detections: Iterable[Detection]) -> Image:
+    """A copy with boxes, labels and confidences drawn in."""
+    picture = image_bgr.copy()
+    for found in detections:
+        draw_box(picture, found.box, found.label, f"{found.label} {found.confidence:.2f}")
+    return picture
+
+
+def draw_box(picture: Image, box: Box, label: str, text: str) -> None:
+    """Draw one box with its mark and text into `picture`."""
+    height, width = picture.shape[:2]
+    unit = max(1, round(max(height, width) / 640))
+    x1, y1, x2, y2 = (round(v * s) for v, s in zip(box, (width, height, width, height), strict=True))
+    colour = COLOURS.get(label, COLOURS["unsure"])
+    cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 2 * unit)
+    caption, font = f"{MARKS.get(label, '?')} {text}", cv2.FONT_HERSHEY_SIMPLEX
+    (text_w, text_h), base = cv2.getTextSize(caption, font, 0.45 * unit, unit)
+    top = y1 - text_h - base - 2 * unit if y1 > text_h + base + 4 * unit else y2
+    cv2.rectangle(picture, (x1, top), (x1 + text_w + 4 * unit, top + text_h + base + 2 * unit), colour, -1)
+    cv2.putText(
+        picture, caption, (x1 + 2 * unit, top + text_h + unit), font, 0.45 * unit, (255, 255, 255), unit, cv2.LINE_AA
+    )

@@ -1,0 +1,170 @@
+"""Who may see and do what: the only place that knows roles.
+
+Views, consumers and pictures get their objects here. What a person may not know of is Http404; what she may know of
+but not do is PermissionDenied (403). The table is in docs/access.md and proven in tests/portal/test_access.py.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import Enum
+
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404
+
+from cameras.models import Camera, Site
+from portal.models import Membership, User, Violation
+
+Role = Membership.Role
+AnyUser = User | AnonymousUser
+
+
+class Right(Enum):
+    """What one can do at a site."""
+
+    LOOK = "look"
+    SEE_FACES = "see faces"
+    REVIEW = "review"
+    SET_UP = "set up"
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles that have it; superusers have every right."""
+        return _ROLES[self]
+
+
+_ROLES: dict[Right, frozenset[str]] = {
+    Right.LOOK: frozenset({Role.MANAGER, Role.REVIEWER, Role.VIEWER}),
+    Right.SEE_FACES: frozenset({Role.MANAGER, Role.REVIEWER}),
+    Right.REVIEW: frozenset({Role.MANAGER, Role.REVIEWER}),
+    Right.SET_UP: frozenset({Role.MANAGER}),
+}
+
+
+class Audience(Enum):
+    """For whom a picture is rendered."""
+
+    FACES = "faces"
+    PIXELATED = "pixelated"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What one person may see, as read at one moment: role by site id. Compare two to know whether it changed."""
+
+    user_id: int
+    superuser: bool
+    roles: tuple[tuple[int, str], ...]
+
+    @property
+    def site_ids(self) -> frozenset[int]:
+        return frozenset(site_id for site_id, _ in self.roles)
+
+    def may(self, right: Right, site_id: int) -> bool:
+        if self.superuser:
+            return site_id in self.site_ids
+        return any(site == site_id and role in right.roles for site, role in self.roles)
+
+
+def scopes(user_ids: list[int]) -> dict[int, Scope]:
+    """The scopes of the active ones of these users. Two queries, three where a superuser is among them."""
+    users = dict(User.objects.filter(pk__in=user_ids, is_active=True).values_list("pk", "is_superuser"))
+    roles: dict[int, list[tuple[int, str]]] = {pk: [] for pk in users}
+    if any(users.values()):
+        everything = [(pk, Role.MANAGER.value) for pk in Site.objects.order_by("pk").values_list("pk", flat=True)]
+        roles |= {pk: everything for pk, superuser in users.items() if superuser}
+    ordinary = [pk for pk, superuser in users.items() if not superuser]
+    rows = Membership.objects.filter(user_id__in=ordinary).order_by("site_id").values_list("user_id", "site_id", "role")
+    for user_id, site_id, role in rows:
+        roles[user_id].append((site_id, role))
+    return {pk: Scope(pk, superuser, tuple(roles[pk])) for pk, superuser in users.items()}
+
+
+def scope(user: AnyUser) -> Scope:
+    """What this person may see; nothing for who is signed out or switched off."""
+    if user.pk is None:
+        return Scope(0, False, ())
+    return scopes([user.pk]).get(user.pk, Scope(user.pk, False, ()))
+
+
+def sites(user: AnyUser, right: Right = Right.LOOK) -> QuerySet[Site]:
+    """The sites where this person has `right`."""
+    if not user.is_active:
+        return Site.objects.none()
+    if user.is_superuser:
+        return Site.objects.all()
+    return Site.objects.filter(
+        pk__in=Membership.objects.filter(user_id=user.pk, role__in=right.roles).values("site_id")
+    )
+
+
+def cameras(user: AnyUser) -> QuerySet[Camera]:
+    return Camera.objects.filter(site__in=sites(user)).select_related("site", "lease")
+
+
+def violations(user: AnyUser) -> QuerySet[Violation]:
+    return Violation.objects.filter(site__in=sites(user)).select_related("site", "camera", "reviewed_by")
+
+
+def may(user: AnyUser, right: Right, site: Site | int) -> bool:
+    """Whether this person has `right` at the site. One query, none for a superuser."""
+    if not user.is_active:
+        return False
+    site_id = site.pk if isinstance(site, Site) else site
+    return user.is_superuser or sites(user, right).filter(pk=site_id).exists()
+
+
+def require(user: AnyUser, right: Right, site: Site | int) -> None:
+    """Raise Http404 for a stranger to the site, PermissionDenied for who is there in a lesser role."""
+    if may(user, right, site):
+        return
+    if may(user, Right.LOOK, site):
+        raise PermissionDenied
+    raise Http404
+
+
+def get_violation(user: AnyUser, violation_id: uuid.UUID, right: Right = Right.LOOK) -> Violation:
+    """The violation, for somebody of its site; raises as `require` does."""
+    found = violations(user).filter(pk=violation_id).first()
+    if found is None:
+        raise Http404
+    if right is not Right.LOOK:
+        require(user, right, found.site_id)
+    return found
+
+
+def audience(user: AnyUser, violation: Violation) -> Audience:
+    """How this person may see this violation's picture; Http404 for a stranger."""
+    if may(user, Right.SEE_FACES, violation.site_id):
+        return Audience.FACES
+    require(user, Right.LOOK, violation.site_id)
+    return Audience.PIXELATED
+
+
+def colleagues(user: AnyUser) -> QuerySet[User]:
+    """Those whose access this person looks after: a manager sees the people of her sites, a superuser everybody."""
+    if not user.is_active:
+        return User.objects.none()
+    if user.is_superuser:
+        return User.objects.all()
+    return User.objects.filter(memberships__site__in=sites(user, Right.SET_UP)).distinct()
+
+
+def get_colleague_to_help(user: AnyUser, colleague_id: int) -> User:
+    """A colleague whose password link this person may make.
+
+    A link is as good as the account. So a manager gets it only for who is no superuser and has no role at a site that
+    she does not manage; else she could become more than she is.
+    """
+    colleague = colleagues(user).filter(pk=colleague_id, is_active=True).first()
+    if colleague is None:
+        raise Http404
+    if user.is_superuser:
+        return colleague
+    elsewhere = Membership.objects.filter(~Q(site__in=sites(user, Right.SET_UP)), user=colleague)
+    if colleague.is_superuser or colleague.is_staff or elsewhere.exists():
+        raise PermissionDenied
+    return colleague

@@ -1,0 +1,46 @@
+"""The Celery application: what runs in which queue, and when."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+from celery import Celery
+from celery.signals import setup_logging, worker_ready
+from django.conf import settings
+
+app = Celery("portal")
+app.conf.update(
+    broker_url=settings.CELERY_BROKER_URL,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"socket_keepalive": True},
+    task_ignore_result=True,
+    task_default_queue="default",
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    redbeat_redis_url=settings.REDIS_URL,
+    redbeat_lock_timeout=30,
+    beat_max_loop_interval=5,
+    beat_schedule={
+        "pulse": {"task": "portal.tasks.pulse", "schedule": 5.0, "options": {"expires": 5}},
+        "retention": {"task": "portal.tasks.retention", "schedule": 60.0, "options": {"expires": 60}},
+    },
+)
+app.autodiscover_tasks(["portal", "cameras"])
+
+
+@setup_logging.connect
+def keep_djangos_logging(**kwargs: Any) -> None:
+    """Connected, Celery leaves logging as portal/settings.py set it up."""
+
+
+@worker_ready.connect
+def say_that_jobs_run(sender: Any, **kwargs: Any) -> None:
+    """A job worker is healthy from its start, not from beat's first round."""
+    if str(sender.hostname).startswith("jobs@"):
+        from portal.health import note_jobs_alive
+
+        note_jobs_alive()

@@ -1,0 +1,66 @@
+"""The demo that the first start makes: two sites in two time zones, a camera each, and their office manager."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+
+from cameras.addresses import clips_folder
+from cameras.models import Camera, Site
+from portal.environment import private_file
+from portal.models import Membership, User
+
+EMAIL = "manager@demo.example"
+CLIPS = Path(__file__).resolve().parent / "clips"
+# Looped day and night, the demo sees thousands of people a day; two days of them are plenty.
+RETENTION_DAYS = 2
+
+SITES = (
+    ("Harbour House", "Europe/Lisbon", "Front door", "harbour-house.mp4"),
+    ("Maple Tower", "America/Toronto", "Lobby", "maple-tower.mp4"),
+)
+
+
+@dataclass(frozen=True)
+class DemoLogin:
+    """How to sign in to the demo, and the file (0600) that keeps it: e-mail, then password, a line each."""
+
+    email: str
+    password: str
+    path: Path
+
+
+def ensure_demo() -> DemoLogin | None:
+    """Make the demo in an empty database; afterwards only read its login. None where there is no demo."""
+    path = settings.DATA_DIR / "demo-login.txt"
+    if not User.objects.exists() and not Site.objects.exists():
+        password = "-".join(secrets.token_hex(2) for _ in range(4))
+        copy_clips()
+        private_file(path, f"{EMAIL}\n{password}\n")
+        make_rows(password)
+    if not path.exists() or not User.objects.filter(email=EMAIL, is_active=True).exists():
+        return None
+    email, password = path.read_text().splitlines()[:2]
+    return DemoLogin(email, password, path)
+
+
+def copy_clips() -> None:
+    """Put the demo's clips where cameras may read them."""
+    for _site, _zone, _camera, clip in SITES:
+        shutil.copyfile(CLIPS / clip, clips_folder() / clip)
+
+
+@transaction.atomic
+def make_rows(password: str) -> User:
+    """The two sites with a camera each, and a manager of both who is no superuser."""
+    manager = User.objects.create_user(EMAIL, password, name="Olivia Reis")
+    for name, zone, camera, clip in SITES:
+        site = Site.objects.create(name=name, time_zone=zone, retention_days=RETENTION_DAYS)
+        Camera.objects.create(site=site, name=camera, kind=Camera.Kind.CLIP, address=clip)
+        Membership.objects.create(user=manager, site=site, role=Membership.Role.MANAGER)
+    return manager

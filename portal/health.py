@@ -1,0 +1,58 @@
+"""/healthz: whether web, Redis, database and workers live. For load balancers, monitors, and `make run` itself."""
+
+from __future__ import annotations
+
+import logging
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import connection as database
+from django.http import HttpRequest, JsonResponse
+
+from cameras import leases
+from cameras.redis import Errors, connection
+
+log = logging.getLogger(__name__)
+
+JOBS_ALIVE_KEY = "jobs-alive"
+JOBS_ALIVE_S = 30
+
+
+def note_jobs_alive() -> None:
+    """Said by a job worker, at its start and at each of beat's pulses."""
+    connection().set(JOBS_ALIVE_KEY, "1", ex=JOBS_ALIVE_S)
+
+
+def _database() -> bool:
+    try:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+    except Exception:
+        log.exception("the database does not answer")
+        return False
+
+
+def check() -> dict[str, object]:
+    """Each part as "ok" or "down"; `status` is "ok" only when all are."""
+    parts = {"web": True, "database": _database(), "redis": False, "stream_workers": False, "job_workers": False}
+    living: list[leases.WorkerState] = []
+    try:
+        parts["redis"] = bool(connection().ping())
+        living = leases.living_workers()
+        parts["stream_workers"] = bool(living)
+        parts["job_workers"] = bool(connection().exists(JOBS_ALIVE_KEY))
+    except Errors as error:
+        log.error("Redis does not answer: %s", type(error).__name__)
+    return {
+        "status": "ok" if all(parts.values()) else "down",
+        **{name: "ok" if fine else "down" for name, fine in parts.items()},
+        "cameras_watched": sum(len(worker.watching) for worker in living),
+    }
+
+
+@login_not_required
+def healthz(request: HttpRequest) -> JsonResponse:
+    state = check()
+    answer = JsonResponse(state, status=200 if state["status"] == "ok" else 503)
+    answer["Cache-Control"] = "no-store"
+    return answer

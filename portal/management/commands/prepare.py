@@ -1,0 +1,55 @@
+"""What `make run` does before the first process starts: database, static files, demo, greeting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+
+from cameras.redis import Errors
+from cameras.redis import connection as redis_connection
+from portal import environment, static_files
+from portal.demo import seed
+from portal.models import User
+from portal.pages.people import first_user_link
+
+
+class Command(BaseCommand):
+    help = "Bring the database up to date, collect static files, make the demo (DEMO=1), write DATA_DIR/greeting."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            connection.ensure_connection()
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database does not answer ({str(error).splitlines()[0]}). Start it, or mend DATABASE_URL."
+            ) from error
+        try:
+            redis_connection().ping()
+        except Errors as error:
+            raise CommandError(
+                f"Redis does not answer ({type(error).__name__}). Start it, or mend REDIS_URL."
+            ) from error
+        call_command("migrate", interactive=False, verbosity=0)
+        static_files.collect()
+        environment.private_file(settings.DATA_DIR / "greeting", self.greeting() + "\n")
+
+    def greeting(self) -> str:
+        """What `make run` prints once everything is up."""
+        lines = ["", f"  The mask portal is ready:  {settings.BASE_URL}/", ""]
+        login = seed.ensure_demo() if settings.DEMO else None
+        if login:
+            lines += [
+                f"  Sign in as   {login.email}",
+                f"  Password     {login.password}",
+                f"               (kept in {login.path})",
+            ]
+        elif not User.objects.exists():
+            lines += ["  Nobody can sign in yet. Make the first user with this link, good once and for a day:", ""]
+            lines += [f"  {first_user_link()}"]
+        else:
+            lines += ["  Sign in with your e-mail and password."]
+        return "\n".join([*lines, "", "  Ctrl-C stops it. What it stored stays in " + str(settings.DATA_DIR) + ".", ""])

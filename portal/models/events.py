@@ -1,0 +1,124 @@
+"""Who was seen. Rows are made by portal/recording.py alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from cameras.models import Camera, Site
+
+
+class WearLabel(models.TextChoices):
+    """What a person's face showed, as the vote over the track decided."""
+
+    MASK = "mask", _("Mask")
+    NO_MASK = "no_mask", _("No mask")
+    INCORRECT = "incorrect", _("Mask worn wrongly")
+    UNSURE = "unsure", _("Unsure")
+
+
+class SiteFeed(models.Model):
+    """The number of a site's last event.
+
+    It is raised inside the transaction that records the event, and so in the order of commits: a page that has
+    seen number n has seen everything up to n, and asks for what is greater.
+    """
+
+    site = models.OneToOneField(Site, on_delete=models.CASCADE, primary_key=True, related_name="feed")
+    number = models.PositiveBigIntegerField(_("number"), default=0)
+
+    class Meta:
+        verbose_name = _("feed")
+        verbose_name_plural = _("feeds")
+
+    def __str__(self) -> str:
+        return f"{self.site_id}: {self.number}"
+
+
+class Passage(models.Model):
+    """One person who was seen once, from coming to leaving."""
+
+    id = models.UUIDField(primary_key=True, editable=False, help_text=_("The track's key, made where it was seen."))
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="passages", verbose_name=_("site"))
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="passages", verbose_name=_("camera"))
+    token = models.PositiveBigIntegerField(_("token of the lease"))
+    seq = models.PositiveIntegerField(_("last finding applied"), default=0)
+    label = models.CharField(_("label"), max_length=16, choices=WearLabel.choices, default=WearLabel.UNSURE)
+    confidence = models.FloatField(_("confidence"), default=0.0)
+    started_at = models.DateTimeField(_("came"))
+    last_seen_at = models.DateTimeField(_("last seen"))
+    ended_at = models.DateTimeField(_("left"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("passage")
+        verbose_name_plural = _("passages")
+        indexes = [
+            models.Index(fields=("site", "started_at"), name="passage_by_site_and_time"),
+            models.Index(
+                fields=("camera", "token"), name="passage_still_open", condition=models.Q(ended_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M:%S} {self.label}"
+
+
+class Violation(models.Model):
+    """A spell without a mask, or with one worn wrongly, of one person; what a reviewer decides about it."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("To review")
+        CONFIRMED = "confirmed", _("Confirmed")
+        DISMISSED = "dismissed", _("Dismissed")
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    passage = models.ForeignKey(Passage, on_delete=models.CASCADE, related_name="violations", verbose_name=_("passage"))
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="violations", verbose_name=_("site"))
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="violations", verbose_name=_("camera"))
+    token = models.PositiveBigIntegerField(_("token of the lease"))
+    seq = models.PositiveIntegerField(_("last finding applied"), default=0)
+    label = models.CharField(_("label"), max_length=16, choices=WearLabel.choices)
+    confidence = models.FloatField(_("confidence"))
+    started_at = models.DateTimeField(_("began"))
+    last_seen_at = models.DateTimeField(_("last seen"))
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    opened_at = models.DateTimeField(_("told"), help_text=_("When the vote was sure."))
+    box: models.JSONField[Any, Any] = models.JSONField(
+        _("box"), default=list, help_text=_("The face in the snapshot: x1, y1, x2, y2, from 0 to 1.")
+    )
+    snapshot = models.FileField(_("snapshot"), max_length=200, blank=True)
+    snapshot_at = models.DateTimeField(_("snapshot taken"), null=True, blank=True)
+
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.OPEN)
+    note = models.TextField(_("note"), max_length=2000, blank=True)
+    reviewed_by = models.ForeignKey(
+        "portal.User", on_delete=models.SET_NULL, null=True, blank=True, verbose_name=_("reviewed by")
+    )
+    reviewed_at = models.DateTimeField(_("reviewed"), null=True, blank=True)
+    version = models.PositiveIntegerField(
+        _("version"), default=1, help_text=_("Grows with every change, by the pipeline or by a person.")
+    )
+    review_version = models.PositiveIntegerField(
+        _("version of the review"), default=0, help_text=_("Grows with every review; a review names the one it saw.")
+    )
+    event_number = models.PositiveBigIntegerField(_("event number"), default=0)
+
+    class Meta:
+        verbose_name = _("violation")
+        verbose_name_plural = _("violations")
+        ordering = ("-started_at", "-id")
+        indexes = [
+            models.Index(fields=("site", "-started_at", "-id"), name="violation_newest_of_site"),
+            models.Index(fields=("site", "status", "-started_at", "-id"), name="violation_by_status"),
+            models.Index(fields=("-started_at", "-id"), name="violation_newest"),
+            models.Index(fields=("site", "event_number"), name="violation_by_event"),
+            models.Index(fields=("site",), name="violation_to_review", condition=models.Q(status="open")),
+            models.Index(
+                fields=("camera", "token"), name="violation_still_going", condition=models.Q(ended_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M:%S} {self.label}"

