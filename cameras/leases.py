@@ -1,10 +1,279 @@
-from dataclasses import dataclass
+"""Who watches what: token, time-to-live, compare-and-swap, reconcile.
+
+A lease's row in the database says to whom a camera was given, under which token; a key in Redis with a time-to-live
+says that they live. Worked example, two workers:
+
+    north takes camera 7:   row (token 4 → 5, worker north), reign 5 [10:00:00, …
+    north watches:          key lease:7 = "north 5", renewed every 3 s, gone 10 s after the last renewal
+    north dies at 10:04:00: the key is gone at 10:04:10; reconcile, in south, takes the lease:
+                            row (token 5 → 6, worker south), reign 5 [10:00:00, 10:04:11), reign 6 [10:04:11, …
+    north's spool is read at 10:20: what it saw before 10:04:11 is accepted, what it saw later is not
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import cast
+
+from django.db import transaction
+from django.utils import timezone
+
+from cameras.models import Camera, CameraLease, Reign
+from cameras.redis import ERA_KEY, LEADER_KEY, WORKERS_KEY, connection, lease_key, worker_key
+from cameras.states import CameraState
+
+log = logging.getLogger(__name__)
+
+TIME_TO_LIVE_S = 10
+RENEW_EVERY_S = 3.0
+RECONCILE_EVERY_S = 1.0
+RING_AGAIN_S = 10.0
+RINGS = 3  # unanswered, after which the camera goes to somebody else
+Ring = Callable[[str, int, int], None]  # worker, camera, token
 
 
-@dataclass
+@dataclass(frozen=True)
 class WorkerState:
-    watching: list[int]
+    """What a stream worker says of itself.
+
+    Args:
+        instance: of one run of the worker; two runs never share one.
+        site_ids: the sites that it serves; empty is all.
+        trouble: why it cannot write its spool, in the words of the system; empty when all is well.
+    """
+
+    name: str
+    instance: str
+    capacity: int
+    site_ids: tuple[int, ...] = ()
+    watching: tuple[int, ...] = ()
+    trouble: str = ""
+
+    def serves(self, site_id: int) -> bool:
+        return not self.site_ids or site_id in self.site_ids
+
+    def encode(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def decode_worker(text: bytes | str) -> WorkerState:
+    given = json.loads(text)
+    lists = {name: tuple(given[name]) for name in ("site_ids", "watching")}
+    return WorkerState(**(given | lists))
+
+
+def announce(state: WorkerState) -> bool:
+    """Say that this worker lives; False where a living twin has its name."""
+    key = worker_key(state.name)
+    current = cast("bytes | None", connection().get(key))
+    if current is not None and decode_worker(current).instance != state.instance:
+        return False
+    pipeline = connection().pipeline(transaction=False)
+    pipeline.set(key, state.encode(), ex=TIME_TO_LIVE_S)
+    pipeline.sadd(WORKERS_KEY, state.name)
+    pipeline.execute()
+    return True
+
+
+def withdraw(state: WorkerState) -> None:
+    """Say goodbye, so that nobody waits for the time-to-live."""
+    connection().delete(worker_key(state.name))
+    connection().srem(WORKERS_KEY, state.name)
 
 
 def living_workers() -> list[WorkerState]:
-    return [WorkerState([])]
+    """Those stream workers whose time-to-live is not over."""
+    names = sorted(name.decode() for name in cast("set[bytes]", connection().smembers(WORKERS_KEY)))
+    if not names:
+        return []
+    values = cast("list[bytes | None]", connection().mget([worker_key(name) for name in names]))
+    return [decode_worker(value) for value in values if value is not None]
+
+
+# -- one lease ------------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def take(camera_id: int, token: int, worker: str, now: datetime | None = None) -> int | None:
+    """Give a camera to a worker, by compare-and-swap: only if `token` is still the lease's. The new token, or None."""
+    now = now or timezone.now()
+    swapped = CameraLease.objects.filter(camera_id=camera_id, token=token).update(
+        token=token + 1, worker=worker, taken_at=now, state=CameraState.WAITING, state_since=now, state_detail=""
+    )
+    if not swapped:
+        return None
+    Reign.objects.filter(camera_id=camera_id, ended_at__isnull=True).update(ended_at=now)
+    Reign.objects.create(camera_id=camera_id, token=token + 1, worker=worker, taken_at=now)
+    return token + 1
+
+
+@transaction.atomic
+def release(camera_id: int, token: int, state: CameraState = CameraState.WAITING) -> bool:
+    """Give a camera back; False where the token is no longer the lease's."""
+    now = timezone.now()
+    freed = CameraLease.objects.filter(camera_id=camera_id, token=token).update(
+        worker="", state=state, state_since=now, state_detail=""
+    )
+    if freed:
+        Reign.objects.filter(camera_id=camera_id, token=token, ended_at__isnull=True).update(ended_at=now)
+    return bool(freed)
+
+
+def release_all(worker: str) -> int:
+    """Give back whatever an earlier run of this worker still holds; how many cameras that were."""
+    held = list(CameraLease.objects.filter(worker=worker).values_list("camera_id", "token"))
+    return sum(release(camera_id, token) for camera_id, token in held)
+
+
+def renew(worker: str, watched: Iterable[tuple[int, int]]) -> list[int]:
+    """Say that these (camera, token) are alive; the cameras that a later token has taken.
+
+    A key that is gone is set again: after Redis was away, those who watched go on and re-assert their leases.
+    """
+    pairs = list(watched)
+    if not pairs:
+        return []
+    values = cast("list[bytes | None]", connection().mget([lease_key(camera_id) for camera_id, _ in pairs]))
+    lost: list[int] = []
+    pipeline = connection().pipeline(transaction=False)
+    for (camera_id, token), value in zip(pairs, values, strict=True):
+        if value is not None and parse_lease(value)[1] > token:
+            lost.append(camera_id)
+        else:
+            pipeline.set(lease_key(camera_id), f"{worker} {token}", ex=TIME_TO_LIVE_S)
+    pipeline.execute()
+    return lost
+
+
+def forget(camera_id: int, worker: str, token: int) -> None:
+    """End the time-to-live of a lease that was given back."""
+    if connection().get(lease_key(camera_id)) == f"{worker} {token}".encode():
+        connection().delete(lease_key(camera_id))
+
+
+def parse_lease(value: bytes) -> tuple[str, int]:
+    worker, _, token = value.decode().rpartition(" ")
+    return worker, int(token)
+
+
+# -- all leases -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A camera that should be watched, and its lease as the database has it."""
+
+    camera_id: int
+    site_id: int
+    token: int
+    worker: str
+
+
+def wanted_cameras() -> list[Wanted]:
+    """All cameras that are not paused; a lease row is made for those that have none yet. One query, mostly."""
+    rows = Camera.objects.filter(paused=False).values_list("pk", "site_id", "lease__token", "lease__worker")
+    found = list(rows.order_by("pk"))
+    missing = [pk for pk, _, token, _ in found if token is None]
+    if missing:
+        CameraLease.objects.bulk_create([CameraLease(camera_id=pk) for pk in missing], ignore_conflicts=True)
+    return [Wanted(pk, site_id, token or 0, worker or "") for pk, site_id, token, worker in found]
+
+
+@dataclass
+class Reconciler:
+    """Hands cameras without a living lease to workers. One in each stream worker; a lock in Redis lets one act."""
+
+    name: str
+    instance: str
+    ring: Ring
+    _rings: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
+
+    def step(self) -> int:
+        """One round; how many bells were rung. Does nothing, and asks nothing of the database, unless it leads."""
+        if not self._leads():
+            return 0
+        workers = {worker.name: worker for worker in living_workers()}
+        cameras = wanted_cameras()
+        alive = self._alive(cameras)
+        settled = self._era_age_s() >= 2 * TIME_TO_LIVE_S
+        load = {name: sum(1 for camera in cameras if camera.worker == name) for name in workers}
+        rung = 0
+        self._rings = {key: value for key, value in self._rings.items() if key not in alive}
+        for camera in cameras:
+            if (camera.camera_id, camera.token) in alive:
+                continue
+            rung += self._hand_out(camera, workers, load, settled)
+        return rung
+
+    def _hand_out(self, camera: Wanted, workers: dict[str, WorkerState], load: dict[str, int], settled: bool) -> bool:
+        holder = workers.get(camera.worker)
+        rings, rung_at = self._rings.get((camera.camera_id, camera.token), (0, float("-inf")))
+        if holder is not None and holder.serves(camera.site_id) and rings < RINGS:
+            if time.monotonic() - rung_at < RING_AGAIN_S:
+                return False
+            return self._ring(camera.camera_id, camera.token, camera.worker, rings)
+        if camera.worker and holder is None and not settled:
+            return False  # Redis was away: whoever watches has not had the time to say so
+        chosen = choose_worker(camera, workers.values(), load)
+        if chosen is None:
+            return False
+        token = take(camera.camera_id, camera.token, chosen)
+        if token is None:
+            return False
+        log.info("camera %s goes to %s under token %s", camera.camera_id, chosen, token)
+        load[chosen] += 1
+        return self._ring(camera.camera_id, token, chosen, 0)
+
+    def _ring(self, camera_id: int, token: int, worker: str, rings: int) -> bool:
+        self._rings[camera_id, token] = (rings + 1, time.monotonic())
+        self.ring(worker, camera_id, token)
+        return True
+
+    def _alive(self, cameras: Sequence[Wanted]) -> set[tuple[int, int]]:
+        if not cameras:
+            return set()
+        values = cast("list[bytes | None]", connection().mget([lease_key(camera.camera_id) for camera in cameras]))
+        return {
+            (camera.camera_id, camera.token)
+            for camera, value in zip(cameras, values, strict=True)
+            if value is not None and parse_lease(value) == (camera.worker, camera.token)
+        }
+
+    def _leads(self) -> bool:
+        me = f"{self.name} {self.instance}".encode()
+        if connection().set(LEADER_KEY, me, nx=True, ex=TIME_TO_LIVE_S):
+            return True
+        if connection().get(LEADER_KEY) != me:
+            return False
+        connection().expire(LEADER_KEY, TIME_TO_LIVE_S)
+        return True
+
+    def resign(self) -> None:
+        """Let another lead at once."""
+        if connection().get(LEADER_KEY) == f"{self.name} {self.instance}".encode():
+            connection().delete(LEADER_KEY)
+
+    def _era_age_s(self) -> float:
+        """For how long Redis has remembered: a restart without persistence wipes every time-to-live."""
+        now, _ = connection().time()
+        connection().set(ERA_KEY, str(now), nx=True)
+        began = cast("bytes | None", connection().get(ERA_KEY))
+        return now - int(began or now)
+
+
+def choose_worker(camera: Wanted, workers: Iterable[WorkerState], load: dict[str, int]) -> str | None:
+    """The worker with most free capacity that serves the camera's site; None where nobody has room.
+
+    One that cannot write its spool is taken only where there is no other: live pictures are better than none.
+    """
+    free = [
+        (not worker.trouble, worker.capacity - load.get(worker.name, 0), worker.name)
+        for worker in workers
+        if worker.serves(camera.site_id) and worker.capacity > load.get(worker.name, 0)
+    ]
+    return max(free)[2] if free else None

@@ -1,4 +1,50 @@
-"""One camera's loop."""
+"""One camera's loop: source → analyzer → spool and preview; it reconnects for ever.
+
+A watch runs in a thread of its own and writes no SQL: what it has to say goes to the worker's spool.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from cameras.errors import CameraError
+from cameras.preview import Offer
+from cameras.sources import Source, open_source
+from cameras.states import CameraState
+from detection import Analyzer, DetectionError, Finding
+
+BACKOFF_S = (1.0, 5.0)
+PERMANENT_S = 30.0  # until an address that cannot be opened is tried again
+LATE_S = 1.0  # a frame that waited so long is not analysed: what comes next is nearer to now
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """What a watch needs to know of its camera, read once at its start."""
+
+    camera_id: int
+    name: str
+    kind: str
+    address: str
+    analyses_per_second: float
+    version: int
+
+
+class Outlet(Protocol):
+    """Where a watch's words go; the worker implements it."""
+
+    def tell(self, finding: Finding) -> None: ...
+
+    def tell_state(self, state: CameraState, detail: str) -> None: ...
+
+    def wants_previews(self) -> bool: ...
+
+    def offer_preview(self, offer: Offer) -> None: ...
 
 
 class AnalysisPace:
@@ -18,3 +64,80 @@ class AnalysisPace:
         if self._next_at < at:
             self._next_at = at + self._interval_s
         return True
+
+
+class Watch:
+    """Watches one camera under one token until `stop` is set."""
+
+    def __init__(
+        self, settings: CameraSettings, token: int, analyzer: Analyzer, outlet: Outlet, stop: threading.Event
+    ) -> None:
+        self._settings = settings
+        self._token = token
+        self._analyzer = analyzer
+        self._outlet = outlet
+        self._stop = stop
+        self._log = logging.getLogger(f"cameras.watch.{settings.camera_id}")
+        self._state: tuple[CameraState, str] | None = None
+
+    def run(self) -> None:
+        """Connect, watch, wait a little, and again."""
+        while not self._stop.is_set():
+            pause_s = self.watch_once()
+            self._flush()
+            self._stop.wait(pause_s)
+
+    def watch_once(self) -> float:
+        """One connection, from its opening to its end; how long to wait before the next."""
+        self._tell_state(CameraState.CONNECTING if self._state is None else self._state[0], self._detail)
+        try:
+            source = open_source(self._settings.kind, self._settings.address)
+        except CameraError as error:
+            return self._failed(error)
+        try:
+            self._follow(source)
+        except CameraError as error:
+            return self._failed(error)
+        except Exception:
+            self._log.exception("the watch broke off; it begins anew")
+            return self._failed(CameraError("The portal had a fault while watching; its log says more."))
+        finally:
+            source.close()
+        return 0.0
+
+    @property
+    def _detail(self) -> str:
+        return self._state[1] if self._state else ""
+
+    def _follow(self, source: Source) -> None:
+        pace = AnalysisPace(self._settings.analyses_per_second)
+        for frame in source.frames(self._stop):
+            if not pace.due(frame.captured_at) or time.time() - frame.captured_at > LATE_S:
+                continue
+            image = frame.image_bgr()
+            try:
+                findings = self._analyzer.feed(image, frame.captured_at)
+            except DetectionError as error:
+                self._log.warning("a frame was left out: %s", error)
+                continue
+            for finding in findings:
+                self._outlet.tell(finding)
+            self._tell_state(CameraState.ONLINE, "")
+            if self._outlet.wants_previews():
+                sightings = self._analyzer.sightings()
+                camera_id = self._settings.camera_id
+                self._outlet.offer_preview(Offer(camera_id, self._token, frame.captured_at, image, sightings))
+
+    def _failed(self, error: CameraError) -> float:
+        self._log.info("offline: %s", error)
+        self._tell_state(CameraState.OFFLINE, str(error))
+        return PERMANENT_S if error.permanent else random.uniform(*BACKOFF_S)  # noqa: S311 - jitter, no secret
+
+    def _flush(self) -> None:
+        for finding in self._analyzer.flush():
+            self._outlet.tell(finding)
+
+    def _tell_state(self, state: CameraState, detail: str) -> None:
+        if self._state != (state, detail):
+            self._state = (state, detail)
+            self._outlet.tell_state(state, detail)

@@ -21,13 +21,14 @@ from uuid_utils.compat import uuid7
 
 from detection.appearance import pixelate
 from detection.detector import Box, Detection, Detector, Image
-from detection.tracks import FAINT, Track, Tracker, overlap, side
+from detection.tracks import EDGE, FAINT, Track, Tracker, overlap, side
 from detection.votes import BARE, UNSURE
 
 STEADY_S = 5.0
 SEEN_EVERY_S = 5.0  # how fresh last_seen_at is kept of those who stay
 BETTER = 1.25  # a picture replaces another when it is so much better
 PICTURE_EVERY_S = 1.0
+CUT = 0.4  # what a face at the picture's edge, maybe cut by it, is worth as a picture
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ class Analyzer:
         if found.label in BARE:
             person.masked_since = None
             person.bare_since = at if person.bare_since is None else person.bare_since
-            quality = weight * side(found.box)
+            quality = weight * side(found.box) * (CUT if is_cut(found.box) else 1.0)
             if person.candidate is None or quality > person.candidate.quality:
                 others = tuple(box for box in boxes if overlap(box, found.box) < 0.45)
                 person.candidate = Candidate(quality, image_bgr, found, others, at)
@@ -306,6 +307,11 @@ class Analyzer:
 def label_of(track: Track) -> str:
     """What the votes decided; unsure for what never moved."""
     return track.votes.decision if track.live else UNSURE
+
+
+def is_cut(box: Box) -> bool:
+    """Whether the box reaches the picture's edge."""
+    return min(box) <= EDGE or max(box) >= 1 - EDGE
 
 
 def mean_confidence(person: Person, label: str) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready
+from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
 app = Celery("portal")
@@ -22,6 +22,7 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     redbeat_redis_url=settings.REDIS_URL,
+    redbeat_redis_options={},
     redbeat_lock_timeout=30,
     beat_max_loop_interval=5,
     beat_schedule={
@@ -38,9 +39,30 @@ def keep_djangos_logging(**kwargs: Any) -> None:
 
 
 @worker_ready.connect
-def say_that_jobs_run(sender: Any, **kwargs: Any) -> None:
-    """A job worker is healthy from its start, not from beat's first round."""
-    if str(sender.hostname).startswith("jobs@"):
+def begin(sender: Any, **kwargs: Any) -> None:
+    """A job worker is healthy from its start, not from beat's first round; a stream worker begins to look for work."""
+    kind = str(sender.hostname).partition("@")[0]
+    if kind == "jobs":
         from portal.health import note_jobs_alive
 
         note_jobs_alive()
+    elif kind == "streams":
+        from portal import streaming
+
+        streaming.start()
+
+
+@worker_shutting_down.connect
+def stop_watching(**kwargs: Any) -> None:
+    """Threads cannot be revoked: each watch is asked to end, and gives its thread back."""
+    from cameras import worker
+
+    if stream_worker := worker.current():
+        stream_worker.stop()
+
+
+@worker_shutdown.connect
+def finish(**kwargs: Any) -> None:
+    from portal import streaming
+
+    streaming.finish()

@@ -1,5 +1,195 @@
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
+"""One open page. It learns what happens at the sites of who is signed in, and gets the previews that it asks for."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from cameras.models import Camera
+from portal import access, feed
+from portal.access import Audience, Right, Scope
+from portal.live import messages
+from portal.live.hub import hub, now_s
+from portal.models import Violation
+from portal.pictures import PictureGoneError, PictureView, render
+
+UNACKED_S = 8.0  # a page that has not painted a picture for so long does not look any more
+MOST_MISSED = 200
+MOST_NONSENSE = 10
+PICTURE_FOR = timedelta(minutes=10)  # newer violations travel with their picture
 
 
-class LiveConsumer(AsyncJsonWebsocketConsumer):
-    pass
+class LiveConsumer(AsyncWebsocketConsumer):
+    """See portal/live/messages.py for what is said, and portal/live/hub.py for what sockets share."""
+
+    user_id = 0
+    session_key = ""
+    session_hash = ""
+    scope_now = Scope(0, False, ())
+
+    async def connect(self) -> None:
+        self.cameras: frozenset[int] = frozenset()
+        self.allowed: frozenset[int] = frozenset()
+        self.under_way: dict[int, tuple[int, float]] = {}
+        self.sent: dict[int, int] = {}
+        self.nonsense = 0
+        await self.accept()
+        user, session = self.scope["user"], self.scope["session"]
+        if not user.is_authenticated:
+            await self.end(messages.CLOSE_SIGNED_OUT)
+            return
+        self.user_id, self.session_key = user.pk, session.session_key or ""
+        self.session_hash = user.get_session_auth_hash()
+        self.scope_now = await database_sync_to_async(access.scope)(user)
+        if not self.scope_now.site_ids and not self.scope_now.superuser:
+            await self.end(messages.CLOSE_NO_RIGHT)
+            return
+        for site_id in self.scope_now.site_ids:
+            await self.channel_layer.group_add(feed.site_group(site_id), self.channel_name)
+        await self._say_hello()
+        hub().join(self)
+
+    async def disconnect(self, code: int) -> None:
+        hub().leave(self)
+        for site_id in self.scope_now.site_ids:
+            await self.channel_layer.group_discard(feed.site_group(site_id), self.channel_name)
+
+    async def end(self, code: int) -> None:
+        hub().leave(self)
+        await self.close(code)
+
+    async def tell(self, body: dict[str, Any]) -> None:
+        await self.send(text_data=json.dumps(body))
+
+    async def _say_hello(self) -> None:
+        feeds, rows = await database_sync_to_async(read_state)(self.scope_now.site_ids)
+        self.allowed = frozenset(row["camera"] for row in rows)
+        await self.tell({"type": "hello", "feeds": feeds, "cameras": rows})
+
+    # -- from the page ----------------------------------------------------------------------------------------------
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        try:
+            message = messages.parse(text_data)
+        except messages.MessageError as error:
+            await self._misunderstood(str(error))
+            return
+        if isinstance(message, messages.Look):
+            await self.receive_look(message)
+        elif isinstance(message, messages.Ack):
+            await self.receive_ack(message)
+        else:
+            await self.receive_missed(message)
+
+    async def _misunderstood(self, text: str) -> None:
+        """Say what was expected; a page that goes on sending nonsense is closed."""
+        self.nonsense += 1
+        await self.tell({"type": "error", "text": text})
+        if self.nonsense >= MOST_NONSENSE:
+            await self.end(messages.CLOSE_NONSENSE)
+
+    async def receive_look(self, message: messages.Look) -> None:
+        wanted = frozenset(message.cameras)
+        if not wanted <= self.allowed:
+            self.allowed = await database_sync_to_async(read_camera_ids)(self.scope_now.site_ids)
+        if not wanted <= self.allowed:
+            await self.end(messages.CLOSE_NO_RIGHT)
+            return
+        self.cameras = wanted
+        self.under_way = {camera_id: sent for camera_id, sent in self.under_way.items() if camera_id in wanted}
+        hub().look(self, wanted)
+        for camera_id in wanted:
+            if newest := hub().newest.get(camera_id):
+                await self.preview_came(camera_id, *newest)
+
+    async def receive_ack(self, message: messages.Ack) -> None:
+        number, _ = self.under_way.get(message.camera, (None, 0.0))
+        if number != message.number:
+            return
+        del self.under_way[message.camera]
+        if newest := hub().newest.get(message.camera):
+            await self.preview_came(message.camera, *newest)
+
+    async def receive_missed(self, message: messages.Missed) -> None:
+        after = {site_id: number for site_id, number in message.after.items() if site_id in self.scope_now.site_ids}
+        for body in await database_sync_to_async(read_missed)(after):
+            await self._tell_event(body)
+
+    # -- from the hub -----------------------------------------------------------------------------------------------
+
+    def looks_at(self) -> frozenset[int]:
+        late = {camera_id for camera_id, (_, at) in self.under_way.items() if now_s() - at > UNACKED_S}
+        return self.cameras - late
+
+    async def preview_came(self, camera_id: int, number: int, preview: bytes) -> None:
+        """Send it, unless one is under way: then the newest goes when that one is acknowledged."""
+        if camera_id not in self.cameras or camera_id in self.under_way or self.sent.get(camera_id) == number:
+            return
+        self.under_way[camera_id] = (number, now_s())
+        self.sent[camera_id] = number
+        await self.send(bytes_data=preview)
+
+    async def heartbeat(self, feeds: dict[str, dict[str, int]]) -> None:
+        own = {key: value for key, value in feeds.items() if int(key) in self.scope_now.site_ids}
+        await self.tell({"type": "heartbeat", "feeds": own})
+
+    # -- from the channel layer -------------------------------------------------------------------------------------
+
+    async def site_event(self, event: dict[str, Any]) -> None:
+        if event["body"]["site"] in self.scope_now.site_ids:
+            await self._tell_event(event["body"])
+
+    async def _tell_event(self, body: dict[str, Any]) -> None:
+        """An event, with the picture that this person may see where the violation is new."""
+        if body["type"] == "violation" and is_new(body):
+            faces = self.scope_now.may(Right.SEE_FACES, body["site"])
+            audience = Audience.FACES if faces else Audience.PIXELATED
+            picture = await database_sync_to_async(thumbnail)(body["id"], body["snapshot_at"], audience)
+            body = body | {"picture": picture}
+        await self.tell(body)
+
+
+def is_new(body: dict[str, Any]) -> bool:
+    """Whether a page may want to show this violation's picture at once."""
+    age = datetime.now(UTC) - datetime.fromisoformat(body["opened_at"])
+    return bool(body["status"] == Violation.Status.OPEN and age < PICTURE_FOR)
+
+
+@lru_cache(maxsize=64)
+def thumbnail(violation_id: str, snapshot_at: str, audience: Audience) -> str:
+    """A small picture as a data: address, made once for all sockets of this process; empty where it is gone."""
+    violation = Violation.objects.filter(pk=UUID(violation_id)).first()
+    if violation is None:
+        return ""
+    try:
+        picture = render(violation, audience, PictureView.THUMBNAIL)
+    except PictureGoneError:
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(picture).decode()
+
+
+def read_state(site_ids: frozenset[int]) -> tuple[dict[str, dict[str, int]], list[dict[str, Any]]]:
+    """Feeds and cameras of these sites; two queries."""
+    rows = Camera.objects.filter(site_id__in=site_ids).select_related("lease")
+    return messages.feeds(site_ids), [messages.camera(row) for row in rows]
+
+
+def read_camera_ids(site_ids: frozenset[int]) -> frozenset[int]:
+    return frozenset(Camera.objects.filter(site_id__in=site_ids).values_list("pk", flat=True))
+
+
+def read_missed(after: dict[int, int]) -> list[dict[str, Any]]:
+    """The newest MOST_MISSED violations above these numbers, oldest first. One query a site."""
+    found: list[Violation] = []
+    for site_id, number in after.items():
+        rows = Violation.objects.filter(site_id=site_id, event_number__gt=number).order_by("-event_number")
+        found += messages.with_names(rows)[:MOST_MISSED]
+    found.sort(key=lambda row: row.event_number)
+    return [messages.violation(row) for row in found]

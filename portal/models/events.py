@@ -23,11 +23,13 @@ class SiteFeed(models.Model):
     """The number of a site's last event.
 
     It is raised inside the transaction that records the event, and so in the order of commits: a page that has
-    seen number n has seen everything up to n, and asks for what is greater.
+    seen number n has seen everything up to n, and asks for what is greater. It also counts the violations that wait
+    for a review, so that no page and no message has to count them.
     """
 
     site = models.OneToOneField(Site, on_delete=models.CASCADE, primary_key=True, related_name="feed")
     number = models.PositiveBigIntegerField(_("number"), default=0)
+    to_review = models.PositiveIntegerField(_("violations to review"), default=0)
 
     class Meta:
         verbose_name = _("feed")

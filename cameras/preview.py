@@ -1,0 +1,169 @@
+"""JPEGs for those who look, through Redis: the newest wins, nothing queues, nothing is encoded that nobody looks at.
+
+A preview is one value of Redis with a time-to-live, and its number is published on a channel of the same name:
+
+    length   4 bytes, big-endian: of the header
+    header   JSON: camera, token, number, captured_at (s since the epoch), faces [{box, label, key}]
+    picture  JPEG, at most 960 px wide
+
+The browser gets these very bytes as one binary message.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+
+from cameras.redis import ENCODED_KEY, Errors, connection, looked_at_key, preview_key
+from detection import Image, Sighting, encode_jpeg
+
+log = logging.getLogger(__name__)
+
+LEAST_GAP_S = 0.19  # five a second
+LOOK_EVERY_S = 0.4
+TIME_TO_LIVE_S = 10
+WIDTH_PX = 960
+QUALITY = 72
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One analysed frame that may become a preview."""
+
+    camera_id: int
+    token: int
+    captured_at: float
+    image_bgr: Image
+    sightings: Sequence[Sighting]
+
+
+def encode_preview(offer: Offer, number: int) -> bytes:
+    """The bytes described above."""
+    image: Any = offer.image_bgr
+    height, width = image.shape[:2]
+    if width > WIDTH_PX:
+        image = cv2.resize(image, (WIDTH_PX, round(height * WIDTH_PX / width)), interpolation=cv2.INTER_AREA)
+    header = json.dumps(
+        {
+            "camera": offer.camera_id,
+            "token": offer.token,
+            "number": number,
+            "captured_at": round(offer.captured_at, 3),
+            "faces": [
+                {"box": [round(value, 4) for value in seen.box], "label": seen.label, "key": seen.key.hex[-6:]}
+                for seen in offer.sightings
+            ],
+        }
+    ).encode()
+    return _LENGTH.pack(len(header)) + header + encode_jpeg(image, QUALITY)
+
+
+def read_header(preview: bytes) -> dict[str, Any]:
+    (length,) = _LENGTH.unpack_from(preview)
+    header: dict[str, Any] = json.loads(preview[_LENGTH.size : _LENGTH.size + length])
+    return header
+
+
+class PreviewWriter:
+    """A worker's one thread that encodes and publishes; camera threads only leave their newest frame with it."""
+
+    def __init__(self) -> None:
+        self._newest: dict[int, Offer] = {}
+        self._numbers: dict[int, int] = {}
+        self._published: dict[int, float] = {}
+        self._looked_at: frozenset[int] = frozenset()
+        self._asked_at = float("-inf")
+        self._watched: set[int] = set()
+        self._wake = threading.Condition()
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="previews", daemon=True)
+        self._thread.start()
+
+    def wanted(self, camera_id: int) -> bool:
+        """Whether somebody looks at this camera, as known half a second ago."""
+        return camera_id in self._looked_at
+
+    def offer(self, offer: Offer) -> None:
+        with self._wake:
+            self._newest[offer.camera_id] = offer
+            self._wake.notify()
+
+    def begin(self, camera_id: int) -> None:
+        with self._wake:
+            self._watched.add(camera_id)
+            self._wake.notify()
+
+    def end(self, camera_id: int) -> None:
+        with self._wake:
+            self._watched.discard(camera_id)
+            self._newest.pop(camera_id, None)
+
+    def close(self) -> None:
+        with self._wake:
+            self._ending = True
+            self._wake.notify()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while not self._ending:
+            try:
+                self.step()
+            except Errors:
+                with self._wake:
+                    self._newest.clear()
+                    self._wake.wait(1.0)
+            except Exception:
+                log.exception("a preview could not be made")
+
+    def step(self) -> bool:
+        """Ask who is looked at, if that is long ago; publish what waits. True if something was published."""
+        with self._wake:
+            if not self._newest:
+                self._wake.wait(LOOK_EVERY_S if self._watched else None)
+            offers, self._newest = list(self._newest.values()), {}
+            watched = sorted(self._watched)
+        if time.monotonic() - self._asked_at >= LOOK_EVERY_S:
+            self._looked_at = who_is_looked_at(watched)
+            self._asked_at = time.monotonic()
+        published = False
+        for offer in offers:
+            if self.wanted(offer.camera_id) and self._is_due(offer):
+                self._publish(offer)
+                published = True
+        return published
+
+    def _is_due(self, offer: Offer) -> bool:
+        return offer.captured_at - self._published.get(offer.camera_id, float("-inf")) >= LEAST_GAP_S
+
+    def _publish(self, offer: Offer) -> None:
+        camera_id = offer.camera_id
+        number = self._numbers[camera_id] = max(self._numbers.get(camera_id, 0) + 1, int(time.time() * 1000))
+        self._published[camera_id] = offer.captured_at
+        pipeline = connection().pipeline(transaction=False)
+        pipeline.set(preview_key(camera_id), encode_preview(offer, number), ex=TIME_TO_LIVE_S)
+        pipeline.publish(preview_key(camera_id), str(number))
+        pipeline.hincrby(ENCODED_KEY, str(camera_id), 1)
+        pipeline.execute()
+
+
+def who_is_looked_at(camera_ids: Sequence[int]) -> frozenset[int]:
+    """Those of these cameras that a web process marked within the last seconds."""
+    if not camera_ids:
+        return frozenset()
+    marks = connection().mget([looked_at_key(camera_id) for camera_id in camera_ids])
+    return frozenset(camera_id for camera_id, mark in zip(camera_ids, marks, strict=True) if mark)
+
+
+def encoded_counts(camera_ids: Iterable[int]) -> dict[int, int]:
+    """How many previews were ever encoded, by camera; for the tests and for the bench."""
+    counts = connection().hgetall(ENCODED_KEY)
+    return {camera_id: int(counts.get(str(camera_id).encode(), 0)) for camera_id in camera_ids}

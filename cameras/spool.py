@@ -1,0 +1,359 @@
+"""Findings on disk until they are recorded, so that a slow database costs no frame and a killed worker no finding.
+
+A worker's spool is a folder DATA_DIR/spool/<worker>.<instance>/ with a file `lock`, held by `flock` while the worker
+lives, and segments 000001.log, 000002.log, … A segment is a row of records, each
+
+    length   4 bytes, big-endian: of the payload
+    checksum 4 bytes, big-endian: CRC-32 of the payload
+    payload  4 bytes: length of the header; the header, JSON in UTF-8; then the picture, JPEG, or nothing
+
+so that the state "online" of camera 7 under token 3 reads (lengths and checksum in hexadecimal)
+
+    00000056 5b1c90f3 00000052 {"kind": "state", "camera": 7, "token": 3, "state": "online", …}
+
+A record whose checksum does not fit ends its segment: it was cut by a crash, and nothing was promised for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import queue
+import shutil
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+
+from detection import Finding, Image, Passage, Violation, encode_jpeg
+
+log = logging.getLogger(__name__)
+
+COMMIT_EVERY_S = 0.05
+SEGMENT_BYTES = 8_000_000
+MOST_WAITING = 2_000  # records in memory while the disk takes none
+PICTURE_SIDE_PX = 1920
+RETRY_S = 1.0
+_FRAME = struct.Struct(">II")
+_LENGTH = struct.Struct(">I")
+MOST_BYTES = 64_000_000  # a longer length is a cut record, not a record
+
+
+@dataclass(frozen=True)
+class Record:
+    """One thing that a camera's watch has to say: kind "passage", "violation", "reign" or "state".
+
+    Args:
+        body: what is said, as JSON can hold it; `kind`, `camera` and `token` are in it too.
+        picture: JPEG, empty where there is none.
+    """
+
+    body: dict[str, Any]
+    picture: bytes = b""
+
+    @property
+    def kind(self) -> str:
+        return str(self.body["kind"])
+
+    @property
+    def camera_id(self) -> int:
+        return int(self.body["camera"])
+
+    @property
+    def token(self) -> int:
+        return int(self.body["token"])
+
+    def encode(self) -> bytes:
+        header = json.dumps(self.body, ensure_ascii=False).encode()
+        payload = _LENGTH.pack(len(header)) + header + self.picture
+        return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def decode_record(payload: bytes) -> Record:
+    """Raises ValueError where the payload is none of ours."""
+    if len(payload) < _LENGTH.size:
+        raise ValueError("too short")
+    (length,) = _LENGTH.unpack_from(payload)
+    body = json.loads(payload[_LENGTH.size : _LENGTH.size + length])
+    if not isinstance(body, dict) or not {"kind", "camera", "token"} <= set(body):
+        raise ValueError("no header")
+    return Record(body, payload[_LENGTH.size + length :])
+
+
+def read_records(file: IO[bytes]) -> Iterator[tuple[Record, int]]:
+    """Records from the file's position on, each with the position behind it; ends at the first cut one."""
+    while len(head := file.read(_FRAME.size)) == _FRAME.size:
+        length, checksum = _FRAME.unpack(head)
+        if length > MOST_BYTES:
+            return
+        payload = file.read(length)
+        if len(payload) < length or zlib.crc32(payload) != checksum:
+            return
+        try:
+            record = decode_record(payload)
+        except ValueError:
+            return
+        yield record, file.tell()
+
+
+def finding_record(camera_id: int, token: int, finding: Finding) -> Record:
+    """A finding as a record; its picture is scaled to at most PICTURE_SIDE_PX and encoded."""
+    body: dict[str, Any] = {
+        "kind": "passage" if isinstance(finding, Passage) else "violation",
+        "camera": camera_id,
+        "token": token,
+        "key": str(finding.key),
+        "seq": finding.seq,
+        "label": finding.label,
+        "confidence": round(finding.confidence, 4),
+        "started_at": finding.started_at,
+        "last_seen_at": finding.last_seen_at,
+        "ended_at": finding.ended_at,
+        "box": [round(value, 5) for value in finding.box],
+    }
+    picture = b""
+    if isinstance(finding, Violation):
+        body |= {"passage": str(finding.passage), "opened_at": finding.opened_at}
+        if finding.snapshot is not None:
+            body["snapshot_at"] = finding.snapshot.captured_at
+            picture = encode_jpeg(_scaled(finding.snapshot.image_bgr), 88)
+    return Record(body, picture)
+
+
+def _scaled(image_bgr: Image) -> Image:
+    height, width = image_bgr.shape[:2]
+    factor = PICTURE_SIDE_PX / max(height, width)
+    if factor >= 1:
+        return image_bgr
+    smaller: Any = cv2.resize(image_bgr, (round(width * factor), round(height * factor)), interpolation=cv2.INTER_AREA)
+    return smaller  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a camera thread handed in; encoded by the writer's thread."""
+
+    camera_id: int
+    token: int
+    finding: Finding | None = None
+    record: Record | None = None
+
+    def as_record(self) -> Record:
+        if self.finding is not None:
+            return finding_record(self.camera_id, self.token, self.finding)
+        if self.record is None:
+            raise ValueError("nothing is waiting")
+        return self.record
+
+
+@dataclass
+class SpoolWriter:
+    """The one writer of a worker's spool: camera threads hand in, its thread writes and fsyncs in groups."""
+
+    folder: Path
+    trouble: str = ""  # why nothing can be written at the moment
+    dropped: int = 0
+    _queue: queue.Queue[Waiting | None] = field(default_factory=lambda: queue.Queue(MOST_WAITING))
+    _number: int = 0
+    _size: int = 0
+    _file: IO[bytes] | None = None
+    written: threading.Condition = field(default_factory=threading.Condition)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = (self.folder / "lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self._thread.start()
+
+    def put(self, waiting: Waiting) -> None:
+        """Hand in without waiting; the oldest is dropped, and counted, where MOST_WAITING wait already."""
+        while True:
+            try:
+                self._queue.put_nowait(waiting)
+                return
+            except queue.Full:
+                self.dropped += 1
+                drop_oldest(self._queue)
+
+    def close(self, within_s: float = 2.0) -> None:
+        """Write what waits. The folder stays locked until `unlock`, for its reader."""
+        self._queue.put(None)
+        self._thread.join(within_s)
+        if self._file is not None and not self._thread.is_alive():
+            self._file.close()
+            self._file = None
+        with self.written:
+            self.written.notify_all()
+
+    def unlock(self) -> None:
+        """Let go of the folder: from now on another worker may record what is left in it."""
+        self._lock.close()
+
+    def segments(self) -> list[Path]:
+        return segments(self.folder)
+
+    def active(self) -> Path | None:
+        """The segment that is being written, never to be deleted by a reader."""
+        return self._path(self._number) if self._file is not None else None
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06}.log"
+
+    def _run(self) -> None:
+        ending = False
+        while not ending:
+            batch, ending = self._next_batch()
+            if not batch:
+                continue
+            data = b"".join(self._encode(waiting) for waiting in batch)
+            while data and not self._write(data):
+                if ending:
+                    return
+                time.sleep(RETRY_S)
+            with self.written:
+                self.written.notify_all()
+
+    def _next_batch(self) -> tuple[list[Waiting], bool]:
+        """What came within COMMIT_EVERY_S of the first; and whether this is the end."""
+        first = self._queue.get()
+        if first is None:
+            return [], True
+        batch, until = [first], time.monotonic() + COMMIT_EVERY_S
+        while (left := until - time.monotonic()) > 0:
+            try:
+                more = self._queue.get(timeout=left)
+            except queue.Empty:
+                break
+            if more is None:
+                return batch, True
+            batch.append(more)
+        return batch, False
+
+    def _encode(self, waiting: Waiting) -> bytes:
+        try:
+            return waiting.as_record().encode()
+        except Exception:
+            log.exception("a finding of camera %s could not be written", waiting.camera_id)
+            self.dropped += 1
+            return b""
+
+    def _write(self, data: bytes) -> bool:
+        """Append and fsync; on a full disk cut the segment back to where it was, and say so."""
+        try:
+            if self._file is None or self._size > SEGMENT_BYTES:
+                self._next_segment()
+            file = self._file
+            if file is None:
+                return False
+            try:
+                write_all(file, data)
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), self._size)
+                file.seek(self._size)
+                raise
+            self._size += len(data)
+        except OSError as error:
+            if not self.trouble:
+                log.error("the spool cannot be written: %s", error.strerror)
+            self.trouble = error.strerror or "error"
+            return False
+        self.trouble = ""
+        return True
+
+    def _next_segment(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._number += 1
+        self._file = self._path(self._number).open("wb", buffering=0)
+        self._size = 0
+
+
+def write_all(file: IO[bytes], data: bytes) -> None:
+    """An unbuffered file may take a part only, as when the disk fills up."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def drop_oldest(waiting: queue.Queue[Waiting | None]) -> None:
+    """Drop the oldest, if there still is one."""
+    try:
+        waiting.get_nowait()
+    except queue.Empty:
+        return
+
+
+@dataclass
+class SpoolReader:
+    """Reads a spool in order. What was recorded is forgotten by `done`; after a crash all of it comes once more."""
+
+    folder: Path
+    _segment: Path | None = None
+    _position: int = 0
+
+    def batch(self, most: int = 50) -> list[tuple[Record, Path, int]]:
+        """The next records, each with its place, to be handed to `done` once it is recorded."""
+        found: list[tuple[Record, Path, int]] = []
+        for path in segments(self.folder):
+            if self._segment is not None and path < self._segment:
+                continue
+            start = self._position if path == self._segment else 0
+            with path.open("rb") as file:
+                file.seek(start)
+                for record, position in read_records(file):
+                    found.append((record, path, position))
+                    if len(found) >= most:
+                        return found
+        return found
+
+    def done(self, place: tuple[Record, Path, int], active: Path | None) -> None:
+        """Everything up to this record is recorded: whole segments before it are deleted, but for the active one."""
+        _, path, position = place
+        self._segment, self._position = path, position
+        for other in segments(self.folder):
+            if other < path:
+                other.unlink(missing_ok=True)
+        if path != active and position >= path.stat().st_size:
+            path.unlink(missing_ok=True)
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9]*.log"))
+
+
+def abandoned(root: Path) -> Iterator[tuple[Path, IO[str]]]:
+    """Spools whose worker is gone, each locked by us while it is looked at; close the lock's file when done."""
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        try:
+            lock = (folder / "lock").open("a")
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        yield folder, lock
+
+
+def discard(folder: Path) -> None:
+    """Delete a spool that was recorded to its end."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse(root: Path, record: Record, reason: str) -> None:
+    """Keep what cannot be recorded, with the reason, in root/<day>.log, for a person to look at."""
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = Record(record.body | {"refused": reason}, record.picture)
+    with (root / f"{time.strftime('%Y-%m-%d', time.gmtime())}.log").open("ab") as file:
+        file.write(kept.encode())

@@ -1,0 +1,257 @@
+"""One stream worker: its model, its spool, its previews, its leases, and a watch for each camera that it was given.
+
+The process is Celery's (a thread a camera); this is what lives in it. portal/celery.py starts and ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from cameras import leases
+from cameras.leases import Reconciler, WorkerState
+from cameras.models import CameraLease
+from cameras.preview import Offer, PreviewWriter
+from cameras.redis import Errors
+from cameras.spool import Record, SpoolWriter, Waiting
+from cameras.states import CameraState
+from cameras.watch import CameraSettings, Watch
+from detection import Analyzer, Detector, Finding
+
+log = logging.getLogger(__name__)
+
+CLOSE_WITHIN_S = 2.0
+
+
+def spool_root() -> Path:
+    return Path(settings.DATA_DIR) / "spool"
+
+
+def refused_root() -> Path:
+    return Path(settings.DATA_DIR) / "refused"
+
+
+@dataclass
+class Running:
+    """A watch that goes on in a thread of Celery's."""
+
+    token: int
+    version: int
+    stop: threading.Event
+    again: bool = False  # end it only to begin it anew with changed settings
+
+
+@dataclass(frozen=True)
+class WorkerOutlet:
+    """Where one watch's words go."""
+
+    worker: StreamWorker
+    camera_id: int
+    token: int
+
+    def tell(self, finding: Finding) -> None:
+        self.worker.spool.put(Waiting(self.camera_id, self.token, finding=finding))
+
+    def say(self, kind: str, **body: object) -> None:
+        record = Record({"kind": kind, "camera": self.camera_id, "token": self.token, "at": time.time(), **body})
+        self.worker.spool.put(Waiting(self.camera_id, self.token, record=record))
+
+    def tell_state(self, state: CameraState, detail: str) -> None:
+        self.say("state", state=state.value, detail=detail)
+
+    def wants_previews(self) -> bool:
+        return self.worker.previews.wanted(self.camera_id)
+
+    def offer_preview(self, offer: Offer) -> None:
+        self.worker.previews.offer(offer)
+
+
+class StreamWorker:
+    """Everything that the threads of one stream worker share."""
+
+    def __init__(self, name: str, capacity: int, site_ids: tuple[int, ...], ring: leases.Ring) -> None:
+        """Loads the model and opens a spool; raises ModelError where the model cannot be used."""
+        self.name = name
+        self.instance = uuid4().hex[:12]
+        self.capacity = capacity
+        self.site_ids = site_ids
+        self.detector = Detector.load()
+        self.spool = SpoolWriter(spool_root() / f"{name}.{self.instance}")
+        self.previews = PreviewWriter()
+        self.reconciler = Reconciler(name, self.instance, ring)
+        self.stopping = threading.Event()
+        self._watches: dict[int, Running] = {}
+        self._guard = threading.Lock()
+        self._registered = False
+        self._threads = [
+            threading.Thread(target=self._loop, args=(step, every_s), name=title, daemon=True)
+            for step, every_s, title in (
+                (self.keep_leases, leases.RENEW_EVERY_S, "leases"),
+                (self._reconcile, leases.RECONCILE_EVERY_S, "reconcile"),
+            )
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    # -- watching ---------------------------------------------------------------------------------------------------
+
+    def watch(self, camera_id: int, token: int) -> bool:
+        """Watch a camera until its lease ends; False at once where the lease is not ours, or it is watched already.
+
+        The message that led here is only a doorbell: what counts is the row.
+        """
+        while not self.stopping.is_set():
+            found = read_settings(camera_id, token, self.name)
+            if found is None:
+                return False
+            running = Running(token, found.version, threading.Event())
+            with self._guard:
+                if camera_id in self._watches or self.stopping.is_set():
+                    return False
+                self._watches[camera_id] = running
+            try:
+                self._run(found, running)
+            finally:
+                with self._guard:
+                    self._watches.pop(camera_id, None)
+            if not running.again:
+                break
+        return True
+
+    def _run(self, found: CameraSettings, running: Running) -> None:
+        outlet = WorkerOutlet(self, found.camera_id, running.token)
+        outlet.say("reign")
+        self._safely(lambda: leases.renew(self.name, [(found.camera_id, running.token)]))
+        self.previews.begin(found.camera_id)
+        try:
+            Watch(found, running.token, Analyzer(self.detector), outlet, running.stop).run()
+        finally:
+            self.previews.end(found.camera_id)
+
+    def watched(self) -> dict[int, Running]:
+        with self._guard:
+            return dict(self._watches)
+
+    # -- leases -----------------------------------------------------------------------------------------------------
+
+    def state(self) -> WorkerState:
+        watching = tuple(sorted(self.watched()))
+        return WorkerState(self.name, self.instance, self.capacity, self.site_ids, watching, self.spool.trouble)
+
+    def keep_leases(self) -> None:
+        """One round: say that we and our cameras live, and end the watches that are no longer ours."""
+        if not leases.announce(self.state()):
+            if not self._registered:
+                log.warning("another worker is called %s; waiting until it is gone", self.name)
+            return
+        if not self._registered:
+            leases.release_all(self.name)  # an earlier run of ours ended without giving them back
+            self._registered = True
+        watched = self.watched()
+        pairs = [(camera_id, running.token) for camera_id, running in watched.items()]
+        for camera_id in leases.renew(self.name, pairs):
+            log.info("the lease of camera %s went to another", camera_id)
+            watched[camera_id].stop.set()
+        if watched:
+            self._compare_with_rows(watched)
+
+    def _compare_with_rows(self, watched: dict[int, Running]) -> None:
+        """End a watch whose camera was paused, deleted or taken; begin it anew where its settings changed."""
+        rows = CameraLease.objects.filter(worker=self.name)
+        held = {
+            camera_id: (token, version, paused)
+            for camera_id, token, version, paused in rows.values_list(
+                "camera_id", "token", "camera__version", "camera__paused"
+            )
+        }
+        for camera_id, running in watched.items():
+            token, version, paused = held.get(camera_id, (0, 0, False))
+            if token != running.token:
+                running.stop.set()
+            elif paused:
+                running.stop.set()
+                leases.release(camera_id, token, CameraState.PAUSED)
+                leases.forget(camera_id, self.name, token)
+            elif version != running.version:
+                running.again = True
+                running.stop.set()
+
+    def _reconcile(self) -> None:
+        if self._registered:
+            self.reconciler.step()
+
+    # -- loops ------------------------------------------------------------------------------------------------------
+
+    def _loop(self, step: Callable[[], object], every_s: float) -> None:
+        """Call `step` until the worker stops. Redis or the database may be away: watching goes on meanwhile."""
+        while not self.stopping.is_set():
+            self._safely(step)
+            self.stopping.wait(every_s)
+
+    def _safely(self, step: Callable[[], object]) -> None:
+        close_old_connections()
+        try:
+            step()
+        except Errors as error:
+            log.warning("Redis does not answer: %s", type(error).__name__)
+        except DatabaseError as error:
+            log.warning("the database does not answer: %s", type(error).__name__)
+        except Exception:
+            log.exception("a round of %s failed", threading.current_thread().name)
+        finally:
+            close_old_connections()
+
+    # -- end --------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ask all watches to end; returns at once, may be called from a signal's handler."""
+        self.stopping.set()
+        for running in list(self._watches.values()):
+            running.stop.set()
+
+    def close(self) -> None:
+        """Give back what is held, and write what waits."""
+        self.stop()
+        self._safely(lambda: leases.release_all(self.name))
+        self._safely(self.reconciler.resign)
+        self._safely(lambda: leases.withdraw(self.state()))
+        self.previews.close()
+        self.spool.close(CLOSE_WITHIN_S)
+
+
+def read_settings(camera_id: int, token: int, worker: str) -> CameraSettings | None:
+    """The camera's settings, if its lease names this worker and this token, and it is not paused."""
+    lease = (
+        CameraLease.objects.select_related("camera")
+        .filter(camera_id=camera_id, token=token, worker=worker, camera__paused=False)
+        .first()
+    )
+    if lease is None:
+        return None
+    camera = lease.camera
+    return CameraSettings(
+        camera.pk, camera.name, camera.kind, camera.address, camera.analyses_per_second, camera.version
+    )
+
+
+_current: StreamWorker | None = None
+
+
+def current() -> StreamWorker | None:
+    """The stream worker of this process, if it is one."""
+    return _current
+
+
+def set_current(worker: StreamWorker | None) -> None:
+    global _current
+    _current = worker

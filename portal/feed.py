@@ -1,0 +1,86 @@
+"""The one door by which an event of a site gets its number, and by which open pages learn of it.
+
+    with transaction.atomic():
+        ...                                   # change a violation
+        feed.publish(violation, to_review=+1)
+
+The number is raised inside the caller's transaction, so numbers come in the order of commits: a page that has seen
+number n has seen everything up to n. The message goes out on commit, and may be lost; the heartbeat carries the newest
+number, and a page that is behind asks for what it missed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+from django.db.models import F
+from redis.exceptions import RedisError
+
+from cameras.models import Camera
+from portal.live import messages
+from portal.models import SiteFeed, Violation
+
+log = logging.getLogger(__name__)
+
+
+def site_group(site_id: int) -> str:
+    """The Channels group of all pages that may see this site."""
+    return f"site.{site_id}"
+
+
+def advance(site_id: int, to_review: int = 0) -> int:
+    """The next number of this site's feed; `to_review` is added to the count of violations that wait. In a transaction.
+
+    Two queries, and a lock on the site's feed until the transaction ends.
+    """
+    changed = SiteFeed.objects.filter(pk=site_id).update(number=F("number") + 1, to_review=F("to_review") + to_review)
+    if not changed:
+        SiteFeed.objects.get_or_create(pk=site_id)
+        return advance(site_id, to_review)
+    return int(SiteFeed.objects.values_list("number", flat=True).get(pk=site_id))
+
+
+def publish(violation: Violation, to_review: int = 0) -> None:
+    """Number this change of a violation (`event_number` and `version` are stored), and tell it on commit."""
+    violation.event_number = advance(violation.site_id, to_review)
+    Violation.objects.filter(pk=violation.pk).update(event_number=violation.event_number, version=F("version") + 1)
+    pk, site_id = violation.pk, violation.site_id
+    transaction.on_commit(lambda: _send_violation(site_id, pk))
+
+
+def publish_gone(site_id: int, violation_ids: list[str], to_review: int) -> None:
+    """Tell open pages that these violations were deleted; `to_review` of them had waited for a review."""
+    number = advance(site_id, -to_review)
+    transaction.on_commit(lambda: _send(site_id, messages.gone(site_id, violation_ids, number)))
+
+
+def publish_camera(camera_id: int, site_id: int) -> None:
+    """Tell open pages the state of a camera; not numbered, for the newest state is all that counts."""
+    transaction.on_commit(lambda: _send_camera(site_id, camera_id))
+
+
+def _send_violation(site_id: int, violation_id: UUID) -> None:
+    """One query an event, here, and none in the pages that hear of it."""
+    found = messages.with_names(Violation.objects.filter(pk=violation_id)).first()
+    if found is not None:
+        _send(site_id, messages.violation(found))
+
+
+def _send_camera(site_id: int, camera_id: int) -> None:
+    camera = Camera.objects.select_related("lease").filter(pk=camera_id).first()
+    if camera is not None:
+        _send(site_id, messages.camera(camera))
+
+
+def _send(site_id: int, body: dict[str, Any]) -> None:
+    message = {"type": "site.event", "body": body}
+    layer = get_channel_layer()
+    try:
+        async_to_sync(layer.group_send)(site_group(site_id), message)
+    except (RedisError, OSError) as error:
+        log.warning("an event was not pushed, pages will fetch it: %s", type(error).__name__)

@@ -1,0 +1,85 @@
+"""The only door by which a stored picture leaves: `render` for one violation and one audience."""
+
+from __future__ import annotations
+
+import io
+from enum import Enum
+
+from django.core.files.storage import default_storage
+from PIL import Image, UnidentifiedImageError
+
+from portal.access import Audience
+from portal.models import Violation
+
+MAX_PIXELS = 40_000_000
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+THUMBNAIL_PX = 320
+FACE_PX = 360
+PIXELATED_BLOCKS = 6
+
+
+class PictureView(Enum):
+    """Which part of a stored picture is shown, and how large."""
+
+    FULL = "full"
+    THUMBNAIL = "thumbnail"
+    FACE = "face"
+
+
+class PictureGoneError(Exception):
+    """The violation has no picture (any more)."""
+
+
+def render(violation: Violation, audience: Audience, view: PictureView = PictureView.FULL) -> bytes:
+    """The picture as JPEG, as this audience may see it. Ask portal/access.py for the audience.
+
+    Raises PictureGoneError. Costs no query; the file is read whole, and decoded unless it leaves as it is.
+    """
+    if not violation.snapshot:
+        raise PictureGoneError
+    try:
+        with default_storage.open(violation.snapshot.name or "", "rb") as file:
+            stored = bytes(file.read())
+        if view is PictureView.FULL and audience is Audience.FACES:
+            return stored
+        picture = Image.open(io.BytesIO(stored)).convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise PictureGoneError from error
+    if audience is Audience.PIXELATED:
+        pixelate(picture, violation.box)
+    if view is PictureView.FACE:
+        picture = picture.crop(around_face(picture.size, violation.box))
+        picture.thumbnail((FACE_PX, FACE_PX))
+    elif view is PictureView.THUMBNAIL:
+        picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=84)
+    return out.getvalue()
+
+
+def pixelate(picture: Image.Image, box: list[float]) -> None:
+    """Make the face unrecognisable, in place: a few squares across, a little beyond the box."""
+    if len(box) != 4:
+        return
+    area = enlarged(picture.size, box, 0.12)
+    face = picture.crop(area)
+    small = face.resize((PIXELATED_BLOCKS, PIXELATED_BLOCKS), Image.Resampling.BOX)
+    picture.paste(small.resize(face.size, Image.Resampling.NEAREST), area)
+
+
+def around_face(size: tuple[int, int], box: list[float]) -> tuple[int, int, int, int]:
+    """The face with some of what is around it, in pixels; the whole picture where there is no box."""
+    return enlarged(size, box, 0.45) if len(box) == 4 else (0, 0, *size)
+
+
+def enlarged(size: tuple[int, int], box: list[float], share: float) -> tuple[int, int, int, int]:
+    """A relative box grown by a share of its sides, in pixels within the picture, at least 2x2."""
+    width, height = size
+    x1, y1, x2, y2 = box
+    grow_x, grow_y = (x2 - x1) * share, (y2 - y1) * share
+    left = min(width - 2, max(0, round((x1 - grow_x) * width)))
+    top = min(height - 2, max(0, round((y1 - grow_y) * height)))
+    right = max(left + 2, min(width, round((x2 + grow_x) * width)))
+    bottom = max(top + 2, min(height, round((y2 + grow_y) * height)))
+    return left, top, right, bottom

@@ -1,0 +1,1 @@
+"""What is old, or has no room, is deleted: rows and pictures together."""

@@ -1,0 +1,38 @@
+"""What a stream worker's process starts and ends: the watching (cameras) and the recording (portal) of one spool."""
+
+from __future__ import annotations
+
+import sys
+
+from django.conf import settings
+
+from cameras import tasks, worker
+from detection import ModelError
+from portal.recording import Recorder
+
+_recorder: Recorder | None = None
+
+
+def start() -> None:
+    """Begin to watch and to record. A model that cannot be used ends the process, with the reason."""
+    global _recorder
+    try:
+        stream_worker = worker.StreamWorker(
+            settings.WORKER_NAME, settings.WORKER_CAPACITY, tuple(settings.WORKER_SITES), tasks.ring
+        )
+    except ModelError as error:
+        sys.exit(f"The stream worker cannot start. {error}")
+    worker.set_current(stream_worker)
+    _recorder = Recorder(stream_worker.spool, worker.spool_root(), worker.refused_root())
+    _recorder.start()
+    stream_worker.start()
+
+
+def finish() -> None:
+    """After the last watch has ended: write what waits, record it, give everything back."""
+    stream_worker = worker.current()
+    if stream_worker is None or _recorder is None:
+        return
+    stream_worker.close()
+    _recorder.close()
+    worker.set_current(None)
