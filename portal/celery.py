@@ -28,6 +28,7 @@ app.conf.update(
     beat_schedule={
         "pulse": {"task": "portal.tasks.pulse", "schedule": 5.0, "options": {"expires": 5}},
         "retention": {"task": "portal.tasks.retention", "schedule": 60.0, "options": {"expires": 60}},
+        "orphans": {"task": "portal.tasks.orphans", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     },
 )
 app.autodiscover_tasks(["portal", "cameras"])

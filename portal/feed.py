@@ -18,7 +18,7 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
-from django.db.models import F
+from django.db.models import BigIntegerField, Case, F, Value, When
 from redis.exceptions import RedisError
 
 from cameras.models import Camera
@@ -45,12 +45,24 @@ def advance(site_id: int, to_review: int = 0) -> int:
     return int(SiteFeed.objects.values_list("number", flat=True).get(pk=site_id))
 
 
-def publish(violation: Violation, to_review: int = 0) -> None:
-    """Number this change of a violation (`event_number` and `version` are stored), and tell it on commit."""
-    violation.event_number = advance(violation.site_id, to_review)
-    Violation.objects.filter(pk=violation.pk).update(event_number=violation.event_number, version=F("version") + 1)
-    pk, site_id = violation.pk, violation.site_id
-    transaction.on_commit(lambda: _send_violation(site_id, pk))
+def publish(*violations: Violation, to_review: int = 0) -> None:
+    """Number this change of violations of one site, as one event, and tell it on commit.
+
+    `event_number` and `version` are stored, and `opened_number` the first time. Three queries, however many they are.
+    """
+    if not violations:
+        return
+    site_id, keys = violations[0].site_id, [violation.pk for violation in violations]
+    number = advance(site_id, to_review)
+    rows = Violation.objects.filter(pk__in=keys)
+    rows.update(
+        event_number=number,
+        version=F("version") + 1,
+        opened_number=Case(
+            When(opened_number=0, then=Value(number)), default=F("opened_number"), output_field=BigIntegerField()
+        ),
+    )
+    transaction.on_commit(lambda: _send_violations(site_id, keys))
 
 
 def publish_gone(site_id: int, violation_ids: list[str], to_review: int) -> None:
@@ -64,10 +76,9 @@ def publish_camera(camera_id: int, site_id: int) -> None:
     transaction.on_commit(lambda: _send_camera(site_id, camera_id))
 
 
-def _send_violation(site_id: int, violation_id: UUID) -> None:
+def _send_violations(site_id: int, keys: list[UUID]) -> None:
     """One query an event, here, and none in the pages that hear of it."""
-    found = messages.with_names(Violation.objects.filter(pk=violation_id)).first()
-    if found is not None:
+    for found in messages.with_names(Violation.objects.filter(pk__in=keys)):
         _send(site_id, messages.violation(found))
 
 

@@ -52,6 +52,7 @@ def render(violation: Violation, audience: Audience, view: PictureView = Picture
         picture = picture.crop(around_face(picture.size, violation.box))
         picture.thumbnail((FACE_PX, FACE_PX))
     elif view is PictureView.THUMBNAIL:
+        picture = picture.crop(around_person(picture.size, violation.box))
         picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=84)
@@ -71,6 +72,19 @@ def pixelate(picture: Image.Image, box: list[float]) -> None:
 def around_face(size: tuple[int, int], box: list[float]) -> tuple[int, int, int, int]:
     """The face with some of what is around it, in pixels; the whole picture where there is no box."""
     return enlarged(size, box, 0.45) if len(box) == 4 else (0, 0, *size)
+
+
+def around_person(size: tuple[int, int], box: list[float]) -> tuple[int, int, int, int]:
+    """A part of the picture, 16:9 where it can be, in which the person is large; all of it where there is no box."""
+    if len(box) != 4:
+        return (0, 0, *size)
+    width, height = size
+    x1, y1, x2, y2 = box
+    tall = min(height, round((y2 - y1) * height * 3.2))
+    wide = min(width, round(tall * 16 / 9))
+    left = min(width - wide, max(0, round((x1 + x2) / 2 * width - wide / 2)))
+    top = min(height - tall, max(0, round((y1 + y2) / 2 * height - tall * 0.42)))
+    return left, top, left + max(2, wide), top + max(2, tall)
 
 
 def enlarged(size: tuple[int, int], box: list[float], share: float) -> tuple[int, int, int, int]:

@@ -6,10 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+import django_stubs_ext
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
 from portal import environment as env
+
+django_stubs_ext.monkeypatch()  # ModelAdmin[Site] and the like, at run time too
 
 os.umask(0o077)  # Faces and keys: what we write is ours alone.
 
@@ -84,7 +87,8 @@ REDIS_URL = env.redis_url(DATA_DIR)
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "live", "capacity": 1000},
+        # The layer waits up to 5 s for a message, which is redis-py's own time-out: it needs a longer one.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15}], "prefix": "live", "capacity": 1000},
     }
 }
 CELERY_BROKER_URL = env.celery_broker_url(REDIS_URL)
@@ -200,7 +204,7 @@ LOGGING = {
     },
     "root": {"handlers": ["file"] if LOG_FILE else ["stderr"], "level": "INFO"},
     "loggers": {
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "CRITICAL"},  # portal/pages/errors.py logs what went wrong, with its number
         "axes": {"level": "ERROR"},
         # A line a pulse, every five seconds, would push out what matters.
         "celery.worker.strategy": {"level": "WARNING"},

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.utils import timezone
 
 from portal import health
+from portal import retention as keeping
 
 
 @shared_task(name="portal.tasks.pulse")
 def pulse() -> None:
     health.note_jobs_alive()
+
+
+@shared_task(name="portal.tasks.retention")
+def retention() -> None:
+    keeping.sweep()
+
+
+@shared_task(name="portal.tasks.orphans")
+def orphans() -> None:
+    keeping.sweep_orphans(timezone.now())

@@ -5,7 +5,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from portal import health
-from portal.pages import dashboard, people
+from portal.pages import dashboard, people, violations
 
 handler403 = "portal.pages.errors.forbidden"
 handler404 = "portal.pages.errors.not_found"
@@ -13,6 +13,13 @@ handler500 = "portal.pages.errors.server_error"
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
+    path("strip/", dashboard.strip, name="strip"),
+    path("violations/", violations.violations, name="violations"),
+    path("violations/review/", violations.review_violations, name="review"),
+    path("violations/<uuid:violation_id>/", violations.violation, name="violation"),
+    path("violations/<uuid:violation_id>/snapshot.jpg", violations.picture, {"view": "full"}, name="snapshot"),
+    path("violations/<uuid:violation_id>/face.jpg", violations.picture, {"view": "face"}, name="face"),
+    path("violations/<uuid:violation_id>/thumbnail.jpg", violations.picture, {"view": "thumbnail"}, name="thumbnail"),
     path("people/", people.people, name="people"),
     path("people/<int:user_id>/password-link/", people.make_password_link, name="password_link"),
     path("sign-in/", people.SignIn.as_view(), name="login"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -71,7 +72,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def _say_hello(self) -> None:
         feeds, rows = await database_sync_to_async(read_state)(self.scope_now.site_ids)
         self.allowed = frozenset(row["camera"] for row in rows)
-        await self.tell({"type": "hello", "feeds": feeds, "cameras": rows})
+        await self.tell({"type": "hello", "now": time.time(), "feeds": feeds, "cameras": rows})
 
     # -- from the page ----------------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def heartbeat(self, feeds: dict[str, dict[str, int]]) -> None:
         own = {key: value for key, value in feeds.items() if int(key) in self.scope_now.site_ids}
-        await self.tell({"type": "heartbeat", "feeds": own})
+        await self.tell({"type": "heartbeat", "now": time.time(), "feeds": own})
 
     # -- from the channel layer -------------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ import logging
 import time
 import weakref
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from channels.db import database_sync_to_async
 from django.conf import settings
@@ -100,7 +101,7 @@ class Hub:
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 
-    async def _round(self, step: Any, every_s: float) -> None:
+    async def _round(self, step: Callable[[], Awaitable[None]], every_s: float) -> None:
         while True:
             try:
                 await step()
@@ -128,7 +129,7 @@ class Hub:
     async def _heartbeats(self) -> None:
         site_ids = frozenset(site_id for socket in self.sockets for site_id in socket.scope_now.site_ids)
         feeds = await database_sync_to_async(messages.feeds)(site_ids)
-        await self._all(socket.heartbeat(feeds) for socket in list(self.sockets))
+        await self._each(list(self.sockets), lambda socket: socket.heartbeat(feeds))
 
     async def _rights(self) -> None:
         """End the sockets of those who signed out, were switched off, or have other roles than when they came."""
@@ -136,18 +137,20 @@ class Hub:
         standing = await database_sync_to_async(read_standing)(
             [socket.user_id for socket in sockets], [socket.session_key for socket in sockets]
         )
-        endings = []
-        for socket in sockets:
-            if not standing.is_signed_in(socket):
-                endings.append(socket.end(messages.CLOSE_SIGNED_OUT))
-            elif standing.scopes[socket.user_id] != socket.scope_now:
-                endings.append(socket.end(messages.CLOSE_NO_RIGHT))
-        await self._all(endings)
+        gone = [socket for socket in sockets if not standing.is_signed_in(socket)]
+        changed = [
+            socket for socket in sockets if socket not in gone and standing.scopes[socket.user_id] != socket.scope_now
+        ]
+        await self._each(gone, lambda socket: socket.end(messages.CLOSE_SIGNED_OUT))
+        await self._each(changed, lambda socket: socket.end(messages.CLOSE_NO_RIGHT))
 
-    async def _all(self, steps: Any) -> None:
-        for answer in await asyncio.gather(*steps, return_exceptions=True):
+    async def _each(self, sockets: list[Socket], step: Callable[[Socket], Awaitable[None]]) -> None:
+        """Do this with each socket; one that cannot be written to is gone, whatever became of its end."""
+        answers = await asyncio.gather(*(step(socket) for socket in sockets), return_exceptions=True)
+        for socket, answer in zip(sockets, answers, strict=True):
             if isinstance(answer, Exception):
                 log.info("a page went away: %s", type(answer).__name__)
+                self.leave(socket)
 
     # -- previews ---------------------------------------------------------------------------------------------------
 
@@ -190,7 +193,7 @@ class Hub:
         self._tokens[camera_id] = header["token"]
         self.newest[camera_id] = (header["number"], preview)
         sockets = list(self.lookers.get(camera_id, ()))
-        await self._all(socket.preview_came(camera_id, header["number"], preview) for socket in sockets)
+        await self._each(sockets, lambda socket: socket.preview_came(camera_id, header["number"], preview))
 
 
 @dataclass(frozen=True)

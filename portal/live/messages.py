@@ -2,8 +2,8 @@
 
 Server to page, JSON (a preview alone is binary, see cameras/preview.py):
 
-    {"type": "hello", "feeds": {"3": {"number": 41, "to_review": 2}}, "cameras": [camera, …]}
-    {"type": "heartbeat", "feeds": {…}}                     every 10 s: a page with a lower number asks "missed"
+    {"type": "hello", "now": …, "feeds": {"3": {"number": 41, "to_review": 2}}, "cameras": [camera, …]}
+    {"type": "heartbeat", "now": …, "feeds": {…}}           every 10 s: a page with a lower number asks "missed"
     {"type": "violation", "id": …, "version": 5, "number": 42, "to_review": 3, "picture": "data:…", …}
     {"type": "camera", "camera": 7, "state": "offline", …}
     {"type": "gone", "site": 3, "ids": […], "number": 43, "to_review": 2}
@@ -52,6 +52,7 @@ class ViolationMessage:
     version: int
     review_version: int
     number: int
+    opened_number: int
     to_review: int
     site: int
     site_name: str
@@ -112,6 +113,7 @@ def violation(row: Violation) -> dict[str, Any]:
         version=row.version,
         review_version=row.review_version,
         number=row.event_number,
+        opened_number=row.opened_number,
         to_review=getattr(row, "feed_to_review", None) or 0,
         site=row.site_id,
         site_name=row.site.name,

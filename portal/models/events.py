@@ -105,7 +105,12 @@ class Violation(models.Model):
     review_version = models.PositiveIntegerField(
         _("version of the review"), default=0, help_text=_("Grows with every review; a review names the one it saw.")
     )
-    event_number = models.PositiveBigIntegerField(_("event number"), default=0)
+    event_number = models.PositiveBigIntegerField(
+        _("event number"), default=0, help_text=_("Of its site's feed, when it last changed.")
+    )
+    opened_number = models.PositiveBigIntegerField(
+        _("first event number"), default=0, help_text=_("Of its site's feed, when it was recorded.")
+    )
 
     class Meta:
         verbose_name = _("violation")

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest
 
 from portal import access
-from portal.models import Violation
-
-
-def open_violations(request: HttpRequest) -> int:
-    """How many violations wait for a review at this person's sites."""
-    user = request.user
-    if not user.is_authenticated:
-        return 0
-    return Violation.objects.filter(site__in=access.sites(user), status=Violation.Status.OPEN).count()
+from portal.access import Right
+from portal.live import messages
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """The counter beside “Violations” in the navigation, counted only where a page shows it."""
-    return {"open_violations": lambda: open_violations(request)}
+    """For templates/base.html; asked only by pages that show it, and at most once a page.
+
+    `feeds` is how far this page knows each site's events: the socket goes on from there. `to_review` is the counter.
+    """
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return {}
+
+    @cache
+    def feeds() -> dict[str, dict[str, int]]:
+        return messages.feeds(access.scope(user).site_ids)
+
+    return {
+        "feeds": lambda: json.dumps({site: entry["number"] for site, entry in feeds().items()}),
+        "to_review": lambda: sum(entry["to_review"] for entry in feeds().values()),
+        "may_set_up": lambda: access.sites(user, Right.SET_UP).exists(),
+    }

@@ -1,0 +1,47 @@
+"""What the portal itself has to tell its managers: a full disk, deleted violations, findings that were refused."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from cameras.leases import living_workers
+from cameras.redis import connection
+from portal.recording import recording_trouble
+
+DISK_KEY = "disk-notice"
+DISK_NOTICE_S = 24 * 3600
+
+
+def note_deleted_for_space(count: int, floor_mb: float) -> None:
+    """Remember that violations were deleted before their time; added up for a day."""
+    before = cast("bytes | None", connection().get(DISK_KEY))
+    total = count + (json.loads(before)["count"] if before else 0)
+    connection().set(DISK_KEY, json.dumps({"count": total, "floor_mb": floor_mb}), ex=DISK_NOTICE_S)
+
+
+def current_notices() -> list[str]:
+    """Sentences for the dashboard: what is wrong, and what to do. Three questions to Redis, none to the database."""
+    found = []
+    if recording_trouble() or any(worker.trouble for worker in living_workers()):
+        found.append(
+            _("New violations cannot be stored at the moment: the disk or the database of the portal's machine has no "
+              "room or does not answer. Live pictures go on, and what was seen is stored as soon as there is room.")
+        )  # fmt: skip
+    deleted = cast("bytes | None", connection().get(DISK_KEY))
+    if deleted:
+        note = json.loads(deleted)
+        found.append(
+            ngettext(
+                "%(count)d old violation was deleted to keep %(floor)d MB of the disk free. "
+                "Make room, or keep fewer days.",
+                "%(count)d old violations were deleted to keep %(floor)d MB of the disk free. "
+                "Make room, or keep fewer days.",
+                note["count"],
+            )
+            % {"count": note["count"], "floor": round(note["floor_mb"])}
+        )
+    return found

@@ -1,0 +1,286 @@
+"""The list of violations, one violation, its pictures, and the review of one or several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.dateparse import parse_datetime
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_POST, require_safe
+
+from cameras.models import Camera, Site
+from portal import access
+from portal.access import AnyUser, Right
+from portal.models import Violation
+from portal.models.events import WearLabel
+from portal.pictures import PictureGoneError, PictureView
+from portal.pictures import render as render_picture
+from portal.reviewing import NOTE_CHARACTERS, Outcome, review
+
+PAGE_ROWS = 30
+DECISIONS = {
+    "confirm": Violation.Status.CONFIRMED,
+    "dismiss": Violation.Status.DISMISSED,
+    "reopen": Violation.Status.OPEN,
+}
+LABELS = [(label.value, label.label) for label in (WearLabel.NO_MASK, WearLabel.INCORRECT)]
+
+
+class FilterForm(forms.Form):
+    """What of the list is wanted; all of it is part of the address."""
+
+    status = forms.ChoiceField(
+        label=gettext_lazy("Status"),
+        required=False,
+        choices=[("", gettext_lazy("All")), *Violation.Status.choices],
+    )
+    site = forms.ModelChoiceField(
+        label=gettext_lazy("Site"), required=False, queryset=Site.objects.none(), empty_label=gettext_lazy("All")
+    )
+    camera = forms.ModelChoiceField(
+        label=gettext_lazy("Camera"), required=False, queryset=Camera.objects.none(), empty_label=gettext_lazy("All")
+    )
+    label = forms.ChoiceField(label=gettext_lazy("What"), required=False, choices=[("", gettext_lazy("All")), *LABELS])
+    day = forms.DateField(
+        label=gettext_lazy("Day"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+
+    def __init__(self, user: AnyUser, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sites = list(access.sites(user))
+        for name, rows in (
+            ("site", access.sites(user)),
+            ("camera", access.cameras(user).order_by("site__name", "name")),
+        ):
+            field = self.fields[name]
+            if isinstance(field, forms.ModelChoiceField):
+                field.queryset = rows
+        self.fields["camera"].label_from_instance = lambda camera: f"{camera.site} · {camera}"  # type: ignore[attr-defined]
+
+    def chosen(self) -> dict[str, str]:
+        """What was chosen, as the address has it."""
+        return {name: value for name in self.fields if (value := str(self.data.get(name, "")))}
+
+    def narrow(self, rows: QuerySet[Violation]) -> QuerySet[Violation]:
+        given = self.cleaned_data
+        for name in ("status", "site", "camera", "label"):
+            if given.get(name):
+                rows = rows.filter(**{name: given[name]})
+        if given.get("day"):
+            rows = rows.filter(on_day(self.sites, given["day"]))
+        return rows
+
+
+def on_day(sites: list[Site], day: date) -> Q:
+    """Violations that began on this day, by each site's own clock."""
+    found = Q(pk__in=[])
+    for site in sites:
+        start = datetime.combine(day, time(), site.zone).astimezone(UTC)
+        end = datetime.combine(day + timedelta(days=1), time(), site.zone).astimezone(UTC)
+        found |= Q(site=site, started_at__gte=start, started_at__lt=end)
+    return found
+
+
+# -- pages by key -----------------------------------------------------------------------------------------------------
+
+
+def older_than(rows: QuerySet[Violation], cursor: str) -> QuerySet[Violation]:
+    """Rows behind a cursor, "<time of the last row>_<its id>"; raises ValidationError for what is no cursor."""
+    moment_text, _sep, key_text = cursor.partition("_")
+    try:
+        moment, key = parse_datetime(moment_text), UUID(key_text)
+    except ValueError as error:
+        raise ValidationError("no cursor") from error
+    if moment is None or moment.tzinfo is None:
+        raise ValidationError("no cursor")
+    return rows.filter(Q(started_at__lt=moment) | Q(started_at=moment, pk__lt=key))
+
+
+def cursor_of(row: Violation) -> str:
+    return f"{row.started_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}_{row.pk}"
+
+
+@require_safe
+def violations(request: HttpRequest) -> HttpResponse:
+    form = FilterForm(request.user, request.GET)
+    rows = access.violations(request.user)
+    rows = form.narrow(rows) if form.is_valid() else rows.none()
+    if cursor := request.GET.get("before", ""):
+        try:
+            rows = older_than(rows, cursor)
+        except ValidationError:
+            return redirect("violations")
+    page = list(rows.order_by("-started_at", "-pk")[: PAGE_ROWS + 1])
+    more = page[PAGE_ROWS:]
+    page = page[:PAGE_ROWS]
+    chosen = form.chosen()
+    context = {
+        "form": form,
+        "rows": page,
+        "chosen": urlencode(chosen),
+        "filtered": bool(chosen),
+        "first_page": not cursor,
+        "next_page": urlencode(chosen | {"before": cursor_of(page[-1])}) if more else "",
+        "may_review": access.sites(request.user, Right.REVIEW).exists(),
+    }
+    return render(request, "violations/violations.html", context)
+
+
+@require_safe
+def violation(request: HttpRequest, violation_id: UUID) -> HttpResponse:
+    found = access.get_violation(request.user, violation_id)
+    return render(request, "violations/violation.html", violation_context(request, found))
+
+
+def violation_context(request: HttpRequest, found: Violation) -> dict[str, Any]:
+    return {
+        "violation": found,
+        "may_review": access.may(request.user, Right.REVIEW, found.site_id),
+        "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
+        "older": next_older(access.violations(request.user), found),
+        "newer": next_newer(access.violations(request.user), found),
+        "note_characters": NOTE_CHARACTERS,
+    }
+
+
+def next_older(rows: QuerySet[Violation], row: Violation) -> Violation | None:
+    behind = Q(started_at__lt=row.started_at) | Q(started_at=row.started_at, pk__lt=row.pk)
+    return rows.filter(behind).order_by("-started_at", "-pk").first()
+
+
+def next_newer(rows: QuerySet[Violation], row: Violation) -> Violation | None:
+    before = Q(started_at__gt=row.started_at) | Q(started_at=row.started_at, pk__gt=row.pk)
+    return rows.filter(before).order_by("started_at", "pk").first()
+
+
+@require_safe
+def picture(request: HttpRequest, violation_id: UUID, view: str) -> HttpResponse:
+    """The snapshot, the face, or a thumbnail; pixelated for a viewer. `?download` gives the file, with faces."""
+    found = access.get_violation(request.user, violation_id)
+    if "download" in request.GET:
+        access.require(request.user, Right.SEE_FACES, found.site_id)
+    try:
+        data = render_picture(found, access.audience(request.user, found), PictureView(view))
+    except PictureGoneError as error:
+        raise Http404 from error
+    answer = HttpResponse(data, content_type="image/jpeg")
+    answer["Cache-Control"] = "private, no-store"
+    if "download" in request.GET:
+        name = f"{found.site.local(found.started_at):%Y-%m-%d %H-%M-%S}.jpg"
+        answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
+
+
+# -- reviewing --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReviewRequest:
+    """What a review's form sends."""
+
+    seen: dict[UUID, int]
+    decision: str
+    note: str | None
+
+    @property
+    def status(self) -> str | None:
+        return DECISIONS[self.decision].value if self.decision in DECISIONS else None
+
+
+def read_request(request: HttpRequest) -> ReviewRequest:
+    """Raises ValidationError for a form that this portal never made."""
+    seen: dict[UUID, int] = {}
+    for entry in request.POST.getlist("seen"):
+        key, _sep, version = entry.partition(":")
+        try:
+            seen[UUID(key)] = int(version)
+        except ValueError as error:
+            raise ValidationError("no version") from error
+    decision = request.POST.get("decision", "")
+    if decision not in {*DECISIONS, "note"}:
+        raise ValidationError("no decision")
+    return ReviewRequest(seen, decision, request.POST.get("note") if decision == "note" else None)
+
+
+@require_POST
+def review_violations(request: HttpRequest) -> HttpResponse:
+    """Confirm, dismiss, open again, or note; one or several. Then on to the next one, or back to the list."""
+    try:
+        given = read_request(request)
+    except ValidationError:
+        return HttpResponseBadRequest("This form was not made by the portal.")
+    back = safe_back(request)
+    if not given.seen:
+        messages.warning(request, _("Choose at least one violation first."))
+        return redirect(back)
+    try:
+        outcome = review(request.user, given.seen, given.status, given.note)
+    except ValidationError as error:
+        return refuse_review(request, given, " ".join(error.messages), back)
+    tell_outcome(request, given, outcome)
+    if request.POST.get("flow") and outcome.done and given.status not in {None, Violation.Status.OPEN}:
+        return redirect(next_in_flow(request, outcome.done[0]))
+    return redirect(back)
+
+
+def refuse_review(request: HttpRequest, given: ReviewRequest, reason: str, back: str) -> HttpResponse:
+    """Show the page again with what was typed, and why it was not taken."""
+    if len(given.seen) != 1:
+        messages.error(request, reason)
+        return redirect(back)
+    found = access.get_violation(request.user, next(iter(given.seen)))
+    context = violation_context(request, found) | {"note_error": reason, "note": given.note}
+    return render(request, "violations/violation.html", context, status=422)
+
+
+def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:
+    """One sentence on what was done, with what it takes to undo it; one on each that somebody else had decided."""
+    if outcome.done:
+        count = len(outcome.done)
+        text = {
+            "confirm": ngettext("%(count)d confirmed.", "%(count)d confirmed.", count),
+            "dismiss": ngettext("%(count)d dismissed.", "%(count)d dismissed.", count),
+            "reopen": ngettext("%(count)d to review again.", "%(count)d to review again.", count),
+            "note": _("Note saved."),
+        }[given.decision] % {"count": count}
+        undo = " ".join(f"{row.pk}:{row.review_version}" for row in outcome.done)
+        messages.success(request, text, extra_tags=f"undo {undo}" if given.decision in {"confirm", "dismiss"} else "")
+    for row in outcome.late:
+        who, status = str(row.reviewed_by or _("Somebody")), str(row.get_status_display()).lower()
+        ago = timesince(row.reviewed_at, depth=1) if row.reviewed_at else ""
+        just = row.reviewed_at and (datetime.now(UTC) - row.reviewed_at) < timedelta(minutes=1)
+        when = _("a moment ago") if just else _("%(time)s ago") % {"time": ago}
+        verb = {
+            Violation.Status.CONFIRMED: _("%(who)s confirmed it %(when)s."),
+            Violation.Status.DISMISSED: _("%(who)s dismissed it %(when)s."),
+            Violation.Status.OPEN: _("%(who)s changed it %(when)s."),
+        }[Violation.Status(row.status)]
+        told = verb % {"who": who, "when": when, "status": status}
+        messages.warning(request, told + " " + _("Your decision was not stored; look again, then decide."))
+
+
+def next_in_flow(request: HttpRequest, row: Violation) -> str:
+    """The next older one that waits for a review, else the newest that waits, else the list."""
+    waiting = access.violations(request.user).filter(status=Violation.Status.OPEN)
+    found = next_older(waiting, row) or waiting.order_by("-started_at", "-pk").first()
+    return reverse("violation", args=[found.pk]) if found else reverse("violations") + "?status=open"
+
+
+def safe_back(request: HttpRequest) -> str:
+    """Where the form wants to return to, if that is a page of ours."""
+    wanted = request.POST.get("back", "")
+    return wanted if url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) else reverse("violations")

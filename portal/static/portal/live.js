@@ -1,0 +1,170 @@
+// The socket of a page. It comes back by itself, notices when it is behind, and fetches what it missed.
+// The messages are those of portal/live/messages.py.
+
+const SILENCE_MS = 25_000; // the server says something every 10 s
+const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
+const SIGNED_OUT = 4401;
+const NO_RIGHT = 4403;
+
+/**
+ * Events: "state" (detail: "live", "connecting", "no-right"), "violation" (detail: message, with `isNew`), "camera",
+ * "gone", "feeds" (detail: violations to review), "preview" (detail: {header, picture}).
+ */
+export class Live extends EventTarget {
+  #socket = null;
+  #tries = 0;
+  #numbers; // by site: the newest event that this page has
+  #first; // by site: the newest event when the page was made
+  #toReview = {};
+  #versions = new Map(); // by violation: the newest version that was told
+  #known = new Set(); // violations that were new once
+  #offsetMs = 0; // the server's clock less ours
+  #silence = 0;
+  #retry = 0;
+  #wanted = [];
+  #wasLive = false;
+
+  constructor(address, numbers) {
+    super();
+    this.address = address;
+    this.#first = { ...numbers };
+    this.#numbers = { ...numbers };
+  }
+
+  open() {
+    clearTimeout(this.#retry);
+    this.#tell("state", "connecting");
+    const socket = new WebSocket(this.address);
+    socket.binaryType = "arraybuffer";
+    this.#socket = socket;
+    socket.onmessage = (event) => this.#heard(event.data);
+    socket.onclose = (event) => socket === this.#socket && this.#closed(event.code);
+    this.#listen();
+  }
+
+  /** Seconds since the epoch, by the server's clock. */
+  now() {
+    return (Date.now() + this.#offsetMs) / 1000;
+  }
+
+  look(cameras) {
+    this.#wanted = cameras;
+    this.#send({ type: "look", cameras });
+  }
+
+  painted(header) {
+    this.#send({ type: "ack", camera: header.camera, number: header.number });
+  }
+
+  /** Connect now rather than at the end of the pause, as when the network is back. */
+  hurry() {
+    if (this.#socket?.readyState === WebSocket.CLOSED) this.open();
+  }
+
+  #send(message) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  #listen() {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      const socket = this.#socket;
+      this.#closed(0);
+      socket.close();
+    }, SILENCE_MS);
+  }
+
+  #closed(code) {
+    clearTimeout(this.#silence);
+    this.#socket = { readyState: WebSocket.CLOSED, close() {} };
+    if (code === SIGNED_OUT) {
+      location.reload(); // leads to the sign-in page, and back
+      return;
+    }
+    if (code === NO_RIGHT) {
+      if (this.#wasLive) location.reload();
+      else this.#tell("state", "no-right");
+      return;
+    }
+    this.#tell("state", "connecting");
+    const pause = BACKOFF_MS[Math.min(this.#tries++, BACKOFF_MS.length - 1)];
+    this.#retry = setTimeout(() => this.open(), pause * (0.75 + Math.random() / 2));
+  }
+
+  #heard(data) {
+    this.#listen();
+    if (typeof data !== "string") {
+      this.#tell("preview", readPreview(data));
+      return;
+    }
+    const message = JSON.parse(data);
+    if (message.type === "hello") this.#hello(message);
+    else if (message.type === "heartbeat") this.#compare(message);
+    else if (message.type === "violation") this.#violation(message);
+    else if (message.type === "gone") this.#gone(message);
+    else if (message.type === "camera") this.#tell("camera", message);
+    else if (message.type === "error") console.warn("the portal did not understand:", message.text);
+  }
+
+  #hello(message) {
+    this.#tries = 0;
+    this.#wasLive = true;
+    this.#tell("state", "live");
+    message.cameras.forEach((camera) => this.#tell("camera", camera));
+    this.#compare(message);
+    if (this.#wanted.length) this.look(this.#wanted);
+  }
+
+  /** What does the server know that we do not? */
+  #compare(message) {
+    this.#offsetMs = message.now * 1000 - Date.now();
+    const after = {};
+    for (const [site, feed] of Object.entries(message.feeds)) {
+      this.#toReview[site] = feed.to_review;
+      if (feed.number > (this.#numbers[site] ?? 0)) {
+        after[site] = this.#numbers[site] ?? 0;
+        this.#numbers[site] = feed.number;
+      }
+    }
+    this.#count();
+    if (Object.keys(after).length) this.#send({ type: "missed", after });
+  }
+
+  #advance(message) {
+    const newest = this.#numbers[message.site] ?? 0;
+    if (message.number > newest + 1) this.#send({ type: "missed", after: { [message.site]: newest } });
+    if (message.number < newest) return;
+    this.#numbers[message.site] = message.number;
+    this.#toReview[message.site] = message.to_review;
+    this.#count();
+  }
+
+  #violation(message) {
+    this.#advance(message);
+    if ((this.#versions.get(message.id) ?? 0) >= message.version) return;
+    this.#versions.set(message.id, message.version);
+    message.isNew = message.opened_number > (this.#first[message.site] ?? 0) && !this.#known.has(message.id);
+    this.#known.add(message.id);
+    this.#tell("violation", message);
+  }
+
+  #gone(message) {
+    this.#advance(message);
+    this.#tell("gone", message);
+  }
+
+  #count() {
+    this.#tell("feeds", Object.values(this.#toReview).reduce((sum, count) => sum + count, 0));
+  }
+}
+
+/** Header and picture of a preview; see cameras/preview.py. */
+export function readPreview(buffer) {
+  const length = new DataView(buffer).getUint32(0);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  return { header, picture: new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" }) };
+}

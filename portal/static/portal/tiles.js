@@ -1,0 +1,139 @@
+// Live tiles: the newest picture of each camera with boxes, its state and its age. Only what can be seen is asked for.
+
+import { ago, duration, say } from "./words.js";
+
+const OLD_S = 3; // an older picture says its age
+const STALE_S = 10; // and an even older one is greyed
+const LOOKS = {
+  mask: { colour: "#3fbfae", mark: "✓" },
+  no_mask: { colour: "#ff6b5e", mark: "!" },
+  incorrect: { colour: "#f2b23e", mark: "~" },
+  unsure: { colour: "#c3cbcd", mark: "?" },
+};
+
+class Tile {
+  constructor(element, live) {
+    this.element = element;
+    this.live = live;
+    this.camera = Number(element.dataset.camera);
+    this.canvas = element.querySelector("canvas");
+    this.capturedAt = null;
+    this.visible = false;
+    this.told = "";
+  }
+
+  async show({ header, picture }) {
+    const bitmap = await createImageBitmap(picture);
+    requestAnimationFrame(() => {
+      this.#paint(bitmap, header.faces);
+      bitmap.close();
+      this.capturedAt = header.captured_at;
+      this.canvas.dataset.number = header.number;
+      this.#describe(header.faces);
+      this.tick();
+      this.live.painted(header);
+    });
+  }
+
+  #paint(bitmap, faces) {
+    const { canvas } = this;
+    if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
+      canvas.width = bitmap.width;
+      canvas.height = bitmap.height;
+    }
+    const context = canvas.getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    faces.forEach((face) => paintFace(context, face, canvas.width, canvas.height));
+  }
+
+  #describe(faces) {
+    const bare = faces.filter((face) => face.label === "no_mask" || face.label === "incorrect").length;
+    const text = faces.length ? say("faces", { total: faces.length, bare }) : say("nobody");
+    if (text !== this.told) {
+      this.told = text;
+      this.canvas.setAttribute("aria-label", text);
+    }
+  }
+
+  state(message) {
+    this.element.dataset.state = message.state;
+    this.element.querySelector("[data-state-name]").textContent = message.state_name;
+    this.element.querySelector("[data-veil-title]").textContent = message.state_name;
+    this.element.querySelector("[data-veil-text]").textContent = message.detail || message.meaning;
+    this.since = message.since;
+    this.tick();
+  }
+
+  /** Say the picture's age, and grey what is too old to be called live. */
+  tick() {
+    const age = this.capturedAt === null ? null : Math.max(0, this.live.now() - this.capturedAt);
+    const fresh = this.element.dataset.state === "online" && age !== null && age < STALE_S;
+    this.element.toggleAttribute("data-fresh", fresh);
+    const text = age === null ? say("noPicture") : age < OLD_S ? say("ageNow") : say("age", { age: duration(age) });
+    this.element.querySelector("[data-age]").textContent = text;
+    this.element.querySelector("[data-veil-since]").textContent =
+      age === null ? "" : say("lastSeen", { ago: ago(age) });
+  }
+}
+
+function paintFace(context, face, width, height) {
+  const { colour, mark } = LOOKS[face.label] ?? LOOKS.unsure;
+  const [x1, y1, x2, y2] = face.box.map((value, index) => value * (index % 2 ? height : width));
+  const unit = width / 480;
+  context.save();
+  context.lineWidth = 2 * unit;
+  context.strokeStyle = colour;
+  context.setLineDash(face.label === "unsure" ? [4 * unit, 3 * unit] : []);
+  context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+  context.setLineDash([]);
+  const text = say(face.label);
+  context.font = `600 ${11 * unit}px system-ui, sans-serif`;
+  const tag = { width: context.measureText(text).width + 22 * unit, height: 16 * unit };
+  const top = y1 >= tag.height ? y1 - tag.height : y2;
+  context.fillStyle = "#0b0e0f";
+  context.fillRect(x1 - unit, top, tag.width, tag.height);
+  context.fillStyle = colour;
+  paintShape(context, face.label, x1 + 8 * unit, top + tag.height / 2, 6 * unit);
+  context.fillText(text, x1 + 17 * unit, top + 12 * unit);
+  context.fillStyle = "#0b0e0f";
+  context.font = `800 ${9 * unit}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  context.fillText(mark, x1 + 8 * unit, top + (face.label === "no_mask" ? 12.5 : 11.5) * unit);
+  context.restore();
+}
+
+/** A circle, a triangle or a square, so that nobody needs to see colours. */
+function paintShape(context, label, x, y, radius) {
+  context.beginPath();
+  if (label === "no_mask") {
+    context.moveTo(x, y - radius);
+    context.lineTo(x + radius, y + radius);
+    context.lineTo(x - radius, y + radius);
+  } else if (label === "incorrect") {
+    context.rect(x - radius * 0.85, y - radius * 0.85, radius * 1.7, radius * 1.7);
+  } else {
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+  }
+  context.fill();
+}
+
+export function startTiles(live) {
+  const elements = [...document.querySelectorAll("[data-camera]")];
+  if (!elements.length) return;
+  const tiles = new Map(elements.map((element) => [Number(element.dataset.camera), new Tile(element, live)]));
+
+  const look = () => {
+    const seen = document.hidden ? [] : [...tiles.values()].filter((tile) => tile.visible).map((tile) => tile.camera);
+    live.look(seen);
+  };
+  const observer = new IntersectionObserver((entries) => {
+    entries.forEach((entry) => (tiles.get(Number(entry.target.dataset.camera)).visible = entry.isIntersecting));
+    look();
+  });
+  elements.forEach((element) => observer.observe(element));
+  document.addEventListener("visibilitychange", look);
+
+  live.addEventListener("preview", ({ detail }) => tiles.get(detail.header.camera)?.show(detail));
+  live.addEventListener("camera", ({ detail }) => tiles.get(detail.camera)?.state(detail));
+  setInterval(() => tiles.forEach((tile) => tile.tick()), 1000);
+}

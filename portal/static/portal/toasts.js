@@ -1,0 +1,154 @@
+// Alerts: a toast a violation, one toast for many at once, and “while you were away” for what is old.
+
+import { say } from "./words.js";
+
+const GATHER_MS = 600; // what comes within this time comes together
+const OLD_S = 60;
+const SHOWN_MS = 20_000;
+const MOST_TOASTS = 3;
+
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+const address = (violation) => `/violations/${violation.id}/`;
+
+/** The picture that came with the message, or nothing. */
+function picture(violation) {
+  return violation.picture ? [element("img", { src: violation.picture, alt: say("snapshot") })] : [];
+}
+
+export class Toasts {
+  #waiting = [];
+  #timer = 0;
+  #shown = []; // {element, violations}
+
+  constructor(place, live) {
+    this.place = place;
+    live.addEventListener("violation", ({ detail }) => {
+      if (detail.isNew && detail.status === "open") this.#gather(detail, live);
+      else if (detail.status !== "open") this.#forget(detail.id);
+    });
+    live.addEventListener("gone", ({ detail }) => detail.ids.forEach((id) => this.#forget(id)));
+  }
+
+  #gather(violation, live) {
+    violation.old = live.now() - Date.parse(violation.opened_at) / 1000 > OLD_S;
+    this.#waiting.push(violation);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#show(this.#waiting.splice(0)), GATHER_MS);
+  }
+
+  #show(violations) {
+    const old = violations.filter((violation) => violation.old);
+    const fresh = violations.filter((violation) => !violation.old);
+    if (old.length) this.#add(awayToast(old), old);
+    if (!fresh.length) return;
+    notify(fresh);
+    const together = this.#shown.length >= MOST_TOASTS ? this.#takeAll() : [];
+    const all = [...together, ...fresh];
+    this.#add(all.length === 1 ? oneToast(all[0]) : manyToast(all), all);
+  }
+
+  #add(toast, violations) {
+    const entry = { toast, violations };
+    const close = element("button", { type: "button", className: "close", textContent: "×" });
+    close.setAttribute("aria-label", say("close"));
+    close.onclick = () => this.#remove(entry);
+    toast.append(close);
+    this.place.append(toast);
+    this.#shown.push(entry);
+    if (toast.classList.contains("away")) return;
+    let timer = setTimeout(() => this.#remove(entry), SHOWN_MS);
+    const hold = () => clearTimeout(timer);
+    toast.addEventListener("pointerenter", hold);
+    toast.addEventListener("focusin", hold);
+    toast.addEventListener("pointerleave", () => (timer = setTimeout(() => this.#remove(entry), SHOWN_MS)));
+  }
+
+  #remove(entry) {
+    entry.toast.remove();
+    this.#shown = this.#shown.filter((other) => other !== entry);
+  }
+
+  #takeAll() {
+    const fresh = this.#shown.filter((entry) => !entry.toast.classList.contains("away"));
+    fresh.forEach((entry) => this.#remove(entry));
+    return fresh.flatMap((entry) => entry.violations);
+  }
+
+  /** Somebody decided about it, or it is deleted: a toast of it alone has nothing more to say. */
+  #forget(id) {
+    this.#shown
+      .filter((entry) => entry.violations.length === 1 && entry.violations[0].id === id)
+      .forEach((entry) => this.#remove(entry));
+  }
+}
+
+function sentence(violation) {
+  const name = violation.label === "incorrect" ? "oneIncorrect" : "oneBare";
+  return say(name, { camera: violation.camera_name, site: violation.site_name });
+}
+
+function oneToast(violation) {
+  const toast = element("article", { className: "toast" });
+  toast.dataset.toast = violation.id;
+  const link = element("a", { href: address(violation), textContent: say("review") });
+  toast.append(...picture(violation));
+  toast.append(element("div", { className: "text" }, element("p", { textContent: sentence(violation) }), link));
+  return toast;
+}
+
+function manyToast(violations) {
+  const text = element("div", { className: "text" });
+  text.append(element("p", { textContent: say("many", { count: violations.length }) }));
+  text.append(element("div", { className: "shots" }, ...violations.slice(-4).flatMap(picture)));
+  text.append(element("a", { href: "/violations/?status=open", textContent: say("reviewAll") }));
+  const toast = element("article", { className: "toast many" }, text);
+  toast.dataset.toast = "many";
+  return toast;
+}
+
+function awayToast(violations) {
+  const name = violations.length === 1 ? "awayOne" : "awayMany";
+  const text = element("div", { className: "text" });
+  text.append(element("p", { textContent: say(name, { count: violations.length }) }));
+  const href = violations.length === 1 ? address(violations[0]) : "/violations/?status=open";
+  text.append(element("a", { href, textContent: say(violations.length === 1 ? "review" : "reviewAll") }));
+  const toast = element("article", { className: "toast away" }, text);
+  toast.dataset.toast = "away";
+  return toast;
+}
+
+// -- the browser's own notifications, where the person switched them on ---------------------------------------------
+
+const SWITCH = "notify";
+
+function notify(violations) {
+  if (!document.hidden || !notifies()) return;
+  const text = violations.length === 1 ? sentence(violations[0]) : say("many", { count: violations.length });
+  const shown = new Notification(text, { tag: "violations", icon: violations[0].picture || undefined });
+  shown.onclick = () => {
+    window.focus();
+    location.href = violations.length === 1 ? address(violations[0]) : "/violations/?status=open";
+  };
+}
+
+function notifies() {
+  return "Notification" in window && Notification.permission === "granted" && localStorage.getItem(SWITCH) === "on";
+}
+
+/** The button that switches them on and off; it stays hidden where the browser has none. */
+export function startNotifySwitch(button) {
+  if (!button || !("Notification" in window) || Notification.permission === "denied") return;
+  const update = () => button.setAttribute("aria-pressed", String(notifies()));
+  button.hidden = false;
+  button.onclick = async () => {
+    const on = !notifies() && (await Notification.requestPermission()) === "granted";
+    localStorage.setItem(SWITCH, on ? "on" : "off");
+    update();
+  };
+  update();
+}

@@ -1,0 +1,27 @@
+// The sentences that scripts say: translated by the server, in components/words.html.
+
+const words = document.getElementById("words")?.dataset ?? {};
+
+/** The sentence of this name, its {holes} filled in. */
+export function say(name, holes = {}) {
+  const sentence = words[name] ?? name;
+  return sentence.replace(/\{(\w+)\}/g, (whole, hole) => holes[hole] ?? whole);
+}
+
+const relative = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto", style: "short" });
+
+/** “2 min. ago”, for seconds that have passed. */
+export function ago(seconds) {
+  const past = Math.max(0, seconds);
+  if (past < 60) return relative.format(-Math.round(past), "second");
+  if (past < 3600) return relative.format(-Math.round(past / 60), "minute");
+  if (past < 86400) return relative.format(-Math.round(past / 3600), "hour");
+  return relative.format(-Math.round(past / 86400), "day");
+}
+
+/** “12 s”, “3 min”: a length of time. */
+export function duration(seconds) {
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
+}

@@ -1,0 +1,56 @@
+"""How pages say times, labels and what can be undone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import template
+from django.contrib.messages.storage.base import Message
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+
+register = template.Library()
+
+
+@register.simple_tag
+def ago(moment: datetime | None, zone: str) -> SafeString | str:
+    """“2 minutes ago” (kept fresh by script), exact on hover and for screen readers, in the site's zone."""
+    if moment is None:
+        return ""
+    seconds = (timezone.now() - moment).total_seconds()
+    text = _("just now") if seconds < 60 else _("%(time)s ago") % {"time": timesince(moment, depth=1)}
+    return format_html(
+        '<time data-ago datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment, zone), text
+    )
+
+
+@register.simple_tag
+def at_site(moment: datetime | None, zone: str) -> SafeString | str:
+    """The exact time as the clock on the site's wall showed it, with the zone's name."""
+    if moment is None:
+        return ""
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), exact(moment, zone))
+
+
+def exact(moment: datetime, zone: str) -> str:
+    local = moment.astimezone(ZoneInfo(zone))
+    return f"{date_format(local, 'j F Y, H:i:s')} ({zone.replace('_', ' ')})"
+
+
+@register.inclusion_tag("components/badge.html")
+def badge(kind: str, text: str) -> dict[str, str]:
+    """A word with its shape: colour alone would not do."""
+    return {"kind": kind, "text": text}
+
+
+@register.filter
+def undo_keys(message: Message) -> list[str]:
+    """What a form must send to take back what this message tells, each "<id>:<version>"."""
+    tags: Any = (message.extra_tags or "").split()
+    return list(tags[1:]) if tags[:1] == ["undo"] else []
