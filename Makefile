@@ -32,9 +32,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy detection cameras portal
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python -m pytest -q tests/detection
+	$(BIN)/python -m pytest -q tests/detection tests/cameras tests/portal
 
 test: check
+	$(BIN)/python -m pytest -q tests/system tests/browser
 
 clean:
 	rm -rf $(VENV)

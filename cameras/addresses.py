@@ -6,6 +6,7 @@ are refused, and so is a link that leads out of the folder.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from django.conf import settings
@@ -30,6 +31,6 @@ def clip_path(address: str) -> Path:
         raise AddressError(_("This is no file name. Write the name of a file in DATA_DIR/clips.")) from error
     if not address or "\0" in address or not path.is_relative_to(folder) or path == folder:
         raise AddressError(_("Clips are read from DATA_DIR/clips only. Put the file there and write its name."))
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, it answers for a name that is too long, too
         raise AddressError(_("There is no such clip. Put the file into DATA_DIR/clips."))
     return path

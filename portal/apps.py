@@ -4,3 +4,7 @@ from django.apps import AppConfig
 class PortalConfig(AppConfig):
     name = "portal"
     verbose_name = "Mask portal"
+
+    def ready(self) -> None:
+        """Tasks that are sent from here find our Celery application. Not in portal/__init__.py, for the supervisor."""
+        from portal import celery  # noqa: F401

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,3 +22,20 @@ def shared() -> Path:
             pytest.fail("../shared is absent; in CI it must lie beside the checkout.")
         pytest.skip("needs the real footage in ../shared, which is absent")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[None]:
+    from tests.services import valkey
+
+    with valkey():
+        yield
+
+
+@pytest.fixture
+def redis(_valkey: None) -> Iterator[Any]:
+    """An empty Valkey."""
+    from cameras.redis import connection
+
+    connection().flushall()
+    yield connection()

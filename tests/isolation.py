@@ -21,7 +21,7 @@ if database := os.environ.get("TEST_DATABASE_URL"):
     os.environ["DATABASE_URL"] = database
 FOLDER = Path(tempfile.mkdtemp(prefix="masks-test-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
-(FOLDER / "data").mkdir(mode=0o700)
+(FOLDER / "data" / "static").mkdir(mode=0o700, parents=True)
 VALKEY_SOCKET = FOLDER / "v.sock"
 os.environ["DATA_DIR"] = str(FOLDER / "data")
 os.environ["REDIS_URL"] = f"unix://:{VALKEY_PASSWORD}@{VALKEY_SOCKET}?db=0"

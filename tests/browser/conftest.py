@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.portal_process import PortalProcess
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
+           "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is missing; in CI that is a failure.")
+        pytest.skip("needs Chromium: apt install chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    """The demo, as a stranger's first `make run` starts it."""
+    one = PortalProcess(tmp_path_factory.mktemp("portal") / "data").start()
+    yield one
+    one.stop()
+    one.kill()
+
+
+def play(portal: PortalProcess, clip: Path) -> None:
+    """Let both of the demo's cameras play this clip instead, from the next start on."""
+    for path in (portal.data_dir / "clips").glob("*.mp4"):
+        shutil.copy(clip, path)
+
+
+@pytest.fixture
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """Opens pages of a portal, each in a browser of its own; what a page complains about fails the test."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def complain(text: str) -> None:
+        if "Failed to load resource" not in text and "WebSocket connection to" not in text:
+            complaints.append(text)
+
+    def make(portal: PortalProcess, login: tuple[str, str] | None = None, **given: object) -> Page:
+        options: dict[str, object] = {"viewport": {"width": 1440, "height": 900}, **given}
+        context = browser.new_context(base_url=portal.address, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complain(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complain(str(error)))
+        if login is not None:
+            sign_in(page, *login)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def sign_in(page: Page, email: str, password: str) -> None:
+    page.goto("/sign-in/")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()

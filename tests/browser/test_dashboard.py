@@ -1,0 +1,360 @@
+"""The whole of it, in a real browser against real processes: see, be told, review."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import play, sign_in
+from tests.conftest import DEMO_CLIPS, ROOT
+from tests.portal_process import PortalProcess, Visitor, marked_processes, python_in, wait_for
+from tests.system.test_run import cmdline
+
+Visit = Callable[..., Page]
+WITHIN_A_MINUTE_MS = 60_000
+PIXELS = "tile => tile.querySelector('canvas').toDataURL('image/jpeg', 0.3)"
+
+
+def block_http(page: Page) -> list[str]:
+    """From now on nothing but the socket works; the addresses that were asked for all the same."""
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.abort()
+
+    page.context.route("**/*", refuse)
+    return asked
+
+
+def change_of_pixels(page: Page, tile: str) -> bool:
+    before = page.eval_on_selector(tile, PIXELS)
+    return bool(wait_for(lambda: page.eval_on_selector(tile, PIXELS) != before, 10, "another picture"))
+
+
+def see_be_told_and_review(portal: PortalProcess, page: Page, cameras: int) -> None:
+    """What the product is for, step by step."""
+    expect(page.locator(".tile[data-fresh]")).to_have_count(cameras, timeout=20_000)
+    for tile in page.locator(".tile").all():
+        assert change_of_pixels(page, f"[data-camera='{tile.get_attribute('data-camera')}']")
+    block_http(page)
+    toast = page.locator("[data-toast]").first
+    toast.wait_for(timeout=WITHIN_A_MINUTE_MS)
+    picture = toast.locator("img").first
+    assert picture.evaluate("img => img.complete && img.naturalWidth") > 100, "the snapshot came with the message"
+    expect(page).to_have_title(re.compile(r"^\(\d+\) Live"))
+    violation = wait_for(lambda: one_violation(page), 30, "a toast of one violation")
+    page.context.unroute_all()
+    page.goto(f"/violations/{violation}/")
+    expect(page.locator(".snapshot img")).to_have_js_property("complete", True)
+    assert page.locator(".snapshot img").evaluate("img => img.naturalWidth") > 300
+    page.keyboard.press("c")
+    page.wait_for_url(lambda url: violation not in url)
+    page.goto(f"/violations/{violation}/")
+    page.reload()
+    expect(page.locator("[data-status] .badge")).to_have_text("Confirmed")
+    expect(page.locator("[data-status]")).to_contain_text("by Olivia Reis")
+
+
+def one_violation(page: Page) -> str:
+    names = page.locator("[data-toast]").evaluate_all("toasts => toasts.map(toast => toast.dataset.toast)")
+    return next((name for name in names if len(name) == 36), "")
+
+
+def test_a_manager_sees_two_lobbies_is_told_reviews_and_finds_it_reviewed(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal, portal.login())
+    see_be_told_and_review(portal, page, cameras=2)
+
+
+def test_the_same_with_real_footage(shared: Path, tmp_path: Path, visit: Visit) -> None:
+    """The bearded man of ../shared/clips as the live camera: alert, snapshot of him, review."""
+    portal = PortalProcess(tmp_path / "data")
+    try:
+        portal.start().stop()
+        play(portal, shared / "clips" / "man-no-mask.mp4")
+        portal.start()
+        page = visit(portal, portal.login())
+        see_be_told_and_review(portal, page, cameras=2)
+        faces = json.loads(python_in(portal, DETECT_AGAIN))
+        assert faces and all(face["iou"] > 0.5 and face["label"] == "no_mask" for face in faces)
+        portal.stop()
+    finally:
+        portal.kill()
+
+
+DETECT_AGAIN = """
+import json, numpy
+from detection import Detector, decode_picture
+from detection.detector import intersection_over_union
+from portal.models import Violation
+detector, found = Detector.load(), []
+for row in Violation.objects.all():
+    with row.snapshot.open("rb") as file:
+        faces = detector.detect(decode_picture(file.read()))
+    boxes = numpy.asarray([face.box for face in faces], numpy.float32).reshape(-1, 4)
+    overlaps = intersection_over_union(numpy.asarray([row.box], numpy.float32), boxes)[0]
+    best = int(overlaps.argmax()) if len(faces) else -1
+    found.append({"iou": float(overlaps[best]) if faces else 0.0, "label": faces[best].label if faces else ""})
+print(json.dumps(found))
+"""
+
+
+def test_each_stored_snapshot_detected_again_has_a_bare_face_at_the_stored_box(
+    portal: PortalProcess, visit: Visit
+) -> None:
+    visitor = Visitor(portal.address)
+    visitor.sign_in(*portal.login())
+    wait_for(lambda: len(visitor.violations()) >= 4, 90, "four violations")
+    faces = json.loads(python_in(portal, DETECT_AGAIN))
+    assert len(faces) >= 4
+    assert all(face["iou"] > 0.5 and face["label"] in {"no_mask", "incorrect"} for face in faces), faces
+
+
+def test_a_camera_that_sees_only_masks_makes_no_violation(tmp_path: Path) -> None:
+    portal = PortalProcess(tmp_path / "data")
+    count = "from portal.models import *; print(Passage.objects.exclude(ended_at=None).filter(label='{}').count())"
+    try:
+        portal.start().stop()
+        before = int(python_in(portal, "from portal.models import *; print(Violation.objects.count())"))
+        play(portal, DEMO_CLIPS / "masked-only.mp4")
+        portal.start()
+        wait_for(lambda: int(python_in(portal, count.format("mask"))) >= 4, 60, "four masked people")
+        assert int(python_in(portal, count.format("no_mask"))) == 0
+        assert int(python_in(portal, "from portal.models import *; print(Violation.objects.count())")) == before
+        portal.stop()
+    finally:
+        portal.kill()
+
+
+def test_the_two_who_follow_each_other_are_two_violations(portal: PortalProcess) -> None:
+    """In Harbour House's clip two bare people walk three seconds apart, every 21 seconds."""
+    starts = json.loads(
+        python_in(
+            portal,
+            "import json; from portal.models import *; print(json.dumps([row.started_at.timestamp() for row in "
+            "Violation.objects.filter(site__name='Harbour House').order_by('started_at')]))",
+        )
+    )
+    gaps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    assert gaps and all(abs(gap - 3) < 1 or abs(gap - 18) < 1 for gap in gaps), gaps
+
+
+# -- another site's manager -------------------------------------------------------------------------------------------
+
+MAKE_CHARLIE = """
+from cameras.models import Site
+from portal.models import *
+site = Site.objects.create(name="Elm Court")
+Membership.objects.create(user=User.objects.create_user("charlie@example.org", "a-Long-pass-4u", name="Charlie"),
+                          site=site, role="manager")
+"""
+
+
+def test_another_sites_manager_sees_none_of_it_on_the_page_the_socket_or_by_address(
+    portal: PortalProcess, visit: Visit
+) -> None:
+    python_in(portal, MAKE_CHARLIE)
+    alice = Visitor(portal.address)
+    alice.sign_in(*portal.login())
+    known = wait_for(alice.violations, 60, "a violation")
+    page = visit(portal)
+    heard: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: heard.append(str(frame))))
+    sign_in(page, "charlie@example.org", "a-Long-pass-4u")
+    expect(page.locator("body")).to_have_attribute("data-live", "live")
+    wait_for(lambda: len(alice.violations()) > len(known), 60, "a violation while Charlie looks")
+    wait_for(lambda: any("heartbeat" in frame for frame in heard), 15, "a heartbeat")
+    assert not any(name in frame for frame in heard for name in ("Harbour", "Maple", "Front door", '"violation"'))
+    assert page.locator(".tile").count() == page.locator("[data-toast]").count() == 0
+    for path in ("", "snapshot.jpg", "face.jpg", "thumbnail.jpg"):
+        assert page.request.get(f"/violations/{known[0]}/{path}").status == 404
+    page.goto("/violations/")
+    assert known[0] not in page.content()
+
+
+# -- pictures only for those who look ---------------------------------------------------------------------------------
+
+
+def encoded(portal: PortalProcess) -> dict[str, int]:
+    from redis import Redis
+
+    connection = Redis.from_url((portal.data_dir / "valkey-url").read_text())
+    counts = connection.hgetall("preview-encoded")
+    connection.close()
+    return {key.decode(): int(value) for key, value in counts.items()}
+
+
+def standing_still(portal: PortalProcess, seconds: float) -> bool:
+    before, until = encoded(portal), time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() > until, seconds + 1, "the time to pass")
+    return encoded(portal) == before
+
+
+def test_nobody_looks_nothing_is_encoded(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal, portal.login())
+    expect(page.locator(".tile[data-fresh]")).to_have_count(2, timeout=20_000)
+    assert not standing_still(portal, 2)
+    page.goto("/violations/")  # a page without tiles
+    wait_for(lambda: standing_still(portal, 2), 12, "the counter to stand still")
+
+
+def test_without_an_acknowledgement_no_second_picture_comes(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal)
+    page.add_init_script(
+        """const send = WebSocket.prototype.send;
+        WebSocket.prototype.send = function (data) { if (!String(data).includes('"ack"')) send.call(this, data); };"""
+    )
+    pictures: list[bytes] = []
+
+    def note(frame: Any) -> None:
+        if isinstance(frame, bytes):
+            pictures.append(frame)
+
+    page.on("websocket", lambda socket: socket.on("framereceived", note))
+    sign_in(page, *portal.login())
+    wait_for(lambda: page.wait_for_timeout(50) or len(pictures) >= 2, 20, "one picture a camera")
+    page.wait_for_timeout(3000)
+    assert len(pictures) == 2, "one of each camera is under way, and no other is sent"
+
+
+# -- coming back ------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_says_when_it_is_not_live_comes_back_and_fetches_what_it_missed(
+    portal: PortalProcess, visit: Visit
+) -> None:
+    page = visit(portal, portal.login())
+    expect(page.locator("body")).to_have_attribute("data-live", "live")
+    page.context.set_offline(True)  # keeps new connections away; the open one ends with the web process
+    (web,) = [pid for pid in marked_processes(portal.marker) if b"uvicorn" in cmdline(pid)]
+    os.kill(web, signal.SIGKILL)
+    note = page.locator("[data-connection]")
+    expect(note).to_be_visible(timeout=10_000)
+    expect(note).to_have_text("Not live: reconnecting…")
+    visitor = Visitor(portal.address)
+    wait_for(lambda: is_up(portal), 20, "the web process to come back")
+    visitor.sign_in(*portal.login())
+    missed = len(visitor.violations())
+    wait_for(lambda: len(visitor.violations()) > missed, 60, "a violation that the page misses")
+    assert page.locator("[data-toast]").count() == 0
+    page.context.set_offline(False)
+    expect(page.locator("body")).to_have_attribute("data-live", "live", timeout=15_000)
+    expect(note).to_be_hidden()
+    page.locator("[data-toast]").first.wait_for(timeout=5_000)
+
+
+def is_up(portal: PortalProcess) -> bool:
+    try:
+        return bool(portal.health()["status"] == "ok")
+    except OSError:
+        return False
+
+
+def test_signing_out_in_one_tab_ends_the_other(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal, portal.login())
+    other = page.context.new_page()
+    other.goto("/")
+    expect(other.locator("body")).to_have_attribute("data-live", "live")
+    page.get_by_role("button", name="Sign out").click()
+    other.wait_for_url("**/sign-in/**", timeout=8_000)
+
+
+# -- reviewing --------------------------------------------------------------------------------------------------------
+
+
+def test_a_review_is_seen_live_by_another_dashboard(portal: PortalProcess, visit: Visit) -> None:
+    first, second = visit(portal, portal.login()), visit(portal, portal.login())
+    second.goto("/violations/?status=open")
+    expect(second.locator("body")).to_have_attribute("data-live", "live")
+    row = second.locator(".row").first
+    violation = row.get_attribute("data-violation")
+    first.goto(f"/violations/{violation}/")
+    first.get_by_role("button", name="Dismiss").click()
+    expect(second.locator(f"[data-violation='{violation}'] .badge")).to_have_text("Dismissed", timeout=5_000)
+
+
+def test_ten_violations_are_reviewed_by_keys_alone(portal: PortalProcess, visit: Visit) -> None:
+    visitor = Visitor(portal.address)
+    visitor.sign_in(*portal.login())
+    wait_for(
+        lambda: len(re.findall("badge open", visitor.text("/violations/?status=open"))) >= 10, 120, "ten to review"
+    )
+    page = visit(portal, portal.login())
+    page.goto("/violations/?status=open")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/violations/*-*/")
+    began = time.monotonic()
+    for number in range(10):
+        before = page.url
+        page.keyboard.press("c" if number % 2 else "d")
+        page.wait_for_url(lambda url, before=before: url != before)  # type: ignore[misc]
+        page.locator("article.violation").wait_for()
+    assert time.monotonic() - began < 20
+
+
+def test_with_scripts_off_pages_still_list_filter_and_review(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal, portal.login(), java_script_enabled=False)
+    page.goto("/violations/")
+    page.get_by_label("Status").select_option("To review")
+    page.get_by_role("button", name="Show", exact=True).click()
+    assert "status=open" in page.url
+    box = page.locator("[name=seen]").first
+    key = str(box.get_attribute("value")).partition(":")[0]
+    box.check()
+    page.get_by_role("button", name="Confirm").click()
+    assert "1 confirmed." in page.content()
+    page.get_by_role("button", name="Undo").click()
+    page.goto(f"/violations/{key}/")
+    assert page.locator("[data-status] .badge").inner_text() == "To review"
+
+
+# -- looks ------------------------------------------------------------------------------------------------------------
+
+PATHS = ("/", "/violations/", "/people/", "/nothing/")
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1440])
+def test_no_page_scrolls_sideways(portal: PortalProcess, visit: Visit, width: int) -> None:
+    page = visit(portal, portal.login(), viewport={"width": width, "height": 800})
+    visitor = Visitor(portal.address)
+    visitor.sign_in(*portal.login())
+    one = f"/violations/{wait_for(visitor.violations, 60, 'a violation')[0]}/"
+    for path in (*PATHS, one):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+SHOTS = [("desktop", 1440, 900, "light"), ("desktop-dark", 1440, 900, "dark"), ("phone", 390, 844, "light"),
+         ("phone-dark", 390, 844, "dark")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "width", "height", "scheme"), SHOTS)
+def test_screenshots(
+    portal: PortalProcess, visit: Visit, tmp_path: Path, name: str, width: int, height: int, scheme: str
+) -> None:
+    """Written to docs/screenshots with SCREENSHOTS=1, else only taken."""
+    folder = ROOT / "docs" / "screenshots" if os.environ.get("SCREENSHOTS") else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    page = visit(portal, viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.goto("/sign-in/")
+    page.screenshot(path=folder / f"sign-in-{name}.png")
+    sign_in(page, *portal.login())
+    expect(page.locator(".tile[data-fresh]")).to_have_count(2, timeout=20_000)
+    page.locator("[data-toast]").first.wait_for(timeout=WITHIN_A_MINUTE_MS)
+    page.screenshot(path=folder / f"live-{name}.png")
+    page.goto("/violations/")
+    page.screenshot(path=folder / f"violations-{name}.png")
+    page.locator(".row-link").nth(3).click()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=folder / f"violation-{name}.png")
+    assert (folder / f"violation-{name}.png").stat().st_size > 10_000

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cameras import leases
+from cameras.leases import Reconciler, WorkerState, announce, living_workers
+from cameras.models import Camera, CameraLease, Reign
+from cameras.redis import ERA_KEY, lease_key, worker_key
+from tests.worlds import World
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Bells = list[tuple[str, int, int]]
+
+
+def reconciler(bells: Bells, name: str = "north", instance: str = "1") -> Reconciler:
+    return Reconciler(name, instance, lambda worker, camera, token: bells.append((worker, camera, token)))
+
+
+@pytest.fixture
+def cameras(world: World) -> list[Camera]:
+    """Both cameras, given to nobody."""
+    leases.release_all("north")
+    return [world.door, world.hall]
+
+
+def test_a_lease_is_taken_by_one_of_two_who_saw_the_same_token(cameras: list[Camera]) -> None:
+    assert leases.take(cameras[0].pk, 1, "north") == 2
+    assert leases.take(cameras[0].pk, 1, "south") is None
+    assert CameraLease.objects.get(camera=cameras[0]).worker == "north"
+
+
+def test_reigns_follow_each_other_without_gap_or_overlap(cameras: list[Camera]) -> None:
+    start = timezone.now()
+    for number in range(4):
+        leases.take(cameras[0].pk, number + 1, "north", start + timedelta(seconds=number))
+    reigns = list(Reign.objects.filter(camera=cameras[0], token__gt=1).order_by("token"))
+    assert [reign.ended_at for reign in reigns[:-1]] == [reign.taken_at for reign in reigns[1:]]
+    assert reigns[-1].ended_at is None
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(["take", "release"]), st.integers(0, 12)), max_size=25))
+def test_a_token_only_grows_and_at_most_one_reign_is_open(cameras: list[Camera], script: list[tuple[str, int]]) -> None:
+    camera_id, newest = cameras[0].pk, CameraLease.objects.get(camera=cameras[0]).token
+    for act, token in script:
+        if act == "take":
+            leases.take(camera_id, token, "north")
+        else:
+            leases.release(camera_id, token)
+        lease = CameraLease.objects.get(camera=camera_id)
+        assert lease.token >= newest
+        newest = lease.token
+        open_reigns = Reign.objects.filter(camera=camera_id, ended_at=None)
+        assert [reign.token for reign in open_reigns] == ([newest] if lease.worker else [])
+
+
+def test_free_cameras_go_to_the_worker_with_most_room_that_serves_the_site(cameras: list[Camera], world: World) -> None:
+    announce(WorkerState("north", "1", capacity=5, site_ids=(world.here.pk,)))
+    announce(WorkerState("south", "1", capacity=2))
+    bells: Bells = []
+    assert reconciler(bells).step() == 2
+    assert {(worker, camera) for worker, camera, _ in bells} == {("north", world.door.pk), ("south", world.hall.pk)}
+
+
+def test_a_worker_without_room_gets_nothing(cameras: list[Camera]) -> None:
+    announce(WorkerState("north", "1", capacity=1))
+    bells: Bells = []
+    assert reconciler(bells).step() == 1
+    assert CameraLease.objects.exclude(worker="").count() == 1
+
+
+def test_a_paused_camera_is_given_to_nobody(cameras: list[Camera]) -> None:
+    Camera.objects.update(paused=True)
+    announce(WorkerState("north", "1", capacity=5))
+    assert reconciler([]).step() == 0
+
+
+def test_a_new_camera_gets_its_lease(world: World) -> None:
+    fresh = Camera.objects.create(site=world.here, name="Side door", address="x.mp4")
+    announce(WorkerState("north", "1", capacity=5))
+    bells: Bells = []
+    reconciler(bells).step()
+    assert (("north", fresh.pk, 1)) in bells
+
+
+def test_a_living_lease_is_left_alone(cameras: list[Camera]) -> None:
+    announce(WorkerState("north", "1", capacity=5))
+    bells: Bells = []
+    one = reconciler(bells)
+    one.step()
+    leases.renew("north", [(camera, token) for _, camera, token in bells])
+    assert one.step() == 0 and len(bells) == 2
+
+
+def test_a_doorbell_that_nobody_heard_is_rung_again_after_ten_seconds(
+    cameras: list[Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce(WorkerState("north", "1", capacity=5))
+    bells: Bells = []
+    one = reconciler(bells)
+    one.step()
+    assert one.step() == 0
+    monkeypatch.setattr(leases, "RING_AGAIN_S", 0.0)
+    assert one.step() == 2
+    assert bells[:2] == bells[2:], "the same token: it is only a doorbell"
+    one.step()
+    one.step()
+    assert {token for _, _, token in bells[-2:]} == {3}, "who never answers loses the camera"
+
+
+def lose_worker(redis: Any, name: str, cameras: list[Camera]) -> None:
+    redis.delete(worker_key(name), *[lease_key(camera.pk) for camera in cameras])
+
+
+def test_a_gone_workers_cameras_go_to_another(cameras: list[Camera], redis: Any) -> None:
+    redis.set(ERA_KEY, "1")
+    announce(WorkerState("south", "1", capacity=5))
+    bells: Bells = []
+    reconciler(bells, "south").step()
+    leases.renew("south", [(camera, token) for _, camera, token in bells])
+    lose_worker(redis, "south", cameras)
+    announce(WorkerState("north", "1", capacity=5))
+    redis.delete("reconcile-leader")
+    reconciler(bells, "north").step()
+    assert {worker for worker, _, _ in bells[2:]} == {"north"}
+
+
+def test_after_redis_was_away_nothing_is_taken_for_two_times_to_live(cameras: list[Camera], redis: Any) -> None:
+    leases.take(cameras[0].pk, 1, "south")
+    redis.flushall()  # as a restart without persistence does
+    announce(WorkerState("north", "1", capacity=5))
+    bells: Bells = []
+    one = reconciler(bells)
+    one.step()
+    assert {camera for _, camera, _ in bells} == {cameras[1].pk}, "south watches, but had no time to say so"
+    redis.set(ERA_KEY, str(redis.time()[0] - 2 * leases.TIME_TO_LIVE_S))
+    one.step()
+    assert CameraLease.objects.get(camera=cameras[0]).worker == "north"
+
+
+def test_who_still_watches_asserts_the_lease_again_after_redis_was_away(world: World, redis: Any) -> None:
+    redis.flushall()
+    assert leases.renew("north", [(world.door.pk, 1)]) == []
+    assert redis.get(lease_key(world.door.pk)) == b"north 1"
+
+
+def test_a_later_token_ends_an_earlier_watch(world: World) -> None:
+    leases.renew("south", [(world.door.pk, 2)])
+    assert leases.renew("north", [(world.door.pk, 1)]) == [world.door.pk]
+    assert leases.renew("south", [(world.door.pk, 2)]) == []
+
+
+def test_only_one_leads(cameras: list[Camera]) -> None:
+    announce(WorkerState("north", "1", capacity=5))
+    bells: Bells = []
+    first, second = reconciler(bells, "north"), reconciler(bells, "south")
+    assert first.step() == 2
+    leases.release_all("north")
+    assert second.step() == 0
+    first.resign()
+    assert second.step() == 2
+
+
+def test_two_workers_of_one_name_do_not_both_live(redis: Any) -> None:
+    assert announce(WorkerState("north", "1", 4))
+    assert not announce(WorkerState("north", "2", 4))
+    assert announce(WorkerState("north", "1", 4, watching=(3,)))
+    assert [worker.watching for worker in living_workers()] == [(3,)]
+    leases.withdraw(WorkerState("north", "1", 4))
+    assert living_workers() == [] and announce(WorkerState("north", "2", 4))
+
+
+def test_reconciling_asks_the_database_once_however_many_cameras_there_are(
+    cameras: list[Camera], world: World, django_assert_num_queries: Any
+) -> None:
+    announce(WorkerState("north", "1", capacity=50))
+    for number in range(20):
+        Camera.objects.create(site=world.here, name=str(number), address="x.mp4")
+    bells: Bells = []
+    one = reconciler(bells)
+    one.step()
+    leases.renew("north", [(camera, token) for _, camera, token in bells])
+    with django_assert_num_queries(1):
+        one.step()

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal import environment as env
+from portal.environment import SettingError
+from tests.conftest import ROOT
+
+
+def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
+    env.private_file(tmp_path / "key", "secret")
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_the_secret_key_is_made_once(tmp_path: Path) -> None:
+    first = env.secret_key(tmp_path)
+    assert len(first) > 50 and env.secret_key(tmp_path) == first
+
+
+@given(st.text("0123456789abcdef", min_size=1, max_size=48))
+def test_celery_gets_the_same_password_and_path(password: str) -> None:
+    url = env.celery_broker_url(f"unix://:{password}@/tmp/masks-x/v.sock?db=0")
+    assert url == f"redis+socket://:{password}@/tmp/masks-x/v.sock?virtual_host=0"
+
+
+def test_redis_by_tcp_is_passed_on_as_it_is() -> None:
+    assert env.celery_broker_url("rediss://u:p@redis.example:6380/2") == "rediss://u:p@redis.example:6380/2"
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("off", False), ("", True), ("YES", True), ("no", False)])
+def test_switches_are_read_as_people_write_them(monkeypatch: pytest.MonkeyPatch, text: str, value: bool) -> None:
+    monkeypatch.setenv("DEMO", text)
+    assert env.flag("DEMO", default=True) is value
+
+
+@pytest.mark.parametrize("text", ["x", "0", "70000", "nan", "inf"])
+def test_a_number_out_of_bounds_is_named_with_its_bounds(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("PORT", text)
+    with pytest.raises(SettingError, match=r"PORT=.* from 1 to 65535"):
+        env.number("PORT", default=8000, least=1, most=65535, unit="a port number")
+
+
+@pytest.mark.parametrize(
+    ("bind", "public", "allowed"),
+    [
+        ("127.0.0.1", "", ["localhost", "127.0.0.1", "[::1]"]),
+        ("192.0.2.7", "", ["localhost", "127.0.0.1", "[::1]", "192.0.2.7"]),
+        ("0.0.0.0", "https://masks.example.org", ["localhost", "127.0.0.1", "[::1]", "masks.example.org"]),  # noqa: S104
+    ],
+)
+def test_hosts_are_those_that_were_named(bind: str, public: str, allowed: list[str]) -> None:
+    assert env.allowed_hosts(bind, public) == allowed
+
+
+def test_sqlite_is_set_up_for_several_writers(tmp_path: Path) -> None:
+    options: Any = env.database(tmp_path)["OPTIONS"]
+    assert options["transaction_mode"] == "IMMEDIATE" and "journal_mode=WAL" in options["init_command"]
+
+
+@pytest.mark.django_db
+def test_health_says_what_is_down(client: Client, redis: Any) -> None:
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    state = answer.json()
+    assert (state["web"], state["database"], state["redis"]) == ("ok", "ok", "ok")
+    assert (state["stream_workers"], state["job_workers"], state["status"]) == ("down", "down", "down")
+
+
+@pytest.mark.django_db
+def test_health_is_ok_when_all_live(client: Client, redis: Any) -> None:
+    from cameras.leases import WorkerState, announce
+    from portal.health import note_jobs_alive
+
+    announce(WorkerState("north", "1", 4, watching=(1, 2)))
+    note_jobs_alive()
+    answer = client.get("/healthz")
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["cameras_watched"]) == ("ok", 2)
+
+
+def test_every_setting_and_every_command_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    source = (ROOT / "portal" / "settings.py").read_text() + (ROOT / "portal" / "environment.py").read_text()
+    names = set(re.findall(r'(?:text|flag|number|names)\(\s*"([A-Z_]+)"', source)) - {"LOG_FILE"}
+    assert len(names) > 12
+    assert {name for name in names if f"`{name}`" not in readme} == set()
+    commands = {path.stem for path in (ROOT / "portal/management/commands").glob("[a-z]*.py")}
+    assert {command for command in commands if f"manage.py {command}" not in readme} == set()
+
+
+def test_every_word_that_scripts_say_is_given_by_the_page() -> None:
+    given = (ROOT / "portal/templates/components/words.html").read_text()
+    names = {
+        re.sub(r"-(\w)", lambda found: found.group(1).upper(), name) for name in re.findall(r"data-([\w-]+)=", given)
+    }
+    scripts = "".join(path.read_text() for path in (ROOT / "portal/static/portal").glob("*.js"))
+    said = set(re.findall(r'say\("(\w+)"', scripts)) | set(re.findall(r'\? "(\w+)" : "\w+";\n.*say\(name', scripts))
+    assert said and said <= names, said - names

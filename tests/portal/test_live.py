@@ -1,0 +1,323 @@
+"""The socket, through the real channel layer: who is told what, when it closes, and what a page missed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cameras.preview import Offer, encode_preview
+from cameras.redis import looked_at_key, preview_key
+from portal.asgi import application
+from portal.live import messages
+from portal.live.messages import Ack, Look, MessageError, Missed, parse
+from portal.models import Membership, User
+from portal.reviewing import review
+from tests.sockets import SocketCommunicator
+from tests.worlds import World, see
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ORIGIN = (b"origin", b"http://localhost")
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """A test as one coroutine; each has an event loop, and so a hub and Redis connections, of its own."""
+
+    async def with_cleaning() -> None:
+        from channels.layers import channel_layers
+
+        from portal.live.hub import redis_connection
+
+        channel_layers.backends.clear()
+        try:
+            await test()
+        finally:
+            await redis_connection().aclose()
+            for layer in channel_layers.backends.values():
+                await layer.close_pools()
+            channel_layers.backends.clear()
+
+    asyncio.run(with_cleaning())
+
+
+@asynccontextmanager
+async def socket(user: User | None, *, origin: bytes = b"http://localhost") -> AsyncIterator[SocketCommunicator]:
+    headers = [(b"host", b"localhost"), (b"origin", origin)]
+    if user is not None:
+        headers.append((b"cookie", await sync_to_async(cookie_of)(user)))
+    communicator = SocketCommunicator(application, "/ws/live/", headers)
+    try:
+        yield communicator
+    finally:
+        await communicator.disconnect()
+
+
+def cookie_of(user: User) -> bytes:
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}".encode()
+
+
+async def hear(communicator: SocketCommunicator, kind: str, within_s: float = 5) -> dict[str, Any]:
+    """The next message of this type; others are passed over."""
+    deadline = time.monotonic() + within_s
+    while (left := deadline - time.monotonic()) > 0:
+        got = await communicator.receive_output(timeout=left)
+        if got["type"] == "websocket.close":
+            raise AssertionError(f"closed with {got['code']}")
+        if got.get("text") and (message := json.loads(got["text"]))["type"] == kind:
+            return dict(message)
+    raise AssertionError(f"no {kind} within {within_s} s")
+
+
+async def closing_code(communicator: SocketCommunicator, within_s: float = 5) -> int:
+    deadline = time.monotonic() + within_s
+    while True:
+        got = await communicator.receive_output(timeout=max(0.01, deadline - time.monotonic()))
+        if got["type"] == "websocket.close":
+            return int(got["code"])
+
+
+async def hello(communicator: SocketCommunicator) -> dict[str, Any]:
+    assert await communicator.connect()
+    return await hear(communicator, "hello")
+
+
+def test_a_violation_reaches_the_page_of_its_site_with_its_picture_and_no_other(world: World) -> None:
+    async def test() -> None:
+        async with socket(world.alice) as alice, socket(world.charlie) as charlie:
+            assert [camera["camera"] for camera in (await hello(alice))["cameras"]] == [world.door.pk]
+            await hello(charlie)
+            violation = await sync_to_async(see)(world.door)
+            message = await hear(alice, "violation")
+            assert message["id"] == str(violation.pk)
+            assert message["picture"].startswith("data:image/jpeg;base64,")
+            assert (message["number"], message["to_review"], message["version"]) == (1, 1, 1)
+            assert await charlie.receive_nothing(0.5)
+
+    run(test)
+
+
+def test_a_viewer_gets_another_picture_than_a_reviewer(world: World) -> None:
+    async def test() -> None:
+        async with socket(world.bob) as bob, socket(world.vera) as vera:
+            await hello(bob)
+            await hello(vera)
+            await sync_to_async(see)(world.door)
+            pictures = [(await hear(each, "violation"))["picture"] for each in (bob, vera)]
+            assert pictures[0] != pictures[1]
+
+    run(test)
+
+
+def test_a_review_is_seen_live_by_others(world: World) -> None:
+    violation = see(world.door)
+
+    async def test() -> None:
+        async with socket(world.alice) as alice:
+            await hello(alice)
+            await sync_to_async(review)(world.bob, {violation.pk: 0}, "dismissed")
+            message = await hear(alice, "violation")
+            assert (message["status"], message["reviewed_by"], message["to_review"]) == ("dismissed", "Bob", 0)
+
+    run(test)
+
+
+def test_a_page_that_was_away_fetches_what_it_missed(world: World) -> None:
+    rows = [see(world.door, time.time() - minute) for minute in range(3)]
+    see(world.hall)
+
+    async def test() -> None:
+        async with socket(world.alice) as alice:
+            assert (await hello(alice))["feeds"] == {str(world.here.pk): {"number": 3, "to_review": 3}}
+            after = {str(world.here.pk): 1, str(world.there.pk): 0}
+            await alice.say({"type": "missed", "after": after})
+            got = [await hear(alice, "violation") for _ in range(2)]
+            assert [message["id"] for message in got] == [str(row.pk) for row in rows[1:]]
+            assert await alice.receive_nothing(0.3), "nothing of a site that is not hers"
+
+    run(test)
+
+
+def test_who_is_signed_out_is_accepted_then_closed_with_4401(world: World) -> None:
+    async def test() -> None:
+        async with socket(None) as nobody:
+            assert await nobody.connect()
+            assert await closing_code(nobody) == 4401
+
+    run(test)
+
+
+def test_who_belongs_to_no_site_is_closed_with_4403(world: World) -> None:
+    async def test() -> None:
+        async with socket(world.stranger) as stranger:
+            assert await stranger.connect()
+            assert await closing_code(stranger) == 4403
+
+    run(test)
+
+
+def test_a_page_of_another_origin_gets_no_socket(world: World) -> None:
+    async def test() -> None:
+        async with socket(world.alice, origin=b"https://evil.example") as evil:
+            assert not await evil.connect()
+
+    run(test)
+
+
+def signed_out(user: User) -> None:
+    from django.contrib.sessions.models import Session
+
+    Session.objects.all().delete()
+
+
+def switched_off(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+def new_password(user: User) -> None:
+    user.set_password("another-Long-pass-5")
+    user.save()
+
+
+def other_role(user: User) -> None:
+    Membership.objects.filter(user=user).update(role="viewer")
+
+
+def no_role(user: User) -> None:
+    Membership.objects.filter(user=user).delete()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [(signed_out, 4401), (switched_off, 4401), (new_password, 4401), (other_role, 4403), (no_role, 4403)],
+)
+def test_an_open_socket_closes_within_five_seconds_of(world: World, change: Callable[[User], None], code: int) -> None:
+    async def test() -> None:
+        async with socket(world.bob) as bob:
+            await hello(bob)
+            await sync_to_async(change)(world.bob)
+            assert await closing_code(bob, within_s=5) == code
+
+    run(test)
+
+
+def preview(world: World, number: int) -> bytes:
+    import numpy as np
+
+    return encode_preview(Offer(world.door.pk, 1, time.time(), np.full((90, 160, 3), 80, np.uint8), []), number)
+
+
+def test_without_an_acknowledgement_there_is_no_second_picture_and_then_comes_the_newest(
+    world: World, redis: Any
+) -> None:
+    async def publish(number: int) -> None:
+        await sync_to_async(redis.set)(preview_key(world.door.pk), preview(world, number), ex=10)
+        await sync_to_async(redis.publish)(preview_key(world.door.pk), str(number))
+
+    async def picture(communicator: SocketCommunicator, within_s: float = 3) -> int:
+        deadline = time.monotonic() + within_s
+        while True:
+            got = await communicator.receive_output(timeout=max(0.01, deadline - time.monotonic()))
+            if got.get("bytes"):
+                return int(json.loads(got["bytes"][4 : 4 + int.from_bytes(got["bytes"][:4], "big")])["number"])
+
+    async def test() -> None:
+        async with socket(world.alice) as alice:
+            await hello(alice)
+            await alice.say({"type": "look", "cameras": [world.door.pk]})
+            channel = preview_key(world.door.pk)
+            while await sync_to_async(redis.pubsub_numsub)(channel) != [(channel.encode(), 1)]:
+                await asyncio.sleep(0.02)
+            assert await sync_to_async(redis.exists)(looked_at_key(world.door.pk))
+            await publish(1)
+            assert await picture(alice) == 1
+            await publish(2)
+            await publish(3)
+            assert await alice.receive_nothing(0.6)
+            await alice.say({"type": "ack", "camera": world.door.pk, "number": 99})
+            assert await alice.receive_nothing(0.2), "an acknowledgement of another picture is none"
+            await alice.say({"type": "ack", "camera": world.door.pk, "number": 1})
+            assert await picture(alice) == 3
+
+    run(test)
+
+
+def test_to_look_at_another_sites_camera_closes_with_4403(world: World) -> None:
+    async def test() -> None:
+        async with socket(world.alice) as alice:
+            await hello(alice)
+            await alice.say({"type": "look", "cameras": [world.hall.pk]})
+            assert await closing_code(alice) == 4403
+
+    run(test)
+
+
+NONSENSE = ["", "{", "[]", "7", '{"type": "dance"}', '{"type": "look"}', '{"type": "look", "cameras": ["a"]}',
+            '{"type": "ack", "camera": 1}', '{"type": "missed", "after": [1]}', '{"type": "missed", "after": {"x": 1}}',
+            '{"type": "look", "cameras": [true]}', "[" * 5000]  # fmt: skip
+
+
+def test_nonsense_is_answered_in_words_and_the_socket_goes_on(world: World) -> None:
+    async def test() -> None:
+        async with socket(world.alice) as alice, socket(world.bob) as bob:
+            await hello(alice)
+            await hello(bob)
+            for text in NONSENSE[:9]:
+                await alice.say_raw(text=text)
+                assert (await hear(alice, "error"))["text"]
+            await alice.say_raw(data=b"\x00\x01")
+            assert await closing_code(alice) == 4400, "who goes on and on with it is closed"
+            await sync_to_async(see)(world.door)
+            await hear(bob, "violation")
+
+    run(test)
+
+
+@pytest.mark.parametrize("text", NONSENSE)
+def test_what_is_no_message_is_an_error_with_a_sentence(text: str) -> None:
+    with pytest.raises(MessageError, match=r"\.$"):
+        parse(text)
+
+
+names = st.sampled_from(["type", "cameras", "camera", "number", "after", "1"])
+kinds = st.sampled_from(["look", "ack", "missed"])
+leaves = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | kinds
+values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(names, inner))
+
+
+@given(values)
+def test_whatever_a_page_sends_is_a_message_or_a_message_error(value: object) -> None:
+    with contextlib.suppress(MessageError):
+        assert isinstance(parse(json.dumps(value)), Look | Ack | Missed)
+
+
+def test_both_ends_know_the_same_messages() -> None:
+    """Each type that the server sends is read by live.js, and each that live.js sends is parsed here."""
+    import re
+
+    from tests.conftest import ROOT
+
+    script = (ROOT / "portal/static/portal/live.js").read_text()
+    sent = set(re.findall(r'send\(\{ type: "(\w+)"', script))
+    assert sent == {"look", "ack", "missed"}
+    read = set(re.findall(r'message\.type === "(\w+)"', script))
+    kinds = (messages.ViolationMessage, messages.CameraMessage, messages.GoneMessage)
+    assert read == {kind.type for kind in kinds} | {"hello", "heartbeat", "error"}
+    fields = set().union(*(kind.__dataclass_fields__ for kind in kinds))
+    scripts = "".join(
+        (ROOT / "portal/static/portal" / f"{name}.js").read_text() for name in ("tiles", "toasts", "review")
+    )
+    used = set(re.findall(r"(?:message|violation)\.(\w+)", scripts)) - {"isNew", "old", "picture"}
+    assert used <= fields, used - fields

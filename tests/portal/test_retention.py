@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from portal import notices, retention
+from portal.models import Passage, SiteFeed, Violation
+from tests.portal.test_recording import stored
+from tests.worlds import World, see
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DAY_S = 24 * 3600
+
+
+def test_what_is_older_than_the_sites_days_goes_with_its_picture(world: World) -> None:
+    world.there.retention_days = 60
+    world.there.save()
+    old = time.time() - 40 * DAY_S
+    see(world.door, old)
+    kept = [see(world.door), see(world.hall, old)]
+    assert retention.sweep().violations == 1
+    assert set(Violation.objects.all()) == set(kept)
+    assert sorted(stored()) == sorted(row.snapshot.name or "" for row in kept)
+    assert Passage.objects.count() == 2
+
+
+def test_open_pages_are_told_of_what_went(world: World) -> None:
+    see(world.door, time.time() - 40 * DAY_S)
+    assert SiteFeed.objects.get(site=world.here).to_review == 1
+    retention.sweep()
+    feed = SiteFeed.objects.get(site=world.here)
+    assert (feed.number, feed.to_review) == (2, 0)
+
+
+def test_a_count_that_drifted_is_mended(world: World) -> None:
+    see(world.door)
+    SiteFeed.objects.update(to_review=17)
+    retention.sweep()
+    assert SiteFeed.objects.get(site=world.here).to_review == 1
+
+
+def test_pictures_that_no_row_knows_are_swept_after_an_hour_and_others_never(world: World) -> None:
+    kept = see(world.door)
+    lost = default_storage.save("2026/01/01/lost.jpg", ContentFile(b"x"))
+    now = timezone.now()
+    assert retention.sweep_orphans(now) == 0, "its row may be about to come"
+    assert retention.sweep_orphans(now + timedelta(hours=2)) == 1
+    assert stored() == [kept.snapshot.name] and lost not in stored()
+
+
+@pytest.fixture
+def small_disk(settings: Any, tmp_path: Path) -> Iterator[Path]:
+    """DATA_DIR on a real file system of 20 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("a small file system needs root to be mounted")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)], check=True)
+    settings.DATA_DIR = folder
+    options = settings.STORAGES["default"]["OPTIONS"] | {"location": str(folder / "pictures")}
+    settings.STORAGES = settings.STORAGES | {"default": settings.STORAGES["default"] | {"OPTIONS": options}}
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_below_the_floor_of_free_disk_the_oldest_go_first_and_it_is_told(
+    small_disk: Path, world: World, settings: Any
+) -> None:
+    rows = [see(world.door, time.time() - minute * 60) for minute in range(50)]
+    (small_disk / "filler").write_bytes(bytes(17_000_000))
+    settings.FREE_DISK_FLOOR_MB = retention.free_mb(small_disk) + 0.1
+    deleted = retention.sweep().for_space
+    assert 0 < deleted < 50
+    assert retention.free_mb(small_disk) >= settings.FREE_DISK_FLOOR_MB
+    assert set(Violation.objects.all()) == set(rows[: 50 - deleted])
+    assert len(stored()) == 50 - deleted
+    (notice,) = notices.current_notices()
+    assert f"{deleted} old violations were deleted" in notice
+    assert retention.sweep().for_space == 0
+
+
+def test_a_disk_that_is_full_of_other_things_ends_the_round(small_disk: Path, world: World, settings: Any) -> None:
+    settings.FREE_DISK_FLOOR_MB = 1_000_000
+    see(world.door)
+    assert retention.sweep().for_space == 1
+    assert Violation.objects.count() == 0
+
+
+def test_a_week_of_the_demo_fits_because_it_keeps_two_days() -> None:
+    from portal.demo import seed
+
+    assert seed.RETENTION_DAYS == 2
+
+
+def test_recording_waits_out_a_full_disk_and_loses_nothing(
+    small_disk: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture of a violation cannot be written: it is tried again, told on the dashboard, and then it is there."""
+    from cameras.spool import SpoolWriter, Waiting
+    from detection import make_key
+    from portal import recording
+    from tests.portal_process import wait_for
+    from tests.worlds import passage_record, violation_record
+
+    monkeypatch.setattr(recording, "RETRY_S", 0.1)
+    spools = small_disk.parent / "spools"
+    writer = SpoolWriter(spools / "north.1")
+    recorder = recording.Recorder(writer, spools, small_disk.parent / "refused")
+    recorder.start()
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(21_000_000))
+    key, passage = make_key(time.time()), make_key(time.time())
+    for given in (passage_record(world.door, passage), violation_record(world.door, key, passage)):
+        writer.put(Waiting(world.door.pk, 1, record=given))
+    wait_for(recording.recording_trouble, 5, "the trouble to be told")
+    assert "cannot be stored at the moment" in notices.current_notices()[0]
+    assert Violation.objects.count() == 0
+    filler.unlink()
+    wait_for(lambda: Violation.objects.filter(pk=key).exists(), 5, "the violation")
+    wait_for(lambda: not notices.current_notices(), 5, "the notice to go")
+    writer.close()
+    recorder.close()
+    assert not (small_disk.parent / "refused").exists() and list(spools.iterdir()) == []

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from portal.models import SiteFeed, User, Violation
+from portal.pages.violations import PAGE_ROWS
+from portal.reviewing import review
+from tests.worlds import World, see
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SignIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def client(world: World, sign_in: SignIn) -> Client:
+    return sign_in(world.alice)
+
+
+def shown(client: Client, query: str = "") -> list[str]:
+    answer = client.get(f"/violations/{query}")
+    assert answer.status_code == 200
+    return [str(row.pk) for row in answer.context["rows"]]
+
+
+# -- the list -------------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_comes_first_and_pages_go_on_without_gap_or_double(world: World, client: Client) -> None:
+    now = time.time()
+    made = [str(see(world.door, now - minute * 60).pk) for minute in range(PAGE_ROWS + 5)]
+    first = client.get("/violations/")
+    assert [str(row.pk) for row in first.context["rows"]] == made[:PAGE_ROWS]
+    see(world.door)  # what comes in meanwhile moves no page
+    assert shown(client, "?" + first.context["next_page"]) == made[PAGE_ROWS:]
+
+
+def test_a_page_costs_the_same_for_one_row_and_for_thirty(world: World, client: Client) -> None:
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            client.get("/violations/")
+        return len(queries)
+
+    see(world.door)
+    cost()
+    few = cost()
+    for minute in range(PAGE_ROWS + 2):
+        see(world.door, time.time() - minute * 60)
+    assert cost() == few <= 12
+
+
+def test_filters_by_status_site_camera_and_label_can_be_sent_as_an_address(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.root)
+    bare, wrong, other = see(world.door), see(world.door, label="incorrect"), see(world.hall)
+    review(world.root, {wrong.pk: 0}, "confirmed")
+    assert set(shown(client)) == {str(row.pk) for row in (bare, wrong, other)}
+    assert shown(client, "?status=confirmed") == [str(wrong.pk)]
+    assert shown(client, f"?site={world.there.pk}") == [str(other.pk)]
+    assert shown(client, f"?camera={world.door.pk}&label=no_mask") == [str(bare.pk)]
+    assert shown(client, "?status=dismissed") == []
+
+
+def test_a_day_is_the_sites_own(world: World, sign_in: SignIn) -> None:
+    """02:30 UTC on 3 July is 03:30 in Lisbon, and 22:30 of the day before in Toronto."""
+    at = datetime(2026, 7, 3, 2, 30, tzinfo=UTC).timestamp()
+    lisbon, toronto = see(world.door, at), see(world.hall, at)
+    client = sign_in(world.root)
+    assert shown(client, "?day=2026-07-03") == [str(lisbon.pk)]
+    assert shown(client, "?day=2026-07-02") == [str(toronto.pk)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?day=yesterday", "?site=999", "?site=x", "?camera=-1", "?status=%00", "?label=beard", "?day=0001-01-01", "?x=1"],
+)
+def test_a_filter_that_makes_no_sense_is_said_so_and_shows_nothing_wrong(client: Client, query: str) -> None:
+    answer = client.get(f"/violations/{query}")
+    assert answer.status_code == 200
+    assert answer.context["rows"] == []
+
+
+@pytest.mark.parametrize("cursor", ["x", "2026_1", "2026-01-01_00000000-0000-0000-0000-000000000000", "%00_", "_"])
+def test_a_cursor_that_is_none_leads_to_the_first_page(client: Client, cursor: str) -> None:
+    assert client.get(f"/violations/?before={cursor}").status_code == 302
+
+
+def test_another_sites_camera_is_no_filter(world: World, client: Client) -> None:
+    see(world.hall)
+    answer = client.get(f"/violations/?camera={world.hall.pk}")
+    assert answer.context["rows"] == [] and "camera" in answer.context["form"].errors
+
+
+# -- one violation --------------------------------------------------------------------------------------------------
+
+
+def test_times_are_shown_in_the_sites_zone_with_its_name(world: World, sign_in: SignIn) -> None:
+    violation = see(world.hall, datetime(2026, 7, 3, 2, 30, 15, tzinfo=UTC).timestamp())
+    page = sign_in(world.charlie).get(f"/violations/{violation.pk}/").content.decode()
+    assert "2 July 2026, 22:30:15 (America/Toronto)" in page
+
+
+def test_confirming_stores_who_and_when_and_goes_on_to_the_next(world: World, client: Client) -> None:
+    older, newer = see(world.door, time.time() - 100), see(world.door)
+    form = {"seen": f"{newer.pk}:0", "decision": "confirm", "flow": "1", "back": f"/violations/{newer.pk}/"}
+    answer = client.post("/violations/review/", form)
+    assert answer["Location"] == f"/violations/{older.pk}/"
+    newer.refresh_from_db()
+    assert (newer.status, newer.reviewed_by, newer.review_version) == ("confirmed", world.alice, 1)
+    assert newer.reviewed_at is not None
+    assert SiteFeed.objects.get(site=world.here).to_review == 1
+
+
+def test_several_at_once_are_one_event_and_cost_no_more_queries_than_two(world: World, client: Client) -> None:
+    rows = [see(world.door, time.time() - minute) for minute in range(12)]
+
+    def dismiss(some: list[Violation]) -> int:
+        form = {"seen": [f"{row.pk}:0" for row in some], "decision": "dismiss"}
+        with CaptureQueriesContext(connection) as queries:
+            client.post("/violations/review/", form)
+        return len(queries)
+
+    few = dismiss(rows[:2])
+    assert dismiss(rows[2:]) == few
+    assert Violation.objects.filter(status="dismissed").count() == 12
+    feed = SiteFeed.objects.get(site=world.here)
+    assert (feed.number, feed.to_review) == (14, 0)
+
+
+def test_a_review_made_on_an_old_version_changes_nothing_and_says_who_was_faster(
+    world: World, client: Client, sign_in: SignIn
+) -> None:
+    violation = see(world.door)
+    sign_in(world.bob).post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "dismiss"})
+    form = {"seen": f"{violation.pk}:0", "decision": "confirm", "back": f"/violations/{violation.pk}/"}
+    page = client.post("/violations/review/", form, follow=True).content.decode()
+    assert "Bob dismissed it a moment ago." in page
+    violation.refresh_from_db()
+    assert (violation.status, violation.reviewed_by) == ("dismissed", world.bob)
+
+
+def test_an_update_by_the_camera_is_no_review(world: World, client: Client) -> None:
+    """The picture may get better while somebody decides: her decision still counts."""
+    from portal.recording import record
+    from tests.worlds import violation_record
+
+    violation = see(world.door)
+    record(violation_record(world.door, violation.pk, violation.passage_id, seq=2))
+    client.post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "confirm"})
+    violation.refresh_from_db()
+    assert violation.status == "confirmed"
+
+
+def test_what_was_done_can_be_undone(world: World, client: Client) -> None:
+    violation = see(world.door)
+    page = client.post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "confirm"}, follow=True)
+    assert f'name="seen" value="{violation.pk}:1"' in page.content.decode()
+    client.post("/violations/review/", {"seen": f"{violation.pk}:1", "decision": "reopen"})
+    violation.refresh_from_db()
+    assert violation.status == "open"
+    assert SiteFeed.objects.get(site=world.here).to_review == 1
+
+
+def test_a_note_is_kept_and_escaped(world: World, client: Client) -> None:
+    violation = see(world.door)
+    note = "<script>alert(1)</script> a beard"
+    client.post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "note", "note": note})
+    page = client.get(f"/violations/{violation.pk}/").content.decode()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; a beard" in page
+    assert Violation.objects.get().status == "open"
+
+
+def test_a_note_of_ten_thousand_characters_is_refused_beside_its_field_and_not_lost(
+    world: World, client: Client
+) -> None:
+    violation = see(world.door)
+    note = "long " * 2000
+    answer = client.post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "note", "note": note})
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "at most 2000 characters; this one has 9999" in page and note in page
+    assert Violation.objects.get().note == ""
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"seen": "x:1", "decision": "confirm"},
+        {"seen": "00000000-0000-0000-0000-000000000000", "decision": "confirm"},
+        {"seen": "00000000-0000-0000-0000-000000000000:y", "decision": "confirm"},
+        {"decision": "explode"},
+        {},
+    ],
+)
+def test_a_form_that_the_portal_never_made_is_refused(client: Client, form: dict[str, str]) -> None:
+    assert client.post("/violations/review/", form).status_code == 400
+
+
+def test_nothing_chosen_is_said_so(client: Client) -> None:
+    page = client.post("/violations/review/", {"decision": "confirm"}, follow=True).content.decode()
+    assert "Choose at least one violation first." in page
+
+
+def test_a_form_never_leads_to_another_site(world: World, client: Client) -> None:
+    form = {"seen": f"{see(world.door).pk}:0", "decision": "confirm", "back": "https://evil.example/"}
+    assert client.post("/violations/review/", form)["Location"] == "/violations/"
+
+
+def test_a_picture_that_is_gone_is_a_404_and_the_page_still_works(world: World, client: Client) -> None:
+    from django.core.files.storage import default_storage
+
+    violation = see(world.door)
+    default_storage.delete(violation.snapshot.name or "")
+    assert client.get(f"/violations/{violation.pk}/snapshot.jpg").status_code == 404
+    assert client.get(f"/violations/{violation.pk}/").status_code == 200
+
+
+def test_empty_pages_say_what_they_will_show(client: Client, world: World, sign_in: SignIn) -> None:
+    assert "Nobody without a mask so far" in client.get("/violations/").content.decode()
+    assert "No violation fits this filter" in client.get("/violations/?status=open").content.decode()
+    assert "No camera yet" in sign_in(world.stranger).get("/").content.decode()

@@ -1,0 +1,187 @@
+"""A portal as `make run` starts it, for tests that look at it from outside."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.conftest import ROOT
+
+T = TypeVar("T")
+MARKER = "MASKS_TEST_MARKER"
+
+
+def wait_for(condition: Callable[[], T], within_s: float, what: str) -> T:
+    """The condition's first true value; AssertionError, saying what was waited for, at the deadline."""
+    deadline = time.monotonic() + within_s
+    while True:
+        if value := condition():
+            return value
+        assert time.monotonic() < deadline, f"{what} did not come within {within_s} s"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def marked_processes(marker: str) -> list[int]:
+    """The processes that have this marker in their environment: a name could be shared, or changed."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                environment = (entry / "environ").read_bytes()
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if f"{MARKER}={marker}".encode() in environment and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+@dataclass
+class PortalProcess:
+    """Starts with `start`; `stop` sends what Ctrl-C sends, to the whole foreground group."""
+
+    data_dir: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    command: list[str] = field(default_factory=lambda: [sys.executable, "-m", "portal.run"])
+    cwd: Path = ROOT
+    port: int = field(default_factory=free_port)
+    marker: str = field(default_factory=lambda: uuid.uuid4().hex)
+    process: subprocess.Popen[bytes] | None = None
+    output: str = ""
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        keep = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
+        pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
+        given = {"PORT": str(self.port), "DATA_DIR": str(self.data_dir), MARKER: self.marker}
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.cwd,
+                env=keep | pip | given | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self.process
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir.parent / f"{self.data_dir.name}-{self.marker[:6]}.out"
+
+    def printed(self) -> str:
+        return self.log_path.read_text()
+
+    def start(self, within_s: float = 60) -> PortalProcess:
+        process = self.launch()
+
+        def ready() -> bool:
+            assert process.poll() is None, f"it ended: {self.printed()}"
+            return "Ctrl-C stops it" in self.printed()
+
+        wait_for(ready, within_s, "the greeting")
+        self.output = self.printed()
+        return self
+
+    def stop(self, within_s: float = 5.0) -> float:
+        """End it as Ctrl-C does; how long that took."""
+        if self.process is None:
+            return 0.0
+        began = time.monotonic()
+        os.killpg(self.process.pid, signal.SIGINT)
+        wait_for(lambda: not marked_processes(self.marker), within_s, "the end of all processes")
+        self.process.wait(5)
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """For the end of a test that failed: nothing may outlive it."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(5)
+        for pid in marked_processes(self.marker):
+            os.kill(pid, signal.SIGKILL)
+
+    def login(self) -> tuple[str, str]:
+        email, password = (self.data_dir / "demo-login.txt").read_text().splitlines()
+        return email, password
+
+    def health(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.address}/healthz", timeout=5) as answer:
+            return dict(json.load(answer))
+
+
+class Visitor:
+    """A browser without scripts: cookies, forms, redirects."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._opener = urllib.request.build_opener(
+            urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), urllib.request.ProxyHandler({})
+        )
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        return self._open(urllib.request.Request(self.address + path))
+
+    def text(self, path: str) -> str:
+        return self.get(path)[1].decode()
+
+    def post(self, path: str, **fields: str) -> tuple[int, bytes]:
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.text(path))
+        assert token, "the page has no form"
+        data = urllib.parse.urlencode(fields | {"csrfmiddlewaretoken": token.group(1)}).encode()
+        return self._open(urllib.request.Request(self.address + path, data, {"Referer": self.address + path}))
+
+    def sign_in(self, email: str, password: str) -> None:
+        status, page = self.post("/sign-in/", username=email, password=password)
+        assert status == 200 and b"Sign out" in page, "the portal did not let us in"
+
+    def violations(self) -> list[str]:
+        return re.findall(r'data-violation="([0-9a-f-]{36})"', self.text("/violations/"))
+
+    def _open(self, request: urllib.request.Request) -> tuple[int, bytes]:
+        try:
+            with self._opener.open(request, timeout=20) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+
+def python_in(portal: PortalProcess, code: str) -> str:
+    """Run Python with Django in the portal's DATA_DIR, as its operator could; what it printed."""
+    environment = os.environ | {"DATA_DIR": str(portal.data_dir), "PORT": str(portal.port), **portal.environment}
+    environment.pop("REDIS_URL", None)
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.portal_process import PortalProcess, Visitor, free_port, marked_processes, wait_for
+
+Portals = Callable[..., PortalProcess]
+
+
+def test_a_second_start_is_quick_and_keeps_all_data(portals: Portals) -> None:
+    first = portals().start()
+    visitor = Visitor(first.address)
+    visitor.sign_in(*first.login())
+    before = set(wait_for(visitor.violations, 60, "a violation"))
+    login = first.login()
+    first.stop()
+
+    began = time.monotonic()
+    second = portals().start(within_s=10)
+    assert time.monotonic() - began < 10
+    assert second.login() == login
+    visitor = Visitor(second.address)
+    visitor.sign_in(*login)
+    assert before <= set(visitor.violations())
+    wait_for(lambda: second.health()["cameras_watched"] == 2, 15, "both cameras being watched again")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_to_the_supervisor_alone_ends_everything_within_five_seconds(portals: Portals, name: str) -> None:
+    portal = portals().start()
+    assert portal.process is not None
+    os.kill(portal.process.pid, getattr(signal, name))
+    wait_for(lambda: not marked_processes(portal.marker), 5, "the end of all processes")
+
+
+def test_after_a_kill_of_the_supervisor_no_process_is_left(portals: Portals) -> None:
+    portal = portals().start()
+    assert portal.process is not None and len(marked_processes(portal.marker)) > 4
+    os.kill(portal.process.pid, signal.SIGKILL)
+    wait_for(lambda: not marked_processes(portal.marker), 5, "the end of all processes")
+
+
+def test_after_a_kill_of_make_no_process_is_left(portals: Portals) -> None:
+    portal = portals(command=["sh", "-c", "MAKELEVEL=1 .venv/bin/python -m portal.run & wait"]).start()
+    assert portal.process is not None
+    os.kill(portal.process.pid, signal.SIGKILL)
+    wait_for(lambda: not marked_processes(portal.marker), 6, "the end of all processes")
+
+
+def test_a_worker_that_is_killed_is_started_again_and_loses_nobody(portals: Portals) -> None:
+    portal = portals().start()
+    wait_for(lambda: portal.health()["cameras_watched"] == 2, 15, "both cameras being watched")
+    visitor = Visitor(portal.address)
+    visitor.sign_in(*portal.login())
+    count = len(wait_for(visitor.violations, 60, "a violation"))
+    (worker,) = [pid for pid in marked_processes(portal.marker) if b"streams@" in cmdline(pid)]
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: len(visitor.violations()) > count, 60, "a violation after the worker came back")
+    spools = list((portal.data_dir / "spool").iterdir())
+    assert len(spools) == 1, "the spool of the killed worker is recorded and gone"
+
+
+def cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def ends_with_one_line(portal: PortalProcess, within_s: float = 30) -> str:
+    process = portal.launch()
+    assert process.wait(within_s) != 0
+    lines = portal.printed().strip().splitlines()
+    assert len(lines) == 1, lines
+    assert marked_processes(portal.marker) == []
+    return lines[0]
+
+
+def test_a_port_that_is_taken_is_one_clear_line(portals: Portals) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = ends_with_one_line(portals(port=port))
+    assert f"Port {port}" in line and "make run PORT=" in line
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"REDIS_URL": "redis://127.0.0.1:{port}/0"}, "Redis does not answer"),
+        ({"REDIS_URL": "http://127.0.0.1"}, "REDIS_URL must begin"),
+        ({"DATABASE_URL": "postgres://nobody:nothing@127.0.0.1:{port}/none"}, "The database does not answer"),
+        ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL"),
+        ({"PORT": "http"}, "PORT=http is not a port"),
+        ({"DEMO": "perhaps"}, "DEMO=perhaps is neither on nor off"),
+        ({"BIND": "203.0.113.77"}, "BIND|cannot be used"),
+        ({"PUBLIC_URL": "masks"}, "PUBLIC_URL=masks is not an address"),
+        ({"WORKER_CAPACITY": "many"}, "WORKER_CAPACITY=many"),
+        ({"EMAIL_URL": "pigeon://x"}, "EMAIL_URL cannot be read"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)
+def test_what_cannot_be_used_is_one_clear_line(portals: Portals, environment: dict[str, str], says: str) -> None:
+    given = {name: value.format(port=free_port()) for name, value in environment.items()}
+    assert re.search(says, ends_with_one_line(portals(environment=given)))
+
+
+def test_two_portals_do_not_share_a_data_dir(portals: Portals) -> None:
+    portals().start()
+    assert "already runs" in ends_with_one_line(portals())
+
+
+def test_a_python_without_venv_is_one_clear_line(tmp_path: Path) -> None:
+    bare = tmp_path / "python3"
+    bare.write_text('#!/bin/sh\ncase "$2" in *venv*) exit 1;; esac\nexit 0\n')
+    bare.chmod(0o755)
+    command = ["sh", "portal/install.sh", str(bare), str(tmp_path / "venv"), "requirements.txt"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines() == [f"{bare} has no venv. On Debian and Ubuntu: apt install python3-venv."]
+
+
+def test_without_demo_only_the_printed_link_makes_the_first_user_and_only_once(portals: Portals) -> None:
+    portal = portals(environment={"DEMO": "0"}).start()
+    link = re.search(r"http://\S+(/first-user/\S+)", portal.output)
+    assert link
+    path = link.group(1)
+    stranger = Visitor(portal.address)
+    assert stranger.get("/first-user/something/")[0] == 404
+    visitor = Visitor(portal.address)
+    fields = {"name": "Ada", "email": "ada@example.org", "password1": "a-Long-pass-4u", "password2": "a-Long-pass-4u"}
+    status, page = visitor.post(path, **fields)
+    assert status == 200 and b"No camera yet" in page
+    assert visitor.get("/admin/")[0] == 200
+    assert stranger.get(path)[0] == 404
+    portal.stop()
+    assert "Sign in with your e-mail" in portals(environment={"DEMO": "0"}).start().output
