@@ -9,7 +9,7 @@ from uuid import UUID
 from cameras.clip_writer import ClipWriter
 from cameras.sources.clip import Clip, upright
 from cameras.watch import AnalysisPace
-from detection import Analyzer, Detector, Finding, Image, Passage, Sighting, Violation
+from detection import Analyzer, Detector, Finding, Image, Passage, Sighting, Snapshot, Violation
 from detection.pictures import draw_box
 
 
@@ -19,7 +19,8 @@ class Replay:
 
     passages: dict[UUID, Passage] = field(default_factory=dict)
     violations: dict[UUID, Violation] = field(default_factory=dict)
-    analyses: int = 0
+    snapshots: dict[UUID, Snapshot] = field(default_factory=dict)  # the best of each violation
+    seconds: float = 0.0  # the clip's length
 
     def note(self, findings: list[Finding]) -> None:
         for finding in findings:
@@ -27,6 +28,8 @@ class Replay:
                 self.passages[finding.key] = finding
             else:
                 self.violations[finding.key] = finding
+                if finding.snapshot is not None:
+                    self.snapshots[finding.key] = finding.snapshot
 
     def as_json(self) -> dict[str, list[dict[str, object]]]:
         return {
@@ -64,7 +67,7 @@ def replay(path: Path, analyses_per_second: float = 5.0, model: str | None = Non
                 image = upright(frame)
             if due:
                 result.note(analyzer.feed(image, seconds))
-                result.analyses += 1
+            result.seconds = seconds
             if drawing:
                 drawing.add(draw_sightings(image, analyzer.sightings()))
     finally:
@@ -76,8 +79,10 @@ def replay(path: Path, analyses_per_second: float = 5.0, model: str | None = Non
 
 
 def draw_sightings(image: Image, sightings: list[Sighting]) -> Image:
-    """A copy of the picture with everybody's box, label, confidence and the end of the track's key."""
+    """A copy of the picture with everybody's box, label, confidence, the end of the track's key, and its votes."""
     picture = image.copy()
     for seen in sightings:
-        draw_box(picture, seen.box, seen.label, f"{seen.label} {seen.confidence:.2f} #{seen.key.hex[-4:]}")
+        votes = " ".join(f"{label} {weight:.1f}" for label, weight in seen.votes.items() if weight >= 0.05)
+        text = f"{seen.label} {seen.confidence:.2f} #{seen.key.hex[-4:]}"
+        draw_box(picture, seen.box, seen.label, text, votes)
     return picture

@@ -14,6 +14,7 @@ before STEADY_S of steady mask is the same violation, opened again; after it, a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -80,12 +81,19 @@ Finding = Passage | Violation
 
 @dataclass(frozen=True)
 class Sighting:
-    """A person in the newest frame, as a viewer of the live picture wants it."""
+    """A person in the newest frame, as a viewer of the live picture wants it.
+
+    Args:
+        label: what the votes decided so far.
+        confidence: of the detection in this frame.
+        votes: the summed weight of the track's votes, by label.
+    """
 
     key: UUID
     box: Box
     label: str
     confidence: float
+    votes: Mapping[str, float]
 
 
 @dataclass
@@ -172,7 +180,7 @@ class Analyzer:
     def sightings(self) -> list[Sighting]:
         """Who is in the newest frame."""
         return [
-            Sighting(track.key, track.box, label_of(track), track.last.confidence)
+            Sighting(track.key, track.box, label_of(track), track.last.confidence, dict(track.votes.evidence))
             for track in self._tracker.tracks
             if track.last_seen_at == self._newest_at
         ]

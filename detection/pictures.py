@@ -69,17 +69,22 @@ def draw(image_bgr: Image, detections: Iterable[Detection]) -> Image:
     return picture
 
 
-def draw_box(picture: Image, box: Box, label: str, text: str) -> None:
-    """Draw one box with its mark and text into `picture`."""
+def draw_box(picture: Image, box: Box, label: str, text: str, below: str = "") -> None:
+    """Draw one box into `picture`, with its mark and text above it, and a second text below."""
     height, width = picture.shape[:2]
-    unit = max(1, round(max(height, width) / 640))
+    unit = max(1, round(max(height, width) / 960))
     x1, y1, x2, y2 = (round(v * s) for v, s in zip(box, (width, height, width, height), strict=True))
-    colour = COLOURS.get(label, COLOURS["unsure"])
-    cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 2 * unit)
-    caption, font = f"{MARKS.get(label, '?')} {text}", cv2.FONT_HERSHEY_SIMPLEX
-    (text_w, text_h), base = cv2.getTextSize(caption, font, 0.45 * unit, unit)
-    top = y1 - text_h - base - 2 * unit if y1 > text_h + base + 4 * unit else y2
-    cv2.rectangle(picture, (x1, top), (x1 + text_w + 4 * unit, top + text_h + base + 2 * unit), colour, -1)
-    cv2.putText(
-        picture, caption, (x1 + 2 * unit, top + text_h + unit), font, 0.45 * unit, (255, 255, 255), unit, cv2.LINE_AA
-    )
+    cv2.rectangle(picture, (x1, y1), (x2, y2), COLOURS.get(label, COLOURS["unsure"]), 2 * unit)
+    above = y1 - 16 * unit
+    draw_caption(picture, f"{MARKS.get(label, '?')} {text}", label, (x1, above if above >= 0 else y2), unit)
+    if below:
+        draw_caption(picture, below, label, (x1, y2 if above >= 0 else y2 + 16 * unit), unit)
+
+
+def draw_caption(picture: Image, text: str, label: str, corner: tuple[int, int], unit: int) -> None:
+    """White text on the label's colour, `corner` being its upper left one."""
+    font, (x, y) = cv2.FONT_HERSHEY_SIMPLEX, corner
+    (text_w, text_h), base = cv2.getTextSize(text, font, 0.45 * unit, unit)
+    bottom = y + text_h + base + 2 * unit
+    cv2.rectangle(picture, (x, y), (x + text_w + 4 * unit, bottom), COLOURS.get(label, COLOURS["unsure"]), -1)
+    cv2.putText(picture, text, (x + 2 * unit, y + text_h + unit), font, 0.45 * unit, (255, 255, 255), unit, cv2.LINE_AA)

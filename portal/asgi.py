@@ -19,8 +19,10 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path
 
+from portal.database import hold_open
 from portal.live.consumer import LiveConsumer
 
+hold_open()
 sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])
 
 application = ProtocolTypeRouter(

@@ -128,9 +128,9 @@ def database(folder: Path) -> dict[str, object]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
         }
     elif "postgresql" in str(config["ENGINE"]):
-        config["OPTIONS"] = {"connect_timeout": 5}
-        config["CONN_HEALTH_CHECKS"] = True
-        config["CONN_MAX_AGE"] = 60
+        config["OPTIONS"] = {
+            "connect_timeout": 5
+        }  # and no CONN_MAX_AGE: under ASGI each request has a thread of its own
     else:
         raise SettingError("DATABASE_URL must begin with postgres:// or sqlite:///.")
     return config

@@ -228,11 +228,14 @@ class Recorder:
                     self._wait()
             while self._safely(self.step):
                 pass
-            if not self._reader.batch(1):
-                spool.discard(self.writer.folder)
+            self._safely(self._discard_if_done)
         finally:
             self.writer.unlock()
             close_old_connections()
+
+    def _discard_if_done(self) -> None:
+        if not self._reader.batch(1):
+            spool.discard(self.writer.folder)
 
     def _wait(self) -> None:
         """Until something was written, or a second is over."""

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from cameras import tasks, worker
 from detection import ModelError
+from portal import database
 from portal.recording import Recorder
 
 _recorder: Recorder | None = None
@@ -16,6 +17,7 @@ _recorder: Recorder | None = None
 def start() -> None:
     """Begin to watch and to record. A model that cannot be used ends the process, with the reason."""
     global _recorder
+    database.hold_open()
     try:
         stream_worker = worker.StreamWorker(
             settings.WORKER_NAME, settings.WORKER_CAPACITY, tuple(settings.WORKER_SITES), tasks.ring

@@ -17,8 +17,8 @@ from portal.models import Membership, User
 
 EMAIL = "manager@demo.example"
 CLIPS = Path(__file__).resolve().parent / "clips"
-# Looped day and night, the demo sees thousands of people a day; two days of them are plenty.
-RETENTION_DAYS = 2
+# Looped day and night, the demo sees thousands of people a day: about 1.5 GB of snapshots. One day is plenty.
+RETENTION_DAYS = 1
 
 SITES = (
     ("Harbour House", "Europe/Lisbon", "Front door", "harbour-house.mp4"),

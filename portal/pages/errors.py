@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import logging
 import secrets
+import shutil
 import sys
 
+from django.conf import settings
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 log = logging.getLogger(__name__)
+
+NO_ROOM_BYTES = 1_000_000
 
 
 def is_full_disk(error: BaseException | None) -> bool:
@@ -22,6 +27,8 @@ def is_full_disk(error: BaseException | None) -> bool:
             return True
         if "database or disk is full" in str(error):
             return True
+        if isinstance(error, OperationalError) and shutil.disk_usage(settings.DATA_DIR).free < NO_ROOM_BYTES:
+            return True  # SQLite has several words for it
         error = error.__cause__ or error.__context__
     return False
 

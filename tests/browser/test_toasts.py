@@ -44,10 +44,11 @@ class Server:
 
 def violation(number: int, age_s: float = 0, **more: Any) -> dict[str, Any]:
     at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
-    return {"type": "violation", "id": str(uuid.uuid4()), "version": 1, "review_version": 0, "number": number,
-            "opened_number": number, "to_review": number, "site": 99, "site_name": "Elm Court", "camera": 9,
-            "camera_name": "Gate", "label": "no_mask", "label_name": "No mask", "status": "open",
-            "status_name": "To review", "started_at": at, "opened_at": at, "reviewed_by": "", "picture": ""} | more  # fmt: skip
+    numbers = {"version": 1, "review_version": 0, "number": number, "opened_number": number, "to_review": number}
+    place = {"site": 99, "site_name": "Elm Court", "camera": 9, "camera_name": "Gate"}
+    state = {"label": "no_mask", "label_name": "No mask", "status": "open", "status_name": "To review"}
+    times = {"started_at": at, "opened_at": at, "reviewed_by": "", "picture": ""}
+    return {"type": "violation", "id": str(uuid.uuid4()), **numbers, **place, **state, **times} | more
 
 
 @pytest.fixture
@@ -142,6 +143,7 @@ def test_browser_notifications_come_only_where_they_were_switched_on(portal: Por
     from tests.browser.conftest import sign_in
 
     sign_in(page, *portal.login())
+    expect(page.locator("body")).to_have_attribute("data-live", "live")
     server.say(violation(1))
     expect(page.locator("[data-toast]")).to_have_count(1)
     assert page.evaluate("window.shown") == []
