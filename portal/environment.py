@@ -127,6 +127,7 @@ def database(folder: Path) -> dict[str, object]:
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
         }
+        config["TEST"] = {"NAME": str(folder / "test.sqlite3")}  # in memory, threads would lock each other out
     elif "postgresql" in str(config["ENGINE"]):
         config["OPTIONS"] = {
             "connect_timeout": 5
