@@ -35,6 +35,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q tests/detection tests/cameras tests/portal
 
 test: check
+	$(BIN)/python -m tests.on_postgres -q tests/cameras tests/portal
 	$(BIN)/python -m pytest -q tests/system tests/browser
 
 clean:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
@@ -14,6 +15,7 @@ pages = get_asgi_application()
 # WhiteNoise's files are small: Django may read them whole, in a thread.
 warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
 
+from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
@@ -22,9 +24,21 @@ from django.urls import path
 from portal.database import hold_open
 from portal.live.consumer import LiveConsumer
 
-hold_open()
 sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])
 
+
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """The process begins and ends (ASGI lifespan protocol, version 2.0)."""
+    while (await receive())["type"] == "lifespan.startup":
+        await sync_to_async(hold_open)()
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+
 application = ProtocolTypeRouter(
-    {"http": pages, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))}
+    {
+        "http": pages,
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
+        "lifespan": lifespan,
+    }
 )

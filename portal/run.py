@@ -152,7 +152,7 @@ class Supervisor:
         proxies = os.environ.get("TRUSTED_PROXIES", "").strip()
         web = ["uvicorn", "portal.asgi:application", "--host", self.bind, "--port", str(self.port)]
         web += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--ws-max-size", "65536"]
-        web += ["--timeout-graceful-shutdown", "2", "--lifespan", "off"]
+        web += ["--timeout-graceful-shutdown", "2", "--lifespan", "on"]
         web += ["--proxy-headers", "--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]
         name = os.environ.setdefault("WORKER_NAME", os.uname().nodename.split(".")[0])
         threads = int(os.environ.get("WORKER_CAPACITY") or DEFAULT_CAPACITY) + 4

