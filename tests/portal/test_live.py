@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.conf import settings
+from django.conf import settings as django_settings
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +28,6 @@ from tests.sockets import SocketCommunicator
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ORIGIN = (b"origin", b"http://localhost")
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -66,7 +65,7 @@ async def socket(user: User | None, *, origin: bytes = b"http://localhost") -> A
 def cookie_of(user: User) -> bytes:
     client = Client()
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-    return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}".encode()
+    return f"{django_settings.SESSION_COOKIE_NAME}={client.cookies[django_settings.SESSION_COOKIE_NAME].value}".encode()
 
 
 async def hear(communicator: SocketCommunicator, kind: str, within_s: float = 5) -> dict[str, Any]:
@@ -168,12 +167,34 @@ def test_who_belongs_to_no_site_is_closed_with_4403(world: World) -> None:
     run(test)
 
 
-def test_a_page_of_another_origin_gets_no_socket(world: World) -> None:
+@pytest.mark.parametrize(
+    "origin",
+    [b"https://evil.example", b"http://localhost:9999", b"null", b"", b"http://localhost.evil.example", b"//["],
+)
+def test_a_page_of_another_origin_gets_no_socket(world: World, origin: bytes) -> None:
     async def test() -> None:
-        async with socket(world.alice, origin=b"https://evil.example") as evil:
+        async with socket(world.alice, origin=origin) as evil:
             assert not await evil.connect()
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "same"),
+    [
+        ("http://localhost:8000", "localhost:8000", True),
+        ("https://localhost", "localhost", True),
+        ("https://localhost", "localhost:443", True),
+        ("http://evil.example", "evil.example", False),  # a name that leads here by DNS, but is none of ours
+        ("http://localhost:8000", "localhost:9000", False),
+        ("https://masks.example.org", "10.0.0.7:8000", True),  # PUBLIC_URL, by a proxy that hides it
+    ],
+)
+def test_an_origin_is_a_host_and_a_port(settings: Any, origin: str, host: str, same: bool) -> None:
+    from portal.live.origin import is_same
+
+    settings.ALLOWED_HOSTS, settings.CSRF_TRUSTED_ORIGINS = ["localhost"], ["https://masks.example.org"]
+    assert is_same(origin, host) is same
 
 
 def signed_out(user: User) -> None:

@@ -220,6 +220,21 @@ def test_a_picture_that_is_gone_is_a_404_and_the_page_still_works(world: World, 
     assert client.get(f"/violations/{violation.pk}/").status_code == 200
 
 
+def test_the_dashboard_costs_the_same_for_one_camera_and_for_twenty(world: World, client: Client) -> None:
+    from cameras.models import Camera
+
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get("/").status_code == 200
+        return len(queries)
+
+    cost()
+    few = cost()
+    for number in range(20):
+        Camera.objects.create(site=world.here, name=str(number), address="x.mp4")
+    assert cost() == few <= 14
+
+
 def test_empty_pages_say_what_they_will_show(client: Client, world: World, sign_in: SignIn) -> None:
     assert "Nobody without a mask so far" in client.get("/violations/").content.decode()
     assert "No violation fits this filter" in client.get("/violations/?status=open").content.decode()
