@@ -10,7 +10,10 @@ from pathlib import Path
 from types import TracebackType
 
 import av
+from av.error import FFmpegError
+from django.utils.translation import gettext as _
 
+from cameras.errors import StreamError
 from detection import Image
 
 
@@ -18,8 +21,17 @@ class ClipWriter:
     """Writes one .mp4; the first picture gives its size (an odd last row or column is cut off)."""
 
     def __init__(self, path: Path, rate: float, *, crf: int = 23, preset: str = "veryfast") -> None:
-        """`rate` is in pictures a second; `crf` is x264's: less is better and larger, 18 to 35."""
-        self._container = av.open(str(path), "w", options={"movflags": "faststart"})
+        """`rate` is in pictures a second; `crf` is x264's: less is better and larger, 18 to 35.
+
+        Raises StreamError where no such file can be made.
+        """
+        try:
+            path.open("wb").close()  # PyAV would only say so with the first picture, or the last
+            self._container = av.open(str(path), "w", options={"movflags": "faststart"})
+        except (FFmpegError, OSError, ValueError) as error:
+            raise StreamError(
+                _("%(path)s cannot be written. Name a .mp4 in a folder that is there.") % {"path": path}
+            ) from error
         self._stream = self._container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
         self._stream.pix_fmt = "yuv420p"
         self._stream.options = {"crf": str(crf), "preset": preset}

@@ -45,6 +45,7 @@ class WorkerState:
         instance: of one run of the worker; two runs never share one.
         site_ids: the sites that it serves; empty is all.
         trouble: why it cannot write its spool, in the words of the system; empty when all is well.
+        dropped: how many findings it lost because it could not write them for too long.
     """
 
     name: str
@@ -53,6 +54,7 @@ class WorkerState:
     site_ids: tuple[int, ...] = ()
     watching: tuple[int, ...] = ()
     trouble: str = ""
+    dropped: int = 0
 
     def serves(self, site_id: int) -> bool:
         return not self.site_ids or site_id in self.site_ids
@@ -200,7 +202,7 @@ class Reconciler:
         workers = {worker.name: worker for worker in living_workers()}
         cameras = wanted_cameras()
         alive = self._alive(cameras)
-        settled = self._era_age_s() >= 2 * TIME_TO_LIVE_S
+        settled = era_age_s() >= 2 * TIME_TO_LIVE_S
         load = {name: sum(1 for camera in cameras if camera.worker == name) for name in workers}
         rung = 0
         self._rings = {key: value for key, value in self._rings.items() if key not in alive}
@@ -258,12 +260,13 @@ class Reconciler:
         if connection().get(LEADER_KEY) == f"{self.name} {self.instance}".encode():
             connection().delete(LEADER_KEY)
 
-    def _era_age_s(self) -> float:
-        """For how long Redis has remembered: a restart without persistence wipes every time-to-live."""
-        now, _ = connection().time()
-        connection().set(ERA_KEY, str(now), nx=True)
-        began = cast("bytes | None", connection().get(ERA_KEY))
-        return now - int(began or now)
+
+def era_age_s() -> float:
+    """For how long Redis has remembered: a restart without persistence wipes every time-to-live."""
+    now, _ = connection().time()
+    connection().set(ERA_KEY, str(now), nx=True)
+    began = cast("bytes | None", connection().get(ERA_KEY))
+    return now - int(began or now)
 
 
 def choose_worker(camera: Wanted, workers: Iterable[WorkerState], load: dict[str, int]) -> str | None:

@@ -68,7 +68,7 @@ class Camera(models.Model):
         _("address"), max_length=500, help_text=_("For a clip: the name of a file in DATA_DIR/clips.")
     )
     analyses_per_second = models.FloatField(
-        _("analyses a second"), default=5.0, validators=[MinValueValidator(0.2), MaxValueValidator(30)]
+        _("analyses a second"), default=5.0, validators=[MinValueValidator(1), MaxValueValidator(30)]
     )
     paused = models.BooleanField(_("paused"), default=False)
     version = models.PositiveIntegerField(_("version of its settings"), default=1, editable=False)

@@ -94,6 +94,7 @@ class PreviewWriter:
     def begin(self, camera_id: int) -> None:
         with self._wake:
             self._watched.add(camera_id)
+            self._published.pop(camera_id, None)
             self._wake.notify()
 
     def end(self, camera_id: int) -> None:
@@ -136,7 +137,8 @@ class PreviewWriter:
         return published
 
     def _is_due(self, offer: Offer) -> bool:
-        return offer.captured_at - self._published.get(offer.camera_id, float("-inf")) >= LEAST_GAP_S
+        gap = offer.captured_at - self._published.get(offer.camera_id, float("-inf"))
+        return gap >= LEAST_GAP_S or gap < -1  # the clock was set back
 
     def _publish(self, offer: Offer) -> None:
         camera_id = offer.camera_id

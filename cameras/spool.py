@@ -20,12 +20,12 @@ import fcntl
 import json
 import logging
 import os
-import queue
 import shutil
 import struct
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S = 0.05
 SEGMENT_BYTES = 8_000_000
-MOST_WAITING = 2_000  # records in memory while the disk takes none
+MOST_WAITING_BYTES = 64_000_000  # in memory while the disk takes none
 PICTURE_SIDE_PX = 1920
 RETRY_S = 1.0
 _FRAME = struct.Struct(">II")
@@ -103,7 +103,7 @@ def read_records(file: IO[bytes]) -> Iterator[tuple[Record, int]]:
 
 
 def finding_record(camera_id: int, token: int, finding: Finding) -> Record:
-    """A finding as a record; its picture is scaled to at most PICTURE_SIDE_PX and encoded."""
+    """A finding as a record. Its picture is scaled to at most PICTURE_SIDE_PX and encoded, some 10 ms; few have one."""
     body: dict[str, Any] = {
         "kind": "passage" if isinstance(finding, Passage) else "violation",
         "camera": camera_id,
@@ -126,35 +126,21 @@ def finding_record(camera_id: int, token: int, finding: Finding) -> Record:
     return Record(body, picture)
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """What a camera thread handed in; encoded by the writer's thread."""
-
-    camera_id: int
-    token: int
-    finding: Finding | None = None
-    record: Record | None = None
-
-    def as_record(self) -> Record:
-        if self.finding is not None:
-            return finding_record(self.camera_id, self.token, self.finding)
-        if self.record is None:
-            raise ValueError("nothing is waiting")
-        return self.record
-
-
 @dataclass
 class SpoolWriter:
     """The one writer of a worker's spool: camera threads hand in, its thread writes and fsyncs in groups."""
 
     folder: Path
-    trouble: str = ""  # why nothing can be written at the moment
+    trouble: str = ""  # why nothing can be written at the moment, in the system's words
     dropped: int = 0
-    _queue: queue.Queue[Waiting | None] = field(default_factory=lambda: queue.Queue(MOST_WAITING))
+    written: threading.Condition = field(default_factory=threading.Condition)
+    _waiting: deque[bytes] = field(default_factory=deque)
+    _waiting_bytes: int = 0
+    _came: threading.Condition = field(default_factory=threading.Condition)
+    _ending: threading.Event = field(default_factory=threading.Event)
     _number: int = 0
     _size: int = 0
     _file: IO[bytes] | None = None
-    written: threading.Condition = field(default_factory=threading.Condition)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -163,19 +149,24 @@ class SpoolWriter:
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
 
-    def put(self, waiting: Waiting) -> None:
-        """Hand in without waiting; the oldest is dropped, and counted, where MOST_WAITING wait already."""
-        while True:
-            try:
-                self._queue.put_nowait(waiting)
-                return
-            except queue.Full:
+    def put(self, record: Record) -> None:
+        """Hand in, without waiting for the disk. Where MOST_WAITING_BYTES wait already, the oldest are dropped, and
+        counted: a disk that takes nothing must not fill the memory, too.
+        """
+        data = record.encode()
+        with self._came:
+            self._waiting.append(data)
+            self._waiting_bytes += len(data)
+            while self._waiting_bytes > MOST_WAITING_BYTES and len(self._waiting) > 1:
+                self._waiting_bytes -= len(self._waiting.popleft())
                 self.dropped += 1
-                drop_oldest(self._queue)
+            self._came.notify()
 
     def close(self, within_s: float = 2.0) -> None:
-        """Write what waits. The folder stays locked until `unlock`, for its reader."""
-        self._queue.put(None)
+        """Write what waits, as far as the disk takes it. The folder stays locked until `unlock`, for its reader."""
+        with self._came:
+            self._ending.set()
+            self._came.notify()
         self._thread.join(within_s)
         if self._file is not None and not self._thread.is_alive():
             self._file.close()
@@ -198,42 +189,24 @@ class SpoolWriter:
         return self.folder / f"{number:06}.log"
 
     def _run(self) -> None:
-        ending = False
-        while not ending:
-            batch, ending = self._next_batch()
-            if not batch:
-                continue
-            data = b"".join(self._encode(waiting) for waiting in batch)
-            while data and not self._write(data):
-                if ending:
-                    return
-                time.sleep(RETRY_S)
+        while data := self._next_group():
+            while not self._write(data):
+                if self._ending.wait(RETRY_S):
+                    return  # the end does not wait for a disk
             with self.written:
                 self.written.notify_all()
 
-    def _next_batch(self) -> tuple[list[Waiting], bool]:
-        """What came within COMMIT_EVERY_S of the first; and whether this is the end."""
-        first = self._queue.get()
-        if first is None:
-            return [], True
-        batch, until = [first], time.monotonic() + COMMIT_EVERY_S
-        while (left := until - time.monotonic()) > 0:
-            try:
-                more = self._queue.get(timeout=left)
-            except queue.Empty:
-                break
-            if more is None:
-                return batch, True
-            batch.append(more)
-        return batch, False
-
-    def _encode(self, waiting: Waiting) -> bytes:
-        try:
-            return waiting.as_record().encode()
-        except Exception:
-            log.exception("a finding of camera %s could not be written", waiting.camera_id)
-            self.dropped += 1
-            return b""
+    def _next_group(self) -> bytes:
+        """What came within COMMIT_EVERY_S of the first; nothing at the end."""
+        with self._came:
+            while not self._waiting and not self._ending.is_set():
+                self._came.wait()
+        self._ending.wait(COMMIT_EVERY_S)
+        with self._came:
+            group = b"".join(self._waiting)
+            self._waiting.clear()
+            self._waiting_bytes = 0
+        return group
 
     def _write(self, data: bytes) -> bool:
         """Append and fsync; on a full disk cut the segment back to where it was, and say so."""
@@ -272,14 +245,6 @@ def write_all(file: IO[bytes], data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
-
-
-def drop_oldest(waiting: queue.Queue[Waiting | None]) -> None:
-    """Drop the oldest, if there still is one."""
-    try:
-        waiting.get_nowait()
-    except queue.Empty:
-        return
 
 
 @dataclass

@@ -9,8 +9,12 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
+
+from django.utils.translation import gettext as _
 
 from cameras.errors import CameraError
 from cameras.preview import Offer
@@ -20,6 +24,8 @@ from detection import Analyzer, DetectionError, Finding
 
 BACKOFF_S = (1.0, 5.0)
 PERMANENT_S = 30.0  # until an address that cannot be opened is tried again
+CLOCK_STEP_S = 10.0  # from one frame to the next: beyond it, nobody is known any more
+CLOCK_BACK_S = 0.5
 LATE_S = 1.0  # a frame that waited so long is not analysed: what comes next is nearer to now
 
 
@@ -70,11 +76,18 @@ class Watch:
     """Watches one camera under one token until `stop` is set."""
 
     def __init__(
-        self, settings: CameraSettings, token: int, analyzer: Analyzer, outlet: Outlet, stop: threading.Event
+        self,
+        settings: CameraSettings,
+        token: int,
+        make_analyzer: Callable[[], Analyzer],
+        outlet: Outlet,
+        stop: threading.Event,
     ) -> None:
+        """`make_analyzer` gives an empty memory, for each connection and after each step of the clock."""
         self._settings = settings
         self._token = token
-        self._analyzer = analyzer
+        self._make_analyzer = make_analyzer
+        self._analyzer = make_analyzer()
         self._outlet = outlet
         self._stop = stop
         self._log = logging.getLogger(f"cameras.watch.{settings.camera_id}")
@@ -89,29 +102,25 @@ class Watch:
 
     def watch_once(self) -> float:
         """One connection, from its opening to its end; how long to wait before the next."""
-        self._tell_state(CameraState.CONNECTING if self._state is None else self._state[0], self._detail)
+        if self._state is None:
+            self._tell_state(CameraState.CONNECTING, "")
         try:
-            source = open_source(self._settings.kind, self._settings.address)
-        except CameraError as error:
-            return self._failed(error)
-        try:
-            self._follow(source)
+            with closing(open_source(self._settings.kind, self._settings.address)) as source:
+                self._follow(source)
         except CameraError as error:
             return self._failed(error)
         except Exception:
             self._log.exception("the watch broke off; it begins anew")
-            return self._failed(CameraError("The portal had a fault while watching; its log says more."))
-        finally:
-            source.close()
+            return self._failed(CameraError(_("The portal had a fault while watching; its log says more.")))
         return 0.0
 
-    @property
-    def _detail(self) -> str:
-        return self._state[1] if self._state else ""
-
     def _follow(self, source: Source) -> None:
-        pace = AnalysisPace(self._settings.analyses_per_second)
+        pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")
         for frame in source.frames(self._stop):
+            if not -CLOCK_BACK_S < frame.captured_at - last < CLOCK_STEP_S:
+                self._flush()  # who was there is gone, or the clock was set: either way their times are no guide
+                pace = AnalysisPace(self._settings.analyses_per_second)
+            last = frame.captured_at
             if not pace.due(frame.captured_at) or time.time() - frame.captured_at > LATE_S:
                 continue
             image = frame.image_bgr()
@@ -134,8 +143,10 @@ class Watch:
         return PERMANENT_S if error.permanent else random.uniform(*BACKOFF_S)  # noqa: S311 - jitter, no secret
 
     def _flush(self) -> None:
+        """Everybody leaves; the memory is empty afterwards."""
         for finding in self._analyzer.flush():
             self._outlet.tell(finding)
+        self._analyzer = self._make_analyzer()
 
     def _tell_state(self, state: CameraState, detail: str) -> None:
         if self._state != (state, detail):

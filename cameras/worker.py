@@ -21,7 +21,7 @@ from cameras.leases import Reconciler, WorkerState
 from cameras.models import CameraLease
 from cameras.preview import Offer, PreviewWriter
 from cameras.redis import Errors
-from cameras.spool import Record, SpoolWriter, Waiting
+from cameras.spool import Record, SpoolWriter, finding_record
 from cameras.states import CameraState
 from cameras.watch import CameraSettings, Watch
 from detection import Analyzer, Detector, Finding
@@ -47,6 +47,7 @@ class Running:
     version: int
     stop: threading.Event
     again: bool = False  # end it only to begin it anew with changed settings
+    told: tuple[CameraState, str] | None = None  # its state, as it was told last
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,17 @@ class WorkerOutlet:
     worker: StreamWorker
     camera_id: int
     token: int
+    running: Running
 
     def tell(self, finding: Finding) -> None:
-        self.worker.spool.put(Waiting(self.camera_id, self.token, finding=finding))
+        self.worker.spool.put(finding_record(self.camera_id, self.token, finding))
 
     def say(self, kind: str, **body: object) -> None:
-        record = Record({"kind": kind, "camera": self.camera_id, "token": self.token, "at": time.time(), **body})
-        self.worker.spool.put(Waiting(self.camera_id, self.token, record=record))
+        given = {"kind": kind, "camera": self.camera_id, "token": self.token, "at": time.time()}
+        self.worker.spool.put(Record(given | body))
 
     def tell_state(self, state: CameraState, detail: str) -> None:
+        self.running.told = (state, detail)
         self.say("state", state=state.value, detail=detail)
 
     def wants_previews(self) -> bool:
@@ -110,7 +113,7 @@ class StreamWorker:
 
         The message that led here is only a doorbell: what counts is the row.
         """
-        while not self.stopping.is_set():
+        while self._registered and not self.stopping.is_set():
             found = read_settings(camera_id, token, self.name)
             if found is None:
                 return False
@@ -126,15 +129,15 @@ class StreamWorker:
                     self._watches.pop(camera_id, None)
             if not running.again:
                 break
-        return True
+        return self._registered
 
     def _run(self, found: CameraSettings, running: Running) -> None:
-        outlet = WorkerOutlet(self, found.camera_id, running.token)
+        outlet = WorkerOutlet(self, found.camera_id, running.token, running)
         outlet.say("reign")
         self._safely(lambda: leases.renew(self.name, [(found.camera_id, running.token)]))
         self.previews.begin(found.camera_id)
         try:
-            Watch(found, running.token, Analyzer(self.detector), outlet, running.stop).run()
+            Watch(found, running.token, lambda: Analyzer(self.detector), outlet, running.stop).run()
         finally:
             self.previews.end(found.camera_id)
 
@@ -146,13 +149,18 @@ class StreamWorker:
 
     def state(self) -> WorkerState:
         watching = tuple(sorted(self.watched()))
-        return WorkerState(self.name, self.instance, self.capacity, self.site_ids, watching, self.spool.trouble)
+        spool = self.spool
+        return WorkerState(
+            self.name, self.instance, self.capacity, self.site_ids, watching, spool.trouble, spool.dropped
+        )
 
     def keep_leases(self) -> None:
         """One round: say that we and our cameras live, and end the watches that are no longer ours."""
         if not leases.announce(self.state()):
-            if not self._registered:
-                log.warning("another worker is called %s; waiting until it is gone", self.name)
+            log.warning("another worker is called %s; waiting until it is gone", self.name)
+            self._registered = False
+            for running in self.watched().values():
+                running.stop.set()
             return
         if not self._registered:
             leases.release_all(self.name)  # an earlier run of ours ended without giving them back
@@ -166,16 +174,15 @@ class StreamWorker:
             self._compare_with_rows(watched)
 
     def _compare_with_rows(self, watched: dict[int, Running]) -> None:
-        """End a watch whose camera was paused, deleted or taken; begin it anew where its settings changed."""
-        rows = CameraLease.objects.filter(worker=self.name)
-        held = {
-            camera_id: (token, version, paused)
-            for camera_id, token, version, paused in rows.values_list(
-                "camera_id", "token", "camera__version", "camera__paused"
-            )
-        }
+        """End a watch whose camera was paused, deleted or taken; begin it anew where its settings changed.
+
+        A row that says another state than the watch does was marked while this worker did not renew in time.
+        """
+        columns = ("camera_id", "token", "camera__version", "camera__paused", "state")
+        rows = CameraLease.objects.filter(worker=self.name).values_list(*columns)
+        held = {camera_id: rest for camera_id, *rest in rows}
         for camera_id, running in watched.items():
-            token, version, paused = held.get(camera_id, (0, 0, False))
+            token, version, paused, state = held.get(camera_id, (0, 0, False, ""))
             if token != running.token:
                 running.stop.set()
             elif paused:
@@ -185,6 +192,8 @@ class StreamWorker:
             elif version != running.version:
                 running.again = True
                 running.stop.set()
+            elif state == CameraState.WAITING and running.told is not None:
+                WorkerOutlet(self, camera_id, token, running).tell_state(*running.told)
 
     def _reconcile(self) -> None:
         if self._registered:
@@ -222,9 +231,10 @@ class StreamWorker:
     def close(self) -> None:
         """Give back what is held, and write what waits."""
         self.stop()
-        self._safely(lambda: leases.release_all(self.name))
-        self._safely(self.reconciler.resign)
-        self._safely(lambda: leases.withdraw(self.state()))
+        if self._registered:
+            self._safely(lambda: leases.release_all(self.name))
+            self._safely(self.reconciler.resign)
+            self._safely(lambda: leases.withdraw(self.state()))
         self.previews.close()
         self.spool.close(CLOSE_WITHIN_S)
 

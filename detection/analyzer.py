@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 
 from detection.appearance import pixelate
 from detection.detector import Box, Detection, Detector, Image
-from detection.tracks import EDGE, FAINT, Track, Tracker, overlap, side
+from detection.tracks import FAINT, Track, Tracker, overlap, side
 from detection.votes import BARE, UNSURE
 
 STEADY_S = 5.0
@@ -30,6 +30,7 @@ SEEN_EVERY_S = 5.0  # how fresh last_seen_at is kept of those who stay
 BETTER = 1.25  # a picture replaces another when it is so much better
 PICTURE_EVERY_S = 1.0
 CUT = 0.4  # what a face at the picture's edge, maybe cut by it, is worth as a picture
+ROOM = 0.1  # of the picture, around a face that is well in it
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class Analyzer:
         if found.label in BARE:
             person.masked_since = None
             person.bare_since = at if person.bare_since is None else person.bare_since
-            quality = weight * side(found.box) * (CUT if is_cut(found.box) else 1.0)
+            quality = weight * side(found.box) * framing(found.box)
             if person.candidate is None or quality > person.candidate.quality:
                 others = tuple(box for box in boxes if overlap(box, found.box) < 0.45)
                 person.candidate = Candidate(quality, image_bgr, found, others, at)
@@ -317,9 +318,10 @@ def label_of(track: Track) -> str:
     return track.votes.decision if track.live else UNSURE
 
 
-def is_cut(box: Box) -> bool:
-    """Whether the box reaches the picture's edge."""
-    return min(box) <= EDGE or max(box) >= 1 - EDGE
+def framing(box: Box) -> float:
+    """How well a face lies in the picture: from CUT at the edge to 1 with ROOM around it."""
+    room = min(*box[:2], 1 - box[2], 1 - box[3])
+    return CUT + (1 - CUT) * min(1.0, max(0.0, room / ROOM))
 
 
 def mean_confidence(person: Person, label: str) -> float:

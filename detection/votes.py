@@ -18,6 +18,7 @@ FULL_SIDE_PX = 28.0  # from here on, size takes nothing from the vote
 LEAST_SHARPNESS = 0.02
 FULL_SHARPNESS = 0.15
 HALF_LIFE_S = 0.7
+FADE_AT_MOST_S = 0.4  # between two votes: a camera that is looked at once a second must come to a decision, too
 ENOUGH = 1.5  # summed weight: about three good frames
 MASK_SHARE = 0.62
 BARE_SHARE = 0.66
@@ -44,7 +45,8 @@ class Votes:
         weight = vote_weight(found.confidence, side_px, sharpness)
         if weight == 0:
             return 0.0
-        fade = 0.5 ** (max(0.0, at - self.last_vote_at) / HALF_LIFE_S) if self.last_vote_at is not None else 1.0
+        gap = 0.0 if self.last_vote_at is None else min(FADE_AT_MOST_S, max(0.0, at - self.last_vote_at))
+        fade = 0.5 ** (gap / HALF_LIFE_S)
         total = sum(found.scores.values()) or 1.0
         for label in self.evidence:
             self.evidence[label] = self.evidence[label] * fade + weight * found.scores.get(label, 0.0) / total

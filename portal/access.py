@@ -12,7 +12,7 @@ from enum import Enum
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404
 
 from cameras.models import Camera, Site
@@ -164,18 +164,24 @@ def colleagues(user: AnyUser) -> QuerySet[User]:
     return User.objects.filter(memberships__site__in=sites(user, Right.SET_UP)).distinct()
 
 
-def get_colleague_to_help(user: AnyUser, colleague_id: int) -> User:
-    """A colleague whose password link this person may make.
+def helpable(user: AnyUser) -> set[int]:
+    """The colleagues whose password link this person may make. Two queries at most.
 
     A link is as good as the account. So a manager gets it only for who is no superuser and has no role at a site that
     she does not manage; else she could become more than she is.
     """
+    active = colleagues(user).filter(is_active=True)
+    if not user.is_superuser:
+        elsewhere = Membership.objects.exclude(site__in=sites(user, Right.SET_UP)).values("user_id")
+        active = active.filter(is_superuser=False, is_staff=False).exclude(pk__in=elsewhere)
+    return set(active.values_list("pk", flat=True))
+
+
+def get_colleague_to_help(user: AnyUser, colleague_id: int) -> User:
+    """A colleague whose password link this person may make; raises as `require` does."""
     colleague = colleagues(user).filter(pk=colleague_id, is_active=True).first()
     if colleague is None:
         raise Http404
-    if user.is_superuser:
-        return colleague
-    elsewhere = Membership.objects.filter(~Q(site__in=sites(user, Right.SET_UP)), user=colleague)
-    if colleague.is_superuser or colleague.is_staff or elsewhere.exists():
+    if colleague.pk not in helpable(user):
         raise PermissionDenied
     return colleague

@@ -1,4 +1,7 @@
-"""People and what was seen, in Django's admin, for superusers. Pictures are not shown here: they have one door."""
+"""Sites, cameras, people and what was seen, in Django's admin, for superusers.
+
+Pictures are not shown here: they have one door.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,104 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
+from django.db.models import F, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from cameras.admin import ReadOnlyAdmin
+from cameras.models import Camera, CameraLease, Reign, Site
+from portal import retention
 from portal.models import Membership, Passage, User, Violation
 
 admin.site.site_header = _("Mask portal: administration")
 admin.site.site_title = _("Mask portal")
 admin.site.unregister(Group)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+    """Rows that the portal makes itself: to be looked at, not to be changed."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class WithHistoryAdmin(admin.ModelAdmin[Any]):
+    """Rows on which violations hang: deleted with them and their pictures."""
+
+    def violations(self, row: Any) -> QuerySet[Violation]:
+        raise NotImplementedError
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
+        """What hangs on the row may not be deleted by itself; with the row it may."""
+        deleted, counts, _needed, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, set(), protected
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        while rows := list(self.violations(obj)[: retention.STEP_ROWS]):
+            retention.delete_violations(rows)
+        obj.delete()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for row in queryset:
+            self.delete_model(request, row)
+
+
+@admin.register(Site)
+class SiteAdmin(WithHistoryAdmin):
+    list_display = ("name", "time_zone", "retention_days")
+    search_fields = ("name",)
+
+    def violations(self, row: Site) -> QuerySet[Violation]:
+        return Violation.objects.filter(site=row)
+
+
+@admin.register(Camera)
+class CameraAdmin(WithHistoryAdmin):
+    list_display = ("name", "site", "kind", "paused", "state", "watched_by")
+    list_filter = ("site", "kind", "paused")
+    list_select_related = ("site", "lease")
+    search_fields = ("name", "site__name")
+
+    def violations(self, row: Camera) -> QuerySet[Violation]:
+        return Violation.objects.filter(camera=row)
+
+    @admin.display(description="state")
+    def state(self, camera: Camera) -> str:
+        return str(camera.lease.get_state_display()) if hasattr(camera, "lease") else "–"
+
+    @admin.display(description="watched by")
+    def watched_by(self, camera: Camera) -> str:
+        return camera.lease.worker if hasattr(camera, "lease") else "–"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Camera | None = None) -> tuple[str, ...]:
+        """A camera stays at its site: what it saw belongs there, and so do those who look at it live."""
+        return ("site",) if obj is not None else ()
+
+    def save_model(self, request: HttpRequest, obj: Camera, form: ModelForm[Camera], change: bool) -> None:
+        """A change is a new version: who watches begins anew with it, within seconds."""
+        super().save_model(request, obj, form, change)
+        if change:
+            Camera.objects.filter(pk=obj.pk).update(version=F("version") + 1)
+
+
+@admin.register(CameraLease)
+class CameraLeaseAdmin(ReadOnlyAdmin):
+    list_display = ("camera", "worker", "token", "state", "state_since", "state_detail")
+    list_filter = ("state", "worker")
+    list_select_related = ("camera",)
+
+
+@admin.register(Reign)
+class ReignAdmin(ReadOnlyAdmin):
+    list_display = ("camera", "token", "worker", "taken_at", "ended_at")
+    list_filter = ("worker",)
+    list_select_related = ("camera",)
 
 
 class MembershipInline(admin.TabularInline[Membership, User]):

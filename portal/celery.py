@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -10,6 +12,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
+
+log = logging.getLogger(__name__)
 
 app = Celery("portal")
 app.conf.update(
@@ -50,7 +54,11 @@ def begin(sender: Any, **kwargs: Any) -> None:
     elif kind == "streams":
         from portal import streaming
 
-        streaming.start()
+        try:
+            streaming.start()
+        except Exception:  # Celery would swallow it, and go on without watching anything
+            log.exception("the stream worker cannot start; its supervisor starts it again")
+            sys.exit(1)
 
 
 @worker_shutting_down.connect

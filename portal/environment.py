@@ -146,10 +146,10 @@ def email(url: str) -> dict[str, object]:
 
 
 def allowed_hosts(bind: str, public_url: str) -> list[str]:
-    """ALLOWED_HOSTS, or loopback, the address bound to, and PUBLIC_URL's host."""
+    """Loopback, and ALLOWED_HOSTS; without it the address bound to, and PUBLIC_URL's host."""
+    hosts = ["localhost", "127.0.0.1", "[::1]"]  # always: the supervisor asks there whether all is well
     if given := names("ALLOWED_HOSTS"):
-        return given
-    hosts = ["localhost", "127.0.0.1", "[::1]"]
+        return [*hosts, *given]
     if bind not in {"0.0.0.0", "::", "127.0.0.1", "localhost", "::1"}:  # noqa: S104 - compared, not bound
         hosts.append(bind)
     if public_url:

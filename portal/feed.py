@@ -62,18 +62,18 @@ def publish(*violations: Violation, to_review: int = 0) -> None:
             When(opened_number=0, then=Value(number)), default=F("opened_number"), output_field=BigIntegerField()
         ),
     )
-    transaction.on_commit(lambda: _send_violations(site_id, keys))
+    transaction.on_commit(lambda: _send_violations(site_id, keys), robust=True)
 
 
 def publish_gone(site_id: int, violation_ids: list[str], to_review: int) -> None:
     """Tell open pages that these violations were deleted; `to_review` of them had waited for a review."""
     number = advance(site_id, -to_review)
-    transaction.on_commit(lambda: _send(site_id, messages.gone(site_id, violation_ids, number)))
+    transaction.on_commit(lambda: _send(site_id, messages.gone(site_id, violation_ids, number)), robust=True)
 
 
 def publish_camera(camera_id: int, site_id: int) -> None:
     """Tell open pages the state of a camera; not numbered, for the newest state is all that counts."""
-    transaction.on_commit(lambda: _send_camera(site_id, camera_id))
+    transaction.on_commit(lambda: _send_camera(site_id, camera_id), robust=True)
 
 
 def _send_violations(site_id: int, keys: list[UUID]) -> None:

@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from cameras.leases import living_workers
 from cameras.redis import connection
-from portal.recording import recording_trouble
+from portal.recording import recording_trouble, refused_count
 
 DISK_KEY = "disk-notice"
 DISK_NOTICE_S = 24 * 3600
@@ -24,13 +24,24 @@ def note_deleted_for_space(count: int, floor_mb: float) -> None:
 
 
 def current_notices() -> list[str]:
-    """Sentences for the dashboard: what is wrong, and what to do. Three questions to Redis, none to the database."""
+    """Sentences for the dashboard: what is wrong, and what to do. A few questions to Redis, none to the database."""
     found = []
     if recording_trouble() or any(worker.trouble for worker in living_workers()):
         found.append(
             _("New violations cannot be stored at the moment: the disk or the database of the portal's machine has no "
               "room or does not answer. Live pictures go on, and what was seen is stored as soon as there is room.")
         )  # fmt: skip
+    if (lost := refused_count() + sum(worker.dropped for worker in living_workers())) > 0:
+        found.append(
+            ngettext(
+                "%(count)d finding could not be stored and is kept apart. "
+                "Ask who runs this portal to look into the logs.",
+                "%(count)d findings could not be stored and are kept apart. "
+                "Ask who runs this portal to look into the logs.",
+                lost,
+            )
+            % {"count": lost}
+        )
     deleted = cast("bytes | None", connection().get(DISK_KEY))
     if deleted:
         note = json.loads(deleted)

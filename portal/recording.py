@@ -6,6 +6,7 @@ nothing (`seq` only grows). A finding counts when its frame was taken in the rei
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from dataclasses import dataclass, field
@@ -120,9 +121,15 @@ def _record_violation(given: Record, reign: Reign) -> None:
     try:
         _write_violation(key, given, reign, name)
     except BaseException:
-        if name:
-            default_storage.delete(name)
+        _delete_unless_kept(name)
         raise
+
+
+def _delete_unless_kept(name: str) -> None:
+    """A picture whose row was not written goes at once; where that is not known, the sweep for orphans sees to it."""
+    with contextlib.suppress(DatabaseError, OSError):
+        if name and not Violation.objects.filter(snapshot=name).exists():
+            default_storage.delete(name)
 
 
 def store_picture(key: UUID, given: Record) -> str:
@@ -156,13 +163,13 @@ def _write_violation(key: UUID, given: Record, reign: Reign, picture: str) -> No
         return
     if found.seq >= values["seq"]:
         if picture:
-            transaction.on_commit(lambda: default_storage.delete(picture))
+            transaction.on_commit(lambda: default_storage.delete(picture), robust=True)
         return
     old = found.snapshot.name if picture else ""
     Violation.objects.filter(pk=key).update(**values)
     feed.publish(found)
     if old:
-        transaction.on_commit(lambda: default_storage.delete(old))
+        transaction.on_commit(lambda: default_storage.delete(old), robust=True)
 
 
 @transaction.atomic
@@ -299,18 +306,24 @@ class Recorder:
         return False
 
     def _tell_trouble(self, trouble: str) -> None:
-        if trouble == self._trouble:
+        """Note it where the dashboard looks, anew with each try; it goes by itself if we do."""
+        if not trouble and not self._trouble:
             return
-        self._trouble = trouble
-        if trouble:
+        if trouble and trouble != self._trouble:
             log.error("nothing can be recorded at the moment: %s", trouble)
+        self._trouble = trouble
         try:
             if trouble:
-                connection().set(RECORDING_TROUBLE_KEY, trouble, ex=600)
+                connection().set(RECORDING_TROUBLE_KEY, trouble, ex=60)
             else:
                 connection().delete(RECORDING_TROUBLE_KEY)
         except Errors:
             log.warning("Redis does not answer")
+
+
+def refused_count() -> int:
+    """How many records could never be recorded, ever since Redis was empty."""
+    return int(cast("bytes | None", connection().get(REFUSED_KEY)) or 0)
 
 
 def recording_trouble() -> str:

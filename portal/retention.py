@@ -5,22 +5,28 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import transaction
+from django.db import DatabaseError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from cameras.models import Reign, Site
+from cameras.redis import Errors
+from cameras.worker import refused_root
 from portal import feed, notices
 from portal.models import Passage, SiteFeed, Violation
 from portal.recording import close_abandoned
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STEP_ROWS = 200
 ORPHAN_AGE = timedelta(hours=1)
@@ -37,16 +43,43 @@ class Swept:
 
 
 def sweep(now: datetime | None = None) -> Swept:
-    """One round: what is too old, then what has no room."""
+    """One round: what has no room, then what is too old. A step that fails keeps no other from its turn."""
     now = now or timezone.now()
-    close_abandoned()
-    violations, passages = delete_old(now)
-    for_space = keep_disk_free(settings.FREE_DISK_FLOOR_MB)
-    if for_space:
-        notices.note_deleted_for_space(for_space, settings.FREE_DISK_FLOOR_MB)
-    Reign.objects.filter(ended_at__lt=now - REIGN_AGE).delete()
-    recount()
+    for_space = attempt(lambda: make_room(settings.FREE_DISK_FLOOR_MB), 0)
+    attempt(close_abandoned, 0)
+    violations, passages = attempt(lambda: delete_old(now), (0, 0))
+    attempt(lambda: Reign.objects.filter(ended_at__lt=now - REIGN_AGE).delete(), None)
+    attempt(lambda: prune_refused(now), 0)
+    attempt(recount, None)
     return Swept(violations, passages, for_space)
+
+
+def attempt(step: Callable[[], T], otherwise: T) -> T:
+    """What the step gives, or `otherwise` where database, disk or Redis does not let it; the next round tries again."""
+    try:
+        return step()
+    except (DatabaseError, *Errors) as error:
+        log.warning("a step of retention failed: %s", type(error).__name__)
+        return otherwise
+
+
+def make_room(floor_mb: float) -> int:
+    """Keep the floor of free disk, and tell it on the dashboard; how many violations that took."""
+    count = keep_disk_free(floor_mb)
+    if count:
+        attempt(lambda: notices.note_deleted_for_space(count, floor_mb), None)
+    return count
+
+
+def prune_refused(now: datetime) -> int:
+    """Delete what was refused so long ago that its violation would be gone, too: there are faces in it."""
+    longest = max(Site.objects.values_list("retention_days", flat=True), default=30)
+    count = 0
+    for path in refused_root().glob("*.log"):
+        if now.timestamp() - path.stat().st_mtime > longest * 24 * 3600:
+            path.unlink(missing_ok=True)
+            count += 1
+    return count
 
 
 def delete_old(now: datetime) -> tuple[int, int]:
@@ -88,16 +121,21 @@ def delete_pictures(names: list[str]) -> None:
 def keep_disk_free(floor_mb: float) -> int:
     """Delete the oldest violations until the floor of free disk is kept; how many.
 
-    Here the pictures go first: on a full disk the database could not even delete a row.
+    Here the pictures go first: on a full disk the database cannot even delete a row. Rows that it would not let go yet
+    are passed by, and go with a later round.
     """
-    count = 0
+    count, passed = 0, Q()
     while free_mb(settings.DATA_DIR) < floor_mb:
-        rows = list(Violation.objects.order_by("started_at", "pk")[: STEP_ROWS // 10])
+        rows = list(Violation.objects.filter(passed).order_by("started_at", "pk")[: STEP_ROWS // 10])
         if not rows:
             log.error("the disk has under %s MB free, and there is no violation left to delete", floor_mb)
             break
         delete_pictures([row.snapshot.name for row in rows if row.snapshot.name])
-        count += delete_violations(rows)
+        try:
+            count += delete_violations(rows)
+        except DatabaseError:
+            last = rows[-1]
+            passed = Q(started_at__gt=last.started_at) | Q(started_at=last.started_at, pk__gt=last.pk)
     return count
 
 

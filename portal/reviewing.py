@@ -52,9 +52,11 @@ def review(user: AnyUser, seen: dict[UUID, int], status: str | None = None, note
     """
     if len(seen) > MOST_AT_ONCE:
         raise ValidationError(_("At most %(most)d at once. Choose fewer.") % {"most": MOST_AT_ONCE})
-    changes: dict[str, object] = {"reviewed_by_id": user.pk, "reviewed_at": timezone.now()}
+    changes: dict[str, object] = {}
     if status is not None:
-        changes["status"] = Status(status).value
+        decided = status != Status.OPEN
+        changes = {"status": Status(status).value, "reviewed_by_id": user.pk if decided else None}
+        changes["reviewed_at"] = timezone.now() if decided else None
     if note is not None:
         changes["note"] = clean_note(note)
     rows = access.get_violations(user, list(seen), Right.REVIEW)

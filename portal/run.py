@@ -140,10 +140,19 @@ class Supervisor:
 
     def prepare(self) -> None:
         """Database, static files, demo, greeting: by a process of its own, so that this one stays small."""
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, str(ROOT / "manage.py"), "prepare"], cwd=ROOT, start_new_session=True, check=False
+        leash = [sys.executable, "-m", "portal.leash", str(self.leash_read), "program"]
+        process = subprocess.Popen(  # noqa: S603
+            [*leash, sys.executable, str(ROOT / "manage.py"), "prepare"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(self.leash_read,),
+            start_new_session=True,
         )
-        if done.returncode:
+        while process.poll() is None:
+            if self.stopping.wait(0.05):
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if process.returncode and not self.stopping.is_set():
             raise StartError("")
 
     def programs(self) -> list[Child]:

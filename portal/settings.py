@@ -60,6 +60,7 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
+CSRF_FAILURE_VIEW = "portal.pages.errors.csrf_failure"
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"
 
@@ -122,6 +123,7 @@ PASSWORD_RESET_TIMEOUT = 3 * 24 * 3600
 
 # By name and address together: one office behind one address must not be locked out by one forgetful person.
 AXES_USERNAME_FORM_FIELD = "username"  # of the sign-in form, whatever the user's own field is called
+AXES_USERNAME_CALLABLE = "portal.pages.people.attempted_name"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]

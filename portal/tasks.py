@@ -5,13 +5,14 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from portal import health
+from portal import health, watchkeeping
 from portal import retention as keeping
 
 
 @shared_task(name="portal.tasks.pulse")
 def pulse() -> None:
     health.note_jobs_alive()
+    watchkeeping.tell_changes()
 
 
 @shared_task(name="portal.tasks.retention")

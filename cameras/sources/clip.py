@@ -19,6 +19,7 @@ from cameras.sources.base import Frame, register
 from detection import MAX_PIXELS, Image
 
 LEAST_GAP_S = 1 / 120
+CLOCK_STEP_S = 2.0  # the clock was set, or the machine slept: time is anchored anew
 
 
 class Clip:
@@ -35,6 +36,9 @@ class Clip:
             raise StreamError(_("This file has no picture in it."), permanent=True)
         self.stream = self.container.streams.video[0]
         context = self.stream.codec_context
+        if context is None:
+            self.container.close()
+            raise StreamError(_("This file's pictures are coded in a way that is not known here."), permanent=True)
         if context.width * context.height > MAX_PIXELS:
             self.container.close()
             raise StreamError(
@@ -96,6 +100,8 @@ class LoopedClip:
             for seconds, frame in self.clip.decode():
                 if stop.wait(max(0.0, mono + offset + seconds - time.monotonic())):
                     return
+                if abs(time.time() - wall - offset - seconds) > CLOCK_STEP_S:
+                    wall, mono = time.time() - offset - seconds, time.monotonic() - offset - seconds
                 yield Frame(wall + offset + seconds, partial(upright, frame))
             offset += seconds + 1 / self.clip.rate
             self.clip.rewind()

@@ -34,6 +34,16 @@ class LiveConsumer(AsyncWebsocketConsumer):
     session_key = ""
     session_hash = ""
     scope_now = Scope(0, False, ())
+    joined: frozenset[int] = frozenset()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Whatever ends a socket, an error while something is sent too: the hub and the groups forget it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            hub().leave(self)
+            for site_id in self.joined:
+                await self.channel_layer.group_discard(feed.site_group(site_id), self.channel_name)
 
     async def connect(self) -> None:
         self.cameras: frozenset[int] = frozenset()
@@ -52,18 +62,16 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if not self.scope_now.site_ids and not self.scope_now.superuser:
             await self.end(messages.CLOSE_NO_RIGHT)
             return
-        for site_id in self.scope_now.site_ids:
+        self.joined = self.scope_now.site_ids
+        for site_id in self.joined:
             await self.channel_layer.group_add(feed.site_group(site_id), self.channel_name)
         await self._say_hello()
         hub().join(self)
 
-    async def disconnect(self, code: int) -> None:
-        hub().leave(self)
-        for site_id in self.scope_now.site_ids:
-            await self.channel_layer.group_discard(feed.site_group(site_id), self.channel_name)
-
     async def end(self, code: int) -> None:
+        """Close; from now on nothing more is told, even if the closing itself takes its time."""
         hub().leave(self)
+        self.scope_now, self.cameras = Scope(0, False, ()), frozenset()
         await self.close(code)
 
     async def tell(self, body: dict[str, Any]) -> None:
@@ -120,8 +128,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def receive_missed(self, message: messages.Missed) -> None:
         after = {site_id: number for site_id, number in message.after.items() if site_id in self.scope_now.site_ids}
-        for body in await database_sync_to_async(read_missed)(after):
+        upto, bodies = await database_sync_to_async(read_missed)(after)
+        for body in bodies:
             await self._tell_event(body)
+        await self.tell({"type": "caught-up", "feeds": upto})
 
     # -- from the hub -----------------------------------------------------------------------------------------------
 
@@ -186,11 +196,15 @@ def read_camera_ids(site_ids: frozenset[int]) -> frozenset[int]:
     return frozenset(Camera.objects.filter(site_id__in=site_ids).values_list("pk", flat=True))
 
 
-def read_missed(after: dict[int, int]) -> list[dict[str, Any]]:
-    """The newest MOST_MISSED violations above these numbers, oldest first. One query a site."""
+def read_missed(after: dict[int, int]) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Up to which number each site was read, and the newest MOST_MISSED violations above these numbers, oldest first.
+
+    One query a site, and one.
+    """
     found: list[Violation] = []
+    upto = {site: entry["number"] for site, entry in messages.feeds(frozenset(after)).items()}
     for site_id, number in after.items():
         rows = Violation.objects.filter(site_id=site_id, event_number__gt=number).order_by("-event_number")
         found += messages.with_names(rows)[:MOST_MISSED]
     found.sort(key=lambda row: row.event_number)
-    return [messages.violation(row) for row in found]
+    return upto, [messages.violation(row) for row in found]

@@ -36,6 +36,7 @@ LOOK_MARK_S = 1.0  # how often web says that somebody looks
 LOOK_MARK_TIME_TO_LIVE_S = 4
 RIGHTS_EVERY_S = 2.0
 HEARTBEAT_S = 10.0
+SLOW_S = 1.0  # a page that takes nothing for so long does not read
 
 
 class Socket(Protocol):
@@ -65,6 +66,7 @@ class Hub:
     _tokens: dict[int, int] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _closing: set[asyncio.Future[None]] = field(default_factory=set)
 
     def join(self, socket: Socket) -> None:
         self.sockets.add(socket)
@@ -145,12 +147,26 @@ class Hub:
         await self._each(changed, lambda socket: socket.end(messages.CLOSE_NO_RIGHT))
 
     async def _each(self, sockets: list[Socket], step: Callable[[Socket], Awaitable[None]]) -> None:
-        """Do this with each socket; one that cannot be written to is gone, whatever became of its end."""
-        answers = await asyncio.gather(*(step(socket) for socket in sockets), return_exceptions=True)
-        for socket, answer in zip(sockets, answers, strict=True):
-            if isinstance(answer, Exception):
-                log.info("a page went away: %s", type(answer).__name__)
+        """Do this with each socket. One that cannot be written to, or not within SLOW_S, is let go: a page that stops
+        reading must not hold up the others.
+        """
+        tasks = {asyncio.ensure_future(step(socket)): socket for socket in sockets}
+        if not tasks:
+            return
+        done, slow = await asyncio.wait(tasks, timeout=SLOW_S)
+        for task in slow:
+            task.cancel()
+        for task, socket in tasks.items():
+            if task in slow or task.exception() is not None:
+                log.info("a page went away, or does not read")
                 self.leave(socket)
+                self._closing.add(closing := asyncio.ensure_future(socket.end(messages.CLOSE_SLOW)))
+                closing.add_done_callback(self._closed)
+
+    def _closed(self, closing: asyncio.Future[None]) -> None:
+        self._closing.discard(closing)
+        if not closing.cancelled():
+            closing.exception()  # it was gone already
 
     # -- previews ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ Server to page, JSON (a preview alone is binary, see cameras/preview.py):
     {"type": "violation", "id": …, "version": 5, "number": 42, "to_review": 3, "picture": "data:…", …}
     {"type": "camera", "camera": 7, "state": "offline", …}
     {"type": "gone", "site": 3, "ids": […], "number": 43, "to_review": 2}
+    {"type": "caught-up", "feeds": {"3": 43}}                what "missed" asked for was sent, up to these numbers
     {"type": "error", "text": …}                             what was sent cannot be understood
 
 Page to server:
@@ -15,7 +16,8 @@ Page to server:
     {"type": "ack", "camera": 7, "number": 1764000000123}    the preview is painted, the next may come
     {"type": "missed", "after": {"3": 40}}                   all violations of site 3 with a number above 40
 
-The socket closes with 4401 where nobody is signed in any more, and with 4403 where a right was lost.
+The socket closes with 4401 where nobody is signed in any more, with 4403 where a right was lost, with 4400 after too
+much nonsense, and with 4408 where the page does not read what it is sent.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ MOST_CAMERAS = 64
 CLOSE_SIGNED_OUT = 4401
 CLOSE_NO_RIGHT = 4403
 CLOSE_NONSENSE = 4400
+CLOSE_SLOW = 4408
 
 
 class MessageError(Exception):

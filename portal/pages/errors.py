@@ -55,7 +55,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         "title": _("This page is not here"),
         "advice": _("It may be gone, or belong to a site that you are no member of. Ask its manager for access."),
     }
-    return render(request, "error.html", context, status=404)
+    return render(request, "not_here.html", context, status=404)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -63,7 +63,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
         "title": _("Your role does not allow this"),
         "advice": _("You may look at this site, but not do that. Ask its manager for another role."),
     }
-    return render(request, "error.html", context, status=403)
+    return render(request, "not_here.html", context, status=403)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

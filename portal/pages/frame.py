@@ -29,5 +29,6 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     return {
         "feeds": lambda: json.dumps({site: entry["number"] for site, entry in feeds().items()}),
         "to_review": lambda: sum(entry["to_review"] for entry in feeds().values()),
+        "has_site": lambda: bool(feeds()),
         "may_set_up": lambda: access.sites(user, Right.SET_UP).exists(),
     }

@@ -50,6 +50,12 @@ class SignIn(auth_views.LoginView):
     redirect_authenticated_user = True
 
 
+def attempted_name(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
+    """For django-axes: an e-mail is the same in any spelling, or each spelling would have five tries of its own."""
+    given = (credentials or {}).get("username") or (request.POST.get("username", "") if request else "")
+    return str(given).strip().lower()
+
+
 def too_many_attempts(request: HttpRequest, credentials: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
     """The answer of django-axes once a name was tried too often from one address."""
     context = {
@@ -110,7 +116,7 @@ def people(request: HttpRequest) -> HttpResponse:
         .select_related("user", "site")
         .order_by("site__name", "user__name", "user__email")
     )
-    return render(request, "people/people.html", {"memberships": rows, "can_mail": bool(settings.EMAIL_URL)})
+    return render(request, "people/people.html", {"memberships": rows, "helpable": access.helpable(request.user)})
 
 
 @require_POST

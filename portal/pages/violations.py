@@ -12,7 +12,7 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
@@ -32,11 +32,14 @@ from portal.pictures import render as render_picture
 from portal.reviewing import NOTE_CHARACTERS, Outcome, review
 
 PAGE_ROWS = 30
+FIRST_YEAR, LAST_YEAR = 2000, 2200  # of what a person may ask for
 DECISIONS = {
     "confirm": Violation.Status.CONFIRMED,
     "dismiss": Violation.Status.DISMISSED,
     "reopen": Violation.Status.OPEN,
 }
+ALL = gettext_lazy("All")
+WRONG = {"invalid_choice": gettext_lazy("This is not in the list. Choose something that is.")}
 LABELS = [(label.value, label.label) for label in (WearLabel.NO_MASK, WearLabel.INCORRECT)]
 
 
@@ -46,17 +49,27 @@ class FilterForm(forms.Form):
     status = forms.ChoiceField(
         label=gettext_lazy("Status"),
         required=False,
-        choices=[("", gettext_lazy("All")), *Violation.Status.choices],
+        choices=[("", ALL), *Violation.Status.choices],
+        error_messages=WRONG,
     )
     site = forms.ModelChoiceField(
-        label=gettext_lazy("Site"), required=False, queryset=Site.objects.none(), empty_label=gettext_lazy("All")
+        label=gettext_lazy("Site"), required=False, queryset=Site.objects.none(), empty_label=ALL, error_messages=WRONG
     )
     camera = forms.ModelChoiceField(
-        label=gettext_lazy("Camera"), required=False, queryset=Camera.objects.none(), empty_label=gettext_lazy("All")
+        label=gettext_lazy("Camera"),
+        required=False,
+        queryset=Camera.objects.none(),
+        empty_label=ALL,
+        error_messages=WRONG,
     )
-    label = forms.ChoiceField(label=gettext_lazy("What"), required=False, choices=[("", gettext_lazy("All")), *LABELS])
+    label = forms.ChoiceField(
+        label=gettext_lazy("Kind"), required=False, choices=[("", ALL), *LABELS], error_messages=WRONG
+    )
     day = forms.DateField(
-        label=gettext_lazy("Day"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        label=gettext_lazy("Day"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        error_messages={"invalid": gettext_lazy("This is no day. Choose one.")},
     )
 
     def __init__(self, user: AnyUser, *args: Any, **kwargs: Any) -> None:
@@ -74,6 +87,18 @@ class FilterForm(forms.Form):
     def chosen(self) -> dict[str, str]:
         """What was chosen, as the address has it."""
         return {name: value for name in self.fields if (value := str(self.data.get(name, "")))}
+
+    def clean_day(self) -> date | None:
+        day: date | None = self.cleaned_data["day"]
+        if day is not None and not FIRST_YEAR < day.year < LAST_YEAR:
+            raise ValidationError(self.fields["day"].error_messages["invalid"])
+        return day
+
+    def summary(self) -> str:
+        """What was chosen, in words."""
+        labels = dict(self.fields["status"].choices) | dict(self.fields["label"].choices)  # type: ignore[attr-defined]
+        given = [self.cleaned_data.get(name) for name in self.fields] if self.is_valid() else []
+        return ", ".join(str(labels.get(value, value)) for value in given if value)
 
     def narrow(self, rows: QuerySet[Violation]) -> QuerySet[Violation]:
         given = self.cleaned_data
@@ -105,7 +130,7 @@ def older_than(rows: QuerySet[Violation], cursor: str) -> QuerySet[Violation]:
         moment, key = parse_datetime(moment_text), UUID(key_text)
     except ValueError as error:
         raise ValidationError("no cursor") from error
-    if moment is None or moment.tzinfo is None:
+    if moment is None or moment.tzinfo is None or not FIRST_YEAR < moment.year < LAST_YEAR:
         raise ValidationError("no cursor")
     return rows.filter(Q(started_at__lt=moment) | Q(started_at=moment, pk__lt=key))
 
@@ -133,9 +158,10 @@ def violations(request: HttpRequest) -> HttpResponse:
         "rows": page,
         "chosen": urlencode(chosen),
         "filtered": bool(chosen),
+        "summary": form.summary(),
         "first_page": not cursor,
         "next_page": urlencode(chosen | {"before": cursor_of(page[-1])}) if more else "",
-        "may_review": access.sites(request.user, Right.REVIEW).exists(),
+        "reviewable": set(access.sites(request.user, Right.REVIEW).values_list("pk", flat=True)),
     }
     return render(request, "violations/violations.html", context)
 
@@ -143,16 +169,21 @@ def violations(request: HttpRequest) -> HttpResponse:
 @require_safe
 def violation(request: HttpRequest, violation_id: UUID) -> HttpResponse:
     found = access.get_violation(request.user, violation_id)
-    return render(request, "violations/violation.html", violation_context(request, found))
+    return render(request, "violations/violation.html", violation_context(request, found, request.GET))
 
 
-def violation_context(request: HttpRequest, found: Violation) -> dict[str, Any]:
+def violation_context(request: HttpRequest, found: Violation, filtering: QueryDict) -> dict[str, Any]:
+    """`filtering` is that of the list from which somebody came: older and newer are those of that list."""
+    form = FilterForm(request.user, filtering)
+    rows = access.violations(request.user)
+    rows = form.narrow(rows) if form.is_valid() else rows
     return {
         "violation": found,
+        "chosen": urlencode(form.chosen()) if form.is_valid() else "",
         "may_review": access.may(request.user, Right.REVIEW, found.site_id),
         "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
-        "older": next_older(access.violations(request.user), found),
-        "newer": next_newer(access.violations(request.user), found),
+        "older": next_older(rows, found),
+        "newer": next_newer(rows, found),
         "note_characters": NOTE_CHARACTERS,
     }
 
@@ -231,10 +262,19 @@ def review_violations(request: HttpRequest) -> HttpResponse:
         outcome = review(request.user, given.seen, given.status, given.note)
     except ValidationError as error:
         return refuse_review(request, given, " ".join(error.messages), back)
+    if given.decision == "note" and outcome.late:
+        changed = _("Somebody changed this meanwhile. Your note is not saved yet: look, then save it again.")
+        return refuse_review(request, given, changed, back)
     tell_outcome(request, given, outcome)
-    if request.POST.get("flow") and outcome.done and given.status not in {None, Violation.Status.OPEN}:
-        return redirect(next_in_flow(request, outcome.done[0]))
+    decided = outcome.done + [row for row in outcome.late if is_own(request.user, row, given)]
+    if request.POST.get("flow") and decided and given.status not in {None, Violation.Status.OPEN}:
+        return redirect(next_in_flow(request, decided[0]))
     return redirect(back)
+
+
+def is_own(user: AnyUser, row: Violation, given: ReviewRequest) -> bool:
+    """Whether she decided the very same herself, as when a button was pressed twice."""
+    return row.reviewed_by_id == user.pk and row.status == given.status
 
 
 def refuse_review(request: HttpRequest, given: ReviewRequest, reason: str, back: str) -> HttpResponse:
@@ -243,23 +283,29 @@ def refuse_review(request: HttpRequest, given: ReviewRequest, reason: str, back:
         messages.error(request, reason)
         return redirect(back)
     found = access.get_violation(request.user, next(iter(given.seen)))
-    context = violation_context(request, found) | {"note_error": reason, "note": given.note}
+    context = violation_context(request, found, QueryDict(request.POST.get("filter", ""))) | {
+        "note_error": reason,
+        "note": given.note,
+    }
     return render(request, "violations/violation.html", context, status=422)
 
 
 def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:
     """One sentence on what was done, with what it takes to undo it; one on each that somebody else had decided."""
     if outcome.done:
-        count = len(outcome.done)
+        count, first = len(outcome.done), outcome.done[0]
+        what = f"{first.get_label_display()}, {first.camera.name}, {first.site.name}"
         text = {
-            "confirm": ngettext("%(count)d confirmed.", "%(count)d confirmed.", count),
-            "dismiss": ngettext("%(count)d dismissed.", "%(count)d dismissed.", count),
-            "reopen": ngettext("%(count)d to review again.", "%(count)d to review again.", count),
+            "confirm": ngettext("Confirmed: %(what)s.", "%(count)d confirmed.", count),
+            "dismiss": ngettext("Dismissed: %(what)s.", "%(count)d dismissed.", count),
+            "reopen": ngettext("To review again: %(what)s.", "%(count)d to review again.", count),
             "note": _("Note saved."),
-        }[given.decision] % {"count": count}
+        }[given.decision] % {"count": count, "what": what}
         undo = " ".join(f"{row.pk}:{row.review_version}" for row in outcome.done)
         messages.success(request, text, extra_tags=f"undo {undo}" if given.decision in {"confirm", "dismiss"} else "")
     for row in outcome.late:
+        if is_own(request.user, row, given):
+            continue
         who, status = str(row.reviewed_by or _("Somebody")), str(row.get_status_display()).lower()
         ago = timesince(row.reviewed_at, depth=1) if row.reviewed_at else ""
         just = row.reviewed_at and (datetime.now(UTC) - row.reviewed_at) < timedelta(minutes=1)
@@ -275,12 +321,17 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
 
 def next_in_flow(request: HttpRequest, row: Violation) -> str:
     """The next older one that waits for a review, else the newest that waits, else the list."""
-    waiting = access.violations(request.user).filter(status=Violation.Status.OPEN)
+    form = FilterForm(request.user, QueryDict(request.POST.get("filter", "")))
+    chosen = (form.chosen() if form.is_valid() else {}) | {"status": Violation.Status.OPEN.value}
+    waiting = form.narrow(access.violations(request.user)) if form.is_valid() else access.violations(request.user)
+    waiting = waiting.filter(status=Violation.Status.OPEN)
     found = next_older(waiting, row) or waiting.order_by("-started_at", "-pk").first()
-    return reverse("violation", args=[found.pk]) if found else reverse("violations") + "?status=open"
+    page = reverse("violation", args=[found.pk]) if found else reverse("violations")
+    return f"{page}?{urlencode(chosen)}"
 
 
 def safe_back(request: HttpRequest) -> str:
     """Where the form wants to return to, if that is a page of ours."""
     wanted = request.POST.get("back", "")
-    return wanted if url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) else reverse("violations")
+    fine = wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+    return wanted if fine else reverse("violations")

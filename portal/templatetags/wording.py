@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django import template
 from django.contrib.messages.storage.base import Message
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -47,6 +48,18 @@ def exact(moment: datetime, zone: str) -> str:
 def badge(kind: str, text: str) -> dict[str, str]:
     """A word with its shape: colour alone would not do."""
     return {"kind": kind, "text": text}
+
+
+@register.simple_tag
+def undo_back(keys: list[str], here: str) -> str:
+    """Where to look at what was undone: the violation itself, or this page where there were several."""
+    return reverse("violation", args=[keys[0].partition(":")[0]]) if len(keys) == 1 else here
+
+
+@register.filter
+def hundredths(share: float) -> int:
+    """A share of 1 as a number of 100."""
+    return round(share * 100)
 
 
 @register.filter

@@ -150,7 +150,7 @@ def test_browser_notifications_come_only_where_they_were_switched_on(portal: Por
     server.say(violation(1))
     expect(page.locator("[data-toast]")).to_have_count(1)
     assert page.evaluate("window.shown") == []
-    page.get_by_role("button", name="Tell me also when this page is hidden").click()
+    page.get_by_role("button", name="Turn on desktop alerts").click()
     server.say(violation(2))
     expect(page.locator("[data-toast]")).to_have_count(2)
     assert page.evaluate("window.shown") == ["No mask at Gate, Elm Court"]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cameras import spool
-from cameras.spool import Record, SpoolReader, SpoolWriter, Waiting, read_records
+from cameras.spool import Record, SpoolReader, SpoolWriter, finding_record, read_records
 from detection import Passage, Snapshot, Violation, make_key
 from tests.portal_process import wait_for
 
@@ -54,9 +54,9 @@ def test_a_changed_byte_is_noticed(record: Record, place: int, change: int) -> N
     assert [found for found, _ in read_records(io.BytesIO(bytes(data)))] == []
 
 
-def state(number: int) -> Waiting:
+def state(number: int) -> Record:
     body = {"kind": "state", "camera": 1, "token": 1, "state": "online", "detail": str(number), "at": 0.0}
-    return Waiting(1, 1, record=Record(body))
+    return Record(body)
 
 
 def read_all(folder: Path) -> list[Record]:
@@ -70,8 +70,8 @@ def test_findings_are_on_disk_with_their_picture_within_a_moment(tmp_path: Path)
     picture = np.full((1440, 2560, 3), 90, np.uint8)
     violation = Violation(make_key(1.0), key, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, (0.1, 0.1, 0.2, 0.2),
                           Snapshot(picture, (0.1, 0.1, 0.2, 0.2), 1.5))  # fmt: skip
-    writer.put(Waiting(7, 3, finding=passage))
-    writer.put(Waiting(7, 3, finding=violation))
+    writer.put(finding_record(7, 3, passage))
+    writer.put(finding_record(7, 3, violation))
     found = wait_for(lambda: len(read := read_all(writer.folder)) == 2 and read, 2, "the records")
     assert [record.kind for record in found] == ["passage", "violation"]
     assert found[1].body["passage"] == str(key) and found[1].body["snapshot_at"] == 1.5
@@ -164,6 +164,22 @@ def test_a_full_disk_is_waited_out_and_nothing_is_lost(small_disk: Path, monkeyp
     assert [int(record.body["detail"]) for record in read_all(writer.folder)] == list(range(201))
     assert writer.trouble == "" and writer.dropped == 0
     writer.close()
+    writer.unlock()
+
+
+def test_while_the_disk_takes_nothing_memory_is_bounded_and_the_end_does_not_wait(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "MOST_WAITING_BYTES", 100_000)
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "filler").write_bytes(bytes(2_000_000))
+    writer = SpoolWriter(small_disk / "spool")
+    for number in range(100):
+        writer.put(Record(state(number).body, bytes(10_000)))
+    assert writer.dropped > 80
+    began = time.monotonic()
+    writer.close()
+    assert time.monotonic() - began < 2
     writer.unlock()
 
 

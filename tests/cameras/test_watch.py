@@ -26,6 +26,8 @@ from detection import Analyzer, Detector, Finding, Passage
 from tests.conftest import DEMO_CLIPS
 from tests.portal_process import wait_for
 
+DETECTOR = Detector.load()
+
 
 @dataclass
 class Notes:
@@ -62,7 +64,7 @@ def watching(clips: Path) -> Iterator[Any]:
     def start(kind: str, address: str) -> Notes:
         notes, stop = Notes(), threading.Event()
         settings = CameraSettings(1, "Front door", kind, address, 5.0, 1)
-        one = Watch(settings, 1, Analyzer(Detector.load()), notes, stop)
+        one = Watch(settings, 1, lambda: Analyzer(DETECTOR), notes, stop)
         thread = threading.Thread(target=one.run)
         thread.start()
         started.append((stop, thread))
@@ -92,12 +94,26 @@ def test_who_is_in_the_picture_when_a_watch_ends_is_closed(clips: Path) -> None:
     shutil.copy(DEMO_CLIPS / "harbour-house.mp4", clips / "a.mp4")
     notes, stop = Notes(), threading.Event()
     settings = CameraSettings(1, "Front door", "clip", "a.mp4", 5.0, 1)
-    thread = threading.Thread(target=Watch(settings, 1, Analyzer(Detector.load()), notes, stop).run)
+    thread = threading.Thread(target=Watch(settings, 1, lambda: Analyzer(DETECTOR), notes, stop).run)
     thread.start()
     wait_for(lambda: notes.findings, 15, "a finding")
     stop.set()
     thread.join(5)
     assert {f.key: f for f in notes.findings}[notes.findings[0].key].ended_at is not None
+
+
+def test_after_the_clock_was_set_a_camera_is_watched_on(
+    clips: Path, watching: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(DEMO_CLIPS / "harbour-house.mp4", clips / "a.mp4")
+    notes = watching("clip", "a.mp4")
+    wait_for(lambda: len(notes.offers) > 3, 10, "the watch")
+    real = time.time
+    for step in (3600.0, -7200.0):
+        monkeypatch.setattr(time, "time", lambda step=step: real() + step)
+        seen = len(notes.offers)
+        wait_for(lambda seen=seen: len(notes.offers) > seen + 3, 5, "analyses after the step")  # type: ignore[misc]
+        assert abs(notes.offers[-1].captured_at - time.time()) < 2
 
 
 @pytest.mark.parametrize(

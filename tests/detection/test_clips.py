@@ -93,6 +93,17 @@ def test_replay_writes_a_clip_with_boxes(tmp_path: Path) -> None:
         assert sum(1 for _ in container.decode(video=0)) == 240
 
 
+@pytest.mark.parametrize("clip", ["harbour-house", "maple-tower"])
+def test_a_camera_that_is_looked_at_once_a_second_comes_to_the_same(clip: str) -> None:
+    found = run_replay(DEMO_CLIPS / f"{clip}.mp4", "--fps", "1")
+    assert labels(found, "violations") == ["no_mask", "no_mask"] and len(found["passages"]) == 3
+
+
+def test_replay_into_a_folder_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="cannot be written"):
+        run_replay(DEMO_CLIPS / "masked-only.mp4", "--out", str(tmp_path / "nowhere" / "x.mp4"))
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

@@ -110,6 +110,13 @@ def test_a_manager_makes_no_password_link_that_makes_her_more_than_she_is(world:
         assert client.post(f"/people/{colleague.pk}/password-link/").status_code == 403
 
 
+def test_only_what_one_may_review_can_be_chosen(world: World, sign_in: SignIn) -> None:
+    Membership.objects.create(user=world.bob, site=world.there, role="viewer")
+    here, there = see(world.door), see(world.hall)
+    page = sign_in(world.bob).get("/violations/").content.decode()
+    assert f'name="seen" value="{here.pk}:0"' in page and f'value="{there.pk}' not in page
+
+
 def test_scopes_are_read_in_two_queries_for_any_number_of_people(
     world: World, django_assert_num_queries: Callable[[int], object]
 ) -> None:

@@ -61,6 +61,11 @@ def test_hosts_are_those_that_were_named(bind: str, public: str, allowed: list[s
     assert env.allowed_hosts(bind, public) == allowed
 
 
+def test_hosts_that_were_named_do_not_shut_the_supervisor_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", "masks.example.org, masks.lan")
+    assert env.allowed_hosts("127.0.0.1", "") == ["localhost", "127.0.0.1", "[::1]", "masks.example.org", "masks.lan"]
+
+
 def test_sqlite_is_set_up_for_several_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     options: Any = env.database(tmp_path)["OPTIONS"]

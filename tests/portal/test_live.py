@@ -144,6 +144,7 @@ def test_a_page_that_was_away_fetches_what_it_missed(world: World) -> None:
             await alice.say({"type": "missed", "after": after})
             got = [await hear(alice, "violation") for _ in range(2)]
             assert [message["id"] for message in got] == [str(row.pk) for row in rows[1:]]
+            assert (await hear(alice, "caught-up"))["feeds"] == {str(world.here.pk): 3}
             assert await alice.receive_nothing(0.3), "nothing of a site that is not hers"
 
     run(test)
@@ -230,6 +231,38 @@ def test_an_open_socket_closes_within_five_seconds_of(world: World, change: Call
             await hello(bob)
             await sync_to_async(change)(world.bob)
             assert await closing_code(bob, within_s=5) == code
+
+    run(test)
+
+
+def test_a_page_that_does_not_read_is_let_go_and_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection takes nothing more: sending to it never ends."""
+    from portal.live import hub as hubs
+    from portal.live.consumer import LiveConsumer
+
+    monkeypatch.setattr(hubs, "SLOW_S", 0.2)
+    monkeypatch.setattr(hubs, "HEARTBEAT_S", 0.3)
+    stuck: list[int] = []
+    beat = LiveConsumer.heartbeat
+
+    async def heartbeat(self: LiveConsumer, feeds: Any) -> None:
+        if self.user_id == world.bob.pk:
+            stuck.append(1)
+            await asyncio.sleep(3600)
+        await beat(self, feeds)
+
+    monkeypatch.setattr(LiveConsumer, "heartbeat", heartbeat)
+
+    async def test() -> None:
+        async with socket(world.bob) as bob, socket(world.alice) as alice:
+            await hello(bob)
+            await hello(alice)
+            for _ in range(4):
+                await hear(alice, "heartbeat", within_s=2)
+            assert len(stuck) == 1, "it was tried once, and let go"
+            assert await closing_code(bob) == 4408
 
     run(test)
 
@@ -333,9 +366,9 @@ def test_both_ends_know_the_same_messages() -> None:
     script = (ROOT / "portal/static/portal/live.js").read_text()
     sent = set(re.findall(r'send\(\{ type: "(\w+)"', script))
     assert sent == {"look", "ack", "missed"}
-    read = set(re.findall(r'message\.type === "(\w+)"', script))
+    read = set(re.findall(r'message\.type === "([\w-]+)"', script))
     kinds = (messages.ViolationMessage, messages.CameraMessage, messages.GoneMessage)
-    assert read == {kind.type for kind in kinds} | {"hello", "heartbeat", "error"}
+    assert read == {kind.type for kind in kinds} | {"hello", "heartbeat", "error", "caught-up"}
     fields = set().union(*(kind.__dataclass_fields__ for kind in kinds))
     scripts = "".join(
         (ROOT / "portal/static/portal" / f"{name}.js").read_text() for name in ("tiles", "toasts", "review")

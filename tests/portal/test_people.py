@@ -45,6 +45,40 @@ def test_five_failures_lock_this_e_mail_from_this_address_only(world: World) -> 
     assert try_to_sign_in(Client(), "alice@example.org", PASSWORD, "192.0.2.2").status_code == 302
 
 
+def test_other_spellings_of_an_e_mail_give_no_more_tries(world: World) -> None:
+    for name in (
+        "Alice@example.org",
+        "aLice@example.org",
+        "alIce@example.org",
+        " alice@example.org",
+        "ALICE@EXAMPLE.ORG",
+    ):
+        answer = try_to_sign_in(Client(), name, "wrong")
+    assert answer.status_code == 429
+    assert try_to_sign_in(Client(), "alicE@example.org", PASSWORD).status_code == 429
+
+
+def test_a_form_that_is_too_old_says_so(world: World) -> None:
+    answer = Client(enforce_csrf_checks=True).post("/sign-in/", {"username": "a", "password": "b"})
+    assert answer.status_code == 403 and "too old to be sent" in answer.content.decode()
+
+
+def test_a_camera_and_a_site_are_deleted_with_what_they_saw(world: World, sign_in: SignIn) -> None:
+    from cameras.models import Camera, Site
+    from portal.models import Passage
+    from tests.portal.test_recording import stored
+    from tests.worlds import see
+
+    client = sign_in(world.root)
+    see(world.door), see(world.hall)
+    client.post(f"/admin/cameras/camera/{world.door.pk}/delete/", {"post": "yes"})
+    assert not Camera.objects.filter(pk=world.door.pk).exists()
+    assert not Passage.objects.filter(site=world.here).exists() and len(stored()) == 1
+    client.post(f"/admin/cameras/camera/{world.hall.pk}/delete/", {"post": "yes"})
+    client.post(f"/admin/cameras/site/{world.there.pk}/delete/", {"post": "yes"})
+    assert not Site.objects.filter(pk=world.there.pk).exists() and stored() == []
+
+
 def test_an_account_that_is_off_does_not_sign_in(world: World, client: Client) -> None:
     User.objects.filter(pk=world.alice.pk).update(is_active=False)
     assert try_to_sign_in(client, "alice@example.org", PASSWORD).status_code == 200
@@ -93,7 +127,7 @@ def test_without_e_mail_the_page_says_so_and_a_manager_hands_a_link_over_once(
     assert client.post("/password/", {"email": "bob@example.org"}).status_code == 200 and not mail.outbox
     answer = sign_in(world.alice).post(f"/people/{world.bob.pk}/password-link/")
     assert answer["Cache-Control"] == "no-store"
-    link = re.search(r'value="http://[^/"]+(/password/[^"]+)"', answer.content.decode())
+    link = re.search(r">http://[^/<]+(/password/[^<]+)<", answer.content.decode())
     assert link
     set_password(client, link.group(1), "a-Third-long-pass-9")
     assert try_to_sign_in(Client(), "bob@example.org", "a-Third-long-pass-9").status_code == 302
@@ -102,7 +136,7 @@ def test_without_e_mail_the_page_says_so_and_a_manager_hands_a_link_over_once(
 
 def test_a_password_that_is_too_simple_is_refused_in_words(world: World, client: Client, sign_in: SignIn) -> None:
     answer = sign_in(world.alice).post(f"/people/{world.bob.pk}/password-link/")
-    link = re.search(r'value="http://[^/"]+(/password/[^"]+)"', answer.content.decode())
+    link = re.search(r">http://[^/<]+(/password/[^<]+)<", answer.content.decode())
     assert link
     form = client.get(link.group(1), follow=True)
     page = client.post(form.redirect_chain[-1][0], {"new_password1": "12345", "new_password2": "12345"})
@@ -187,7 +221,8 @@ def test_a_user_made_in_the_admin_can_sign_in(world: World, sign_in: SignIn) -> 
 
 
 def test_a_camera_changed_in_the_admin_is_a_new_version(world: World, sign_in: SignIn) -> None:
-    form = {"site": world.here.pk, "name": "Back door", "kind": "clip", "address": "x.mp4", "analyses_per_second": "5"}
+    form = {"site": world.there.pk, "name": "Back door", "kind": "clip", "address": "x.mp4", "analyses_per_second": "5"}
     sign_in(world.root).post(f"/admin/cameras/camera/{world.door.pk}/change/", form)
     world.door.refresh_from_db()
     assert (world.door.name, world.door.version) == ("Back door", 2)
+    assert world.door.site == world.here, "what it saw belongs there: a camera stays at its site"

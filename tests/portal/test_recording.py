@@ -192,3 +192,12 @@ def test_times_are_stored_as_the_frames_own(world: World) -> None:
     at = time.time() - 3600
     violation = see(world.door, at)
     assert violation.started_at == datetime.fromtimestamp(at, ZoneInfo("UTC"))
+
+
+def test_a_fault_after_the_commit_keeps_the_picture(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("the channel layer stumbles")
+
+    monkeypatch.setattr("portal.feed._send_violations", fail)
+    violation = see(world.door)
+    assert default_storage.exists(violation.snapshot.name or "")

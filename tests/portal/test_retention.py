@@ -97,6 +97,48 @@ def test_a_disk_that_is_full_of_other_things_ends_the_round(small_disk: Path, wo
     assert Violation.objects.count() == 0
 
 
+def test_a_step_that_fails_keeps_no_other_from_its_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db import OperationalError
+
+    def fail(*args: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    see(world.door, time.time() - 40 * DAY_S)
+    monkeypatch.setattr(retention, "close_abandoned", fail)
+    assert retention.sweep().violations == 1
+
+
+def test_rows_that_the_database_will_not_let_go_yet_are_passed_by(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import OperationalError
+
+    rows = [see(world.door, time.time() - minute * 60) for minute in range(25)]
+    calls: list[int] = []
+    delete = retention.delete_violations
+
+    def first_fails(some: list[Violation]) -> int:
+        calls.append(len(some))
+        if len(calls) == 1:
+            raise OperationalError("database or disk is full")
+        return delete(some)
+
+    monkeypatch.setattr(retention, "delete_violations", first_fails)
+    assert retention.keep_disk_free(1e9) == 5 and calls == [20, 5]
+    assert stored() == [] and Violation.objects.count() == len(rows) - 5
+
+
+def test_refused_pictures_do_not_outlive_the_others(world: World, settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    folder = tmp_path / "refused"
+    folder.mkdir()
+    for name, age in (("old.log", 40), ("new.log", 1)):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (time.time() - age * DAY_S,) * 2)
+    retention.sweep()
+    assert [path.name for path in folder.iterdir()] == ["new.log"]
+
+
 def test_a_week_of_the_demo_stays_below_two_gigabytes() -> None:
     """What its clips hold, looped day and night, for as long as its sites keep it."""
     from cameras.replay import replay
@@ -115,7 +157,7 @@ def test_recording_waits_out_a_full_disk_and_loses_nothing(
     small_disk: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The picture of a violation cannot be written: it is tried again, told on the dashboard, and then it is there."""
-    from cameras.spool import SpoolWriter, Waiting
+    from cameras.spool import SpoolWriter
     from detection import make_key
     from portal import recording
     from tests.portal_process import wait_for
@@ -131,7 +173,7 @@ def test_recording_waits_out_a_full_disk_and_loses_nothing(
         filler.write_bytes(bytes(21_000_000))
     key, passage = make_key(time.time()), make_key(time.time())
     for given in (passage_record(world.door, passage), violation_record(world.door, key, passage)):
-        writer.put(Waiting(world.door.pk, 1, record=given))
+        writer.put(given)
     wait_for(recording.recording_trouble, 5, "the trouble to be told")
     assert "cannot be stored at the moment" in notices.current_notices()[0]
     assert Violation.objects.count() == 0

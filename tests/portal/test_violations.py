@@ -77,7 +77,16 @@ def test_a_day_is_the_sites_own(world: World, sign_in: SignIn) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["?day=yesterday", "?site=999", "?site=x", "?camera=-1", "?status=%00", "?label=beard", "?day=0001-01-01", "?x=1"],
+    [
+        "?day=yesterday",
+        "?site=999",
+        "?site=x",
+        "?camera=-1",
+        "?status=%00",
+        "?label=beard",
+        "?day=0001-01-01",
+        "?day=9999-12-31",
+    ],
 )
 def test_a_filter_that_makes_no_sense_is_said_so_and_shows_nothing_wrong(client: Client, query: str) -> None:
     answer = client.get(f"/violations/{query}")
@@ -85,7 +94,12 @@ def test_a_filter_that_makes_no_sense_is_said_so_and_shows_nothing_wrong(client:
     assert answer.context["rows"] == []
 
 
-@pytest.mark.parametrize("cursor", ["x", "2026_1", "2026-01-01_00000000-0000-0000-0000-000000000000", "%00_", "_"])
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize(
+    "cursor", ["x", "2026_1", f"2026-01-01_{NOBODY}", "%00_", "_", f"0001-01-01T00:00:00%2B14:00_{NOBODY}"]
+)
 def test_a_cursor_that_is_none_leads_to_the_first_page(client: Client, cursor: str) -> None:
     assert client.get(f"/violations/?before={cursor}").status_code == 302
 
@@ -109,7 +123,7 @@ def test_confirming_stores_who_and_when_and_goes_on_to_the_next(world: World, cl
     older, newer = see(world.door, time.time() - 100), see(world.door)
     form = {"seen": f"{newer.pk}:0", "decision": "confirm", "flow": "1", "back": f"/violations/{newer.pk}/"}
     answer = client.post("/violations/review/", form)
-    assert answer["Location"] == f"/violations/{older.pk}/"
+    assert answer["Location"] == f"/violations/{older.pk}/?status=open"
     newer.refresh_from_db()
     assert (newer.status, newer.reviewed_by, newer.review_version) == ("confirmed", world.alice, 1)
     assert newer.reviewed_at is not None
@@ -156,6 +170,25 @@ def test_an_update_by_the_camera_is_no_review(world: World, client: Client) -> N
     assert violation.status == "confirmed"
 
 
+def test_a_button_pressed_twice_is_one_decision_and_no_complaint(world: World, client: Client) -> None:
+    older, newer = see(world.door, time.time() - 100), see(world.door)
+    form = {"seen": f"{newer.pk}:0", "decision": "confirm", "flow": "1"}
+    first, second = (client.post("/violations/review/", form)["Location"] for _ in range(2))
+    assert first == second == f"/violations/{older.pk}/?status=open"
+    assert "Your decision was not stored" not in client.get(second).content.decode()
+    assert Violation.objects.get(pk=newer.pk).review_version == 1
+
+
+def test_the_flow_stays_within_the_filter_of_the_list(world: World, sign_in: SignIn) -> None:
+    client, now = sign_in(world.root), time.time()
+    rows = [see(camera, now - age) for age, camera in enumerate((world.door, world.hall, world.door))]
+    filtering = f"site={world.here.pk}"
+    page = client.get(f"/violations/{rows[0].pk}/?{filtering}")
+    assert page.context["older"] == rows[2]
+    form = {"seen": f"{rows[0].pk}:0", "decision": "confirm", "flow": "1", "filter": filtering}
+    assert client.post("/violations/review/", form)["Location"].startswith(f"/violations/{rows[2].pk}/?{filtering}")
+
+
 def test_what_was_done_can_be_undone(world: World, client: Client) -> None:
     violation = see(world.door)
     page = client.post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "confirm"}, follow=True)
@@ -173,6 +206,23 @@ def test_a_note_is_kept_and_escaped(world: World, client: Client) -> None:
     page = client.get(f"/violations/{violation.pk}/").content.decode()
     assert "&lt;script&gt;alert(1)&lt;/script&gt; a beard" in page
     assert Violation.objects.get().status == "open"
+
+
+def test_a_note_changes_nobodys_decision(world: World, client: Client, sign_in: SignIn) -> None:
+    violation = see(world.door)
+    sign_in(world.bob).post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "confirm"})
+    client.post("/violations/review/", {"seen": f"{violation.pk}:1", "decision": "note", "note": "seen"})
+    violation.refresh_from_db()
+    assert (violation.note, violation.reviewed_by) == ("seen", world.bob)
+
+
+def test_a_note_on_an_old_version_is_shown_again_and_not_lost(world: World, client: Client, sign_in: SignIn) -> None:
+    violation = see(world.door)
+    sign_in(world.bob).post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "confirm"})
+    answer = client.post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "note", "note": "my words"})
+    assert answer.status_code == 422 and "my words" in answer.content.decode()
+    assert "Your note is not saved yet" in answer.content.decode()
+    assert Violation.objects.get().note == ""
 
 
 def test_a_note_of_ten_thousand_characters_is_refused_beside_its_field_and_not_lost(
@@ -207,8 +257,9 @@ def test_nothing_chosen_is_said_so(client: Client) -> None:
 
 
 def test_a_form_never_leads_to_another_site(world: World, client: Client) -> None:
-    form = {"seen": f"{see(world.door).pk}:0", "decision": "confirm", "back": "https://evil.example/"}
-    assert client.post("/violations/review/", form)["Location"] == "/violations/"
+    for back in ("https://evil.example/", "//evil.example/", "evil", "javascript:alert(1)"):
+        form = {"seen": f"{see(world.door).pk}:0", "decision": "confirm", "back": back}
+        assert client.post("/violations/review/", form)["Location"] == "/violations/"
 
 
 def test_a_picture_that_is_gone_is_a_404_and_the_page_still_works(world: World, client: Client) -> None:
@@ -238,4 +289,5 @@ def test_the_dashboard_costs_the_same_for_one_camera_and_for_twenty(world: World
 def test_empty_pages_say_what_they_will_show(client: Client, world: World, sign_in: SignIn) -> None:
     assert "Nobody without a mask so far" in client.get("/violations/").content.decode()
     assert "No violation fits this filter" in client.get("/violations/?status=open").content.decode()
-    assert "No camera yet" in sign_in(world.stranger).get("/").content.decode()
+    for path in ("/", "/violations/"):
+        assert "You have no access to a site yet" in sign_in(world.stranger).get(path).content.decode()

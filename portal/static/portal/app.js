@@ -1,52 +1,106 @@
 // What every signed-in page does: it listens, counts, and says how old things are.
 
 import { Live } from "./live.js";
-import { startList, startViolation } from "./review.js";
+import { startKeySwitch, startList, startNewRows, startViolation } from "./review.js";
 import { startTiles } from "./tiles.js";
 import { startNotifySwitch, Toasts } from "./toasts.js";
 import { ago, say } from "./words.js";
 
 const SOCKET = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/live/`;
 const STRIP_EVERY_MS = 30_000;
+const STRIP_SOON_MS = 300;
 const UNDO_MS = 10_000;
 
-const live = new Live(SOCKET, JSON.parse(document.body.dataset.feeds || "{}"));
-const title = document.title;
+const find = (selector) => document.querySelector(selector);
+const numbers = JSON.parse(document.body.dataset.feeds || "{}");
+const live = new Live(SOCKET, numbers);
 
-live.addEventListener("feeds", ({ detail: toReview }) => {
-  document.title = toReview ? `(${toReview}) ${title}` : title;
-  document.querySelectorAll("[data-count]").forEach((count) => {
-    count.textContent = toReview;
-    count.hidden = !toReview;
+function startCounter() {
+  const { title } = document;
+  live.addEventListener("feeds", ({ detail: toReview }) => {
+    document.title = toReview ? `(${toReview}) ${title}` : title;
+    document.querySelectorAll("[data-count]").forEach((count) => {
+      count.querySelector("[data-number]").textContent = toReview;
+      count.hidden = !toReview;
+    });
+    document.querySelectorAll("[data-count-big]").forEach((count) => {
+      count.textContent = toReview;
+      count.closest("li").classList.toggle("alarm", toReview > 0);
+    });
   });
-  document.querySelectorAll("[data-count-big]").forEach((count) => {
-    count.textContent = toReview;
-    count.closest("li").classList.toggle("alarm", toReview > 0);
-  });
-});
+}
 
-live.addEventListener("state", ({ detail: state }) => {
-  const note = document.querySelector("[data-connection]");
-  const fine = state === "live";
-  document.body.classList.toggle("not-live", !fine);
-  document.body.dataset.live = state;
-  clearTimeout(note.timer);
-  note.timer = setTimeout(
-    () => {
+function startConnectionNote(note) {
+  let timer = 0;
+  live.addEventListener("state", ({ detail: state }) => {
+    const fine = state === "live";
+    document.body.classList.toggle("not-live", !fine);
+    document.body.dataset.live = state;
+    clearTimeout(timer);
+    const show = () => {
       note.hidden = fine;
-      note.textContent = fine ? say("live") : say(state === "no-right" ? "noRight" : "connecting");
-    },
-    fine ? 0 : 1000, // a page that has just been opened is not “reconnecting”
-  );
-});
+      note.textContent = fine ? "" : say(state === "no-right" ? "noRight" : "connecting");
+    };
+    timer = setTimeout(show, fine ? 0 : 1000); // a page that was just opened is not “reconnecting”
+  });
+}
 
-new Toasts(document.querySelector("[data-toasts]"), live);
+/** The strip comes anew now and then, and at once when a camera changes; only if it says something else. */
+function startStrip(place) {
+  let shown = place.innerHTML;
+  let timer = 0;
+  const refresh = async () => {
+    if (document.hidden) return;
+    const answer = await fetch("/strip/", { credentials: "same-origin" }).catch(() => null);
+    if (!answer?.ok || answer.redirected) return;
+    const strip = await answer.text();
+    if (strip.trim() === shown.trim() || place.contains(document.activeElement)) return;
+    place.innerHTML = shown = strip;
+  };
+  setInterval(refresh, STRIP_EVERY_MS);
+  live.addEventListener("camera", ({ detail }) => {
+    if (place.dataset[`camera${detail.camera}`] === detail.state) return;
+    place.dataset[`camera${detail.camera}`] = detail.state;
+    clearTimeout(timer);
+    timer = setTimeout(refresh, STRIP_SOON_MS);
+  });
+}
+
+/** “Undo” is there for ten seconds, and for as long as somebody is about to press it. */
+function startUndo() {
+  document.querySelectorAll("[data-undo]").forEach((message) => {
+    const end = () => {
+      if (message.matches(":hover, :focus-within")) setTimeout(end, 1000);
+      else message.remove();
+    };
+    setTimeout(end, UNDO_MS);
+  });
+}
+
+function startCopy(button) {
+  button.hidden = false;
+  button.onclick = async () => {
+    const link = find("#link");
+    link.select();
+    await navigator.clipboard?.writeText(link.value).catch(() => null);
+    find("[data-copied]").textContent = say("copied");
+  };
+}
+
+startCounter();
+startConnectionNote(find("[data-connection]"));
 startTiles(live);
-startNotifySwitch(document.querySelector("[data-notify]"));
-const list = document.querySelector("[data-list]");
-if (list) startList(list, live);
-const page = document.querySelector("[data-page=violation]");
-if (page) startViolation(page, live);
+startNotifySwitch(find("[data-notify]"), find("[data-notify-note]"));
+startUndo();
+startKeySwitch(find("[data-keys]"));
+startNewRows(find("[data-new-rows]"), live);
+if (find("[data-copy]")) startCopy(find("[data-copy]"));
+if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));
+if (find("[data-list]")) startList(find("[data-list]"), live);
+if (find("[data-page=violation]")) startViolation(find("[data-page=violation]"), live);
+// Who is reviewing has the counter, and the list its note: a toast would lie over the very buttons.
+new Toasts(find("[data-toasts]"), live, { quiet: Boolean(find("[data-page]")) });
+if (matchMedia("(max-width: 640px)").matches) find("[data-filters]")?.removeAttribute("open");
 
 setInterval(() => {
   document.querySelectorAll("time[data-ago]").forEach((time) => {
@@ -54,17 +108,8 @@ setInterval(() => {
   });
 }, 15_000);
 
-setTimeout(() => document.querySelectorAll("[data-undo] form").forEach((form) => form.remove()), UNDO_MS);
-
-const strip = document.querySelector("[data-strip-place]");
-if (strip) {
-  setInterval(async () => {
-    if (document.hidden) return;
-    const answer = await fetch("/strip/", { credentials: "same-origin" }).catch(() => null);
-    if (answer?.ok && !answer.redirected) strip.innerHTML = await answer.text();
-  }, STRIP_EVERY_MS);
+if (Object.keys(numbers).length) {
+  window.addEventListener("online", () => live.hurry());
+  document.addEventListener("visibilitychange", () => document.hidden || live.hurry());
+  live.open();
 }
-
-window.addEventListener("online", () => live.hurry());
-document.addEventListener("visibilitychange", () => document.hidden || live.hurry());
-live.open();

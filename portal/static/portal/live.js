@@ -23,6 +23,7 @@ export class Live extends EventTarget {
   #retry = 0;
   #wanted = [];
   #wasLive = false;
+  isLive = false;
 
   constructor(address, numbers) {
     super();
@@ -33,7 +34,7 @@ export class Live extends EventTarget {
 
   open() {
     clearTimeout(this.#retry);
-    this.#tell("state", "connecting");
+    this.#enter("connecting");
     const socket = new WebSocket(this.address);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
@@ -65,6 +66,11 @@ export class Live extends EventTarget {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
+  #enter(state) {
+    this.isLive = state === "live";
+    this.#tell("state", state);
+  }
+
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
@@ -87,10 +93,10 @@ export class Live extends EventTarget {
     }
     if (code === NO_RIGHT) {
       if (this.#wasLive) location.reload();
-      else this.#tell("state", "no-right");
+      else this.#enter("no-right");
       return;
     }
-    this.#tell("state", "connecting");
+    this.#enter("connecting");
     const pause = BACKOFF_MS[Math.min(this.#tries++, BACKOFF_MS.length - 1)];
     this.#retry = setTimeout(() => this.open(), pause * (0.75 + Math.random() / 2));
   }
@@ -107,38 +113,47 @@ export class Live extends EventTarget {
     else if (message.type === "violation") this.#violation(message);
     else if (message.type === "gone") this.#gone(message);
     else if (message.type === "camera") this.#tell("camera", message);
+    else if (message.type === "caught-up") this.#caughtUp(message);
     else if (message.type === "error") console.warn("the portal did not understand:", message.text);
   }
 
   #hello(message) {
     this.#tries = 0;
     this.#wasLive = true;
-    this.#tell("state", "live");
+    this.#enter("live");
     message.cameras.forEach((camera) => this.#tell("camera", camera));
     this.#compare(message);
     if (this.#wanted.length) this.look(this.#wanted);
   }
 
-  /** What does the server know that we do not? */
+  /** What does the server know that we do not? Asked anew with each heartbeat, until it is answered. */
   #compare(message) {
     this.#offsetMs = message.now * 1000 - Date.now();
     const after = {};
     for (const [site, feed] of Object.entries(message.feeds)) {
       this.#toReview[site] = feed.to_review;
-      if (feed.number > (this.#numbers[site] ?? 0)) {
-        after[site] = this.#numbers[site] ?? 0;
-        this.#numbers[site] = feed.number;
-      }
+      if (feed.number > this.#newest(site)) after[site] = this.#newest(site);
     }
     this.#count();
     if (Object.keys(after).length) this.#send({ type: "missed", after });
   }
 
+  #newest(site) {
+    return this.#numbers[site] ?? 0;
+  }
+
+  #caughtUp(message) {
+    for (const [site, number] of Object.entries(message.feeds)) {
+      this.#numbers[site] = Math.max(this.#newest(site), number);
+    }
+  }
+
+  /** An event that follows on what is known is known now; one behind a gap waits until the gap was fetched. */
   #advance(message) {
-    const newest = this.#numbers[message.site] ?? 0;
+    const newest = this.#newest(message.site);
     if (message.number > newest + 1) this.#send({ type: "missed", after: { [message.site]: newest } });
+    else if (message.number === newest + 1) this.#numbers[message.site] = message.number;
     if (message.number < newest) return;
-    this.#numbers[message.site] = message.number;
     this.#toReview[message.site] = message.to_review;
     this.#count();
   }

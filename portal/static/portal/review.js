@@ -2,62 +2,118 @@
 
 import { say } from "./words.js";
 
+const KEYS = "keys"; // in localStorage: "off" where the person switched single keys off (WCAG 2.1.4)
+
 const typing = (target) => target.closest("input:not([type=checkbox]), textarea, select") !== null;
 
+/** Send a review's form once: a second press, or a key that is held, decides about nobody. */
 function press(form, decision) {
-  const button = form.querySelector(`button[value=${decision}]`);
-  if (button) form.requestSubmit(button);
+  const button = form.querySelector(`button[value=${decision}]:not(:disabled)`);
+  if (button && !form.dataset.sent) form.requestSubmit(button);
 }
 
-/** The list: j and k go up and down, x chooses, c and d decide about what is chosen, or about the current row. */
-export function startList(form, live) {
-  const rows = [...form.querySelectorAll(".row")];
-  const boxes = [...form.querySelectorAll("[name=seen]")];
-  form.querySelector("[data-all]")?.addEventListener("change", (event) => {
-    boxes.forEach((box) => (box.checked = event.target.checked));
+function sendOnce(form) {
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
   });
+  window.addEventListener("pageshow", () => delete form.dataset.sent);
+}
+
+function onKeys(keys) {
+  document.addEventListener("keydown", (event) => {
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    const act = keys[event.key];
+    if (!act || localStorage.getItem(KEYS) === "off") return;
+    event.preventDefault();
+    act();
+  });
+}
+
+/** The button that switches single keys off and on. */
+export function startKeySwitch(button) {
+  if (!button) return;
+  const update = () => (button.textContent = say(localStorage.getItem(KEYS) === "off" ? "keysOff" : "keysOn"));
+  button.hidden = false;
+  button.onclick = () => {
+    localStorage.setItem(KEYS, localStorage.getItem(KEYS) === "off" ? "on" : "off");
+    update();
+  };
+  update();
+}
+
+// -- the list -------------------------------------------------------------------------------------------------------
+
+/** j and k go up and down, x chooses, c and d decide about what is chosen, or about the current row. */
+export function startList(form, live) {
+  sendOnce(form);
+  const rows = [...form.querySelectorAll(".row")];
   const current = () => rows.findIndex((row) => row.contains(document.activeElement));
   const go = (step) => {
     const at = current();
     const next = at < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, at + step));
     rows[next].querySelector(".row-link").focus();
   };
+  const choosing = startChoosing(form);
   const decide = (decision) => {
-    const row = rows[current()];
-    if (!boxes.some((box) => box.checked) && row) row.querySelector("[name=seen]").checked = true;
+    const box = rows[current()]?.querySelector("[name=seen]");
+    if (!choosing.count() && box) {
+      box.checked = true;
+      choosing.update();
+    }
     press(form, decision);
   };
-  const keys = {
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !event.target.matches("input[type=checkbox]")) return;
+    event.preventDefault(); // a form would be sent, by its first button
+    event.target.closest(".row")?.querySelector(".row-link").click();
+  });
+  onKeys({
     j: () => go(1),
     k: () => go(-1),
     x: () => rows[current()]?.querySelector("[name=seen]")?.click(),
     c: () => decide("confirm"),
     d: () => decide("dismiss"),
+  });
+  live.addEventListener("violation", ({ detail }) => updateRow(detail) && choosing.update());
+  live.addEventListener("gone", ({ detail }) => {
+    detail.ids.forEach(markGone);
+    choosing.update();
+  });
+}
+
+/** Boxes, the box of all, and how many the buttons are about. */
+function startChoosing(form) {
+  const all = form.querySelector("[data-all]");
+  const boxes = () => [...form.querySelectorAll("[name=seen]")];
+  const count = () => boxes().filter((box) => box.checked).length;
+  const update = () => {
+    if (!all) return;
+    const chosen = count();
+    all.checked = chosen > 0 && chosen === boxes().length;
+    all.indeterminate = chosen > 0 && !all.checked;
+    form.querySelectorAll("[data-chosen]").forEach((note) => (note.textContent = chosen || ""));
   };
-  onKeys(keys);
-  live.addEventListener("violation", ({ detail }) => updateRow(detail));
-  live.addEventListener("gone", ({ detail }) => detail.ids.forEach(markGone));
+  all?.addEventListener("change", () => {
+    boxes().forEach((box) => (box.checked = all.checked));
+    update();
+  });
+  form.addEventListener("change", update);
+  window.addEventListener("pageshow", update);
+  return { count, update };
 }
 
 function updateRow(message) {
   const row = document.querySelector(`.row[data-violation="${message.id}"]`);
-  if (!row) {
-    const note = document.querySelector("[data-new-rows]");
-    if (note && message.isNew) {
-      note.hidden = false;
-      note.querySelector("a").textContent = say("newRows");
-    }
-    return;
-  }
-  if (Number(row.dataset.reviewVersion) >= message.review_version) return;
+  if (!row || Number(row.dataset.reviewVersion) >= message.review_version) return false;
   row.dataset.reviewVersion = message.review_version;
   const box = row.querySelector("[name=seen]");
   if (box) {
     box.value = `${message.id}:${message.review_version}`;
     box.checked = false; // chosen for what it was; it is something else now
   }
-  const status = row.querySelector("[data-status]");
-  status.replaceChildren(badge(message), small(message.reviewed_by));
+  showStatus(row.querySelector("[data-status]"), message);
+  return true;
 }
 
 function markGone(id) {
@@ -68,27 +124,40 @@ function markGone(id) {
   row.querySelector("[data-status]").textContent = say("gone");
 }
 
+/** “New violations came in”, where they would be seen on this list's first page. */
+export function startNewRows(note, live) {
+  if (!note) return;
+  const wanted = note.dataset;
+  live.addEventListener("violation", ({ detail }) => {
+    const fits = ["status", "site", "camera", "label"].every((name) => !wanted[name] || wanted[name] === `${detail[name]}`);
+    if (detail.isNew && fits && !wanted.day) note.hidden = false;
+  });
+}
+
+function showStatus(place, message) {
+  place.replaceChildren(badge(message), " ");
+  if (message.status !== "open") place.append(element("span", "soft", message.reviewed_by));
+}
+
 function badge(message) {
-  const made = document.createElement("span");
-  made.className = `badge ${message.status}`;
-  const shape = document.createElement("span");
-  shape.className = "shape";
+  const shape = element("span", "shape", "");
   shape.setAttribute("aria-hidden", "true");
+  const made = element("span", `badge ${message.status}`, "");
   made.append(shape, message.status_name);
   return made;
 }
 
-function small(text) {
-  const made = document.createElement("span");
-  made.className = "soft";
-  made.textContent = text;
-  return made;
+function element(name, className, text) {
+  return Object.assign(document.createElement(name), { className, textContent: text });
 }
 
-/** One violation: c and d decide, j and k go to the next; somebody else's decision is told at once. */
+// -- one violation --------------------------------------------------------------------------------------------------
+
+/** c and d decide, j and k go to the next; somebody else's decision is told at once. */
 export function startViolation(page, live) {
   const follow = (rel) => page.querySelector(`a[rel=${rel}]`)?.click();
   const form = page.querySelector(".decide");
+  if (form) sendOnce(form);
   onKeys({
     j: () => follow("next"),
     k: () => follow("prev"),
@@ -101,16 +170,6 @@ export function startViolation(page, live) {
     const banner = page.querySelector("[data-changed]");
     banner.hidden = false;
     banner.textContent = say("changed", { who: detail.reviewed_by, status: detail.status_name });
-    page.querySelector("[data-status]").replaceChildren(badge(detail), " ", small(detail.reviewed_by));
-  });
-}
-
-function onKeys(keys) {
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-    const act = keys[event.key];
-    if (!act) return;
-    event.preventDefault();
-    act();
+    showStatus(page.querySelector("[data-status]"), detail);
   });
 }

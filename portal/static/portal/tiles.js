@@ -23,19 +23,14 @@ class Tile {
   }
 
   async show({ header, picture }) {
-    const bitmap = await createImageBitmap(picture);
+    const bitmap = await createImageBitmap(picture).catch(() => null);
     requestAnimationFrame(() => {
-      this.#paint(bitmap, header.faces);
-      bitmap.close();
-      this.capturedAt = header.captured_at;
-      this.canvas.dataset.number = header.number;
-      this.#describe(header.faces);
-      this.tick();
-      this.live.painted(header);
+      if (bitmap) this.#paint(bitmap, header);
+      this.live.painted(header); // also one that could not be painted: the next one may come
     });
   }
 
-  #paint(bitmap, faces) {
+  #paint(bitmap, { faces, captured_at: capturedAt, number }) {
     const { canvas } = this;
     if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
       canvas.width = bitmap.width;
@@ -43,36 +38,66 @@ class Tile {
     }
     const context = canvas.getContext("2d");
     context.drawImage(bitmap, 0, 0);
+    bitmap.close();
     faces.forEach((face) => paintFace(context, face, canvas.width, canvas.height));
+    canvas.dataset.number = number;
+    this.capturedAt = capturedAt;
+    this.#describe(faces);
+    this.tick();
   }
 
   #describe(faces) {
     const bare = faces.filter((face) => face.label === "no_mask" || face.label === "incorrect").length;
-    const text = faces.length ? say("faces", { total: faces.length, bare }) : say("nobody");
+    const total = faces.length;
+    const text = total ? say(total === 1 ? "face" : "faces", { total, bare }) : say("nobody");
     if (text !== this.told) {
       this.told = text;
       this.canvas.setAttribute("aria-label", text);
     }
   }
 
+  /** A camera's state, as the server tells it; a change is said to those who do not see it, too. */
   state(message) {
+    const changed = this.message && this.message.state !== message.state;
+    this.message = message;
     this.element.dataset.state = message.state;
-    this.element.querySelector("[data-state-name]").textContent = message.state_name;
-    this.element.querySelector("[data-veil-title]").textContent = message.state_name;
-    this.element.querySelector("[data-veil-text]").textContent = message.detail || message.meaning;
-    this.since = message.since;
+    this.#write("state-name", message.state_name);
+    if (changed) this.#write("said", say("cameraState", { camera: this.element.dataset.name, state: message.state_name }));
     this.tick();
+    return changed;
+  }
+
+  #write(name, text) {
+    const place = this.element.querySelector(`[data-${name}]`);
+    if (place.textContent !== text) place.textContent = text;
   }
 
   /** Say the picture's age, and grey what is too old to be called live. */
   tick() {
+    const online = this.element.dataset.state === "online";
     const age = this.capturedAt === null ? null : Math.max(0, this.live.now() - this.capturedAt);
-    const fresh = this.element.dataset.state === "online" && age !== null && age < STALE_S;
+    const fresh = online && this.live.isLive && age !== null && age < STALE_S;
     this.element.toggleAttribute("data-fresh", fresh);
-    const text = age === null ? say("noPicture") : age < OLD_S ? say("ageNow") : say("age", { age: duration(age) });
-    this.element.querySelector("[data-age]").textContent = text;
-    this.element.querySelector("[data-veil-since]").textContent =
-      age === null ? "" : say("lastSeen", { ago: ago(age) });
+    this.#write("age", fresh ? (age < OLD_S ? say("ageNow") : say("age", { age: duration(age) })) : "");
+    if (!fresh) this.#veil(online, age);
+  }
+
+  /** What lies over a picture that is not live: what is wrong, since when, and what to do. */
+  #veil(online, age) {
+    const { message } = this;
+    if (!online && message) {
+      this.#write("veil-title", message.state_name);
+      this.#write("veil-text", message.meaning);
+    } else {
+      this.#write("veil-title", say(!this.live.isLive ? "connecting" : age === null ? "waiting" : "standsStill"));
+      this.#write("veil-text", "");
+    }
+    const time = age === null ? "" : new Date(this.capturedAt * 1000).toLocaleTimeString([], { timeStyle: "short" });
+    const since = age === null ? "" : say("lastSeen", { time, ago: ago(age) });
+    const retrying = message?.state === "offline" ? say("retrying") : "";
+    this.#write("veil-since", [since, retrying].filter(Boolean).join(" "));
+    const remedy = message?.state === "offline" || message?.state === "waiting" ? message.remedy : "";
+    this.#write("veil-remedy", online ? "" : [message?.detail, remedy].filter(Boolean).join(" "));
   }
 }
 
@@ -118,7 +143,7 @@ function paintShape(context, label, x, y, radius) {
 }
 
 export function startTiles(live) {
-  const elements = [...document.querySelectorAll("[data-camera]")];
+  const elements = [...document.querySelectorAll(".tile")];
   if (!elements.length) return;
   const tiles = new Map(elements.map((element) => [Number(element.dataset.camera), new Tile(element, live)]));
 
@@ -135,5 +160,6 @@ export function startTiles(live) {
 
   live.addEventListener("preview", ({ detail }) => tiles.get(detail.header.camera)?.show(detail));
   live.addEventListener("camera", ({ detail }) => tiles.get(detail.camera)?.state(detail));
+  live.addEventListener("state", () => tiles.forEach((tile) => tile.tick()));
   setInterval(() => tiles.forEach((tile) => tile.tick()), 1000);
 }

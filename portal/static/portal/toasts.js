@@ -5,7 +5,7 @@ import { say } from "./words.js";
 const GATHER_MS = 600; // what comes within this time comes together
 const OLD_S = 60;
 const SHOWN_MS = 20_000;
-const MOST_TOASTS = 3;
+const MOST_TOASTS = matchMedia("(max-width: 640px)").matches ? 1 : 3;
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -17,7 +17,7 @@ const address = (violation) => `/violations/${violation.id}/`;
 
 /** The picture that came with the message, or nothing. */
 function picture(violation) {
-  return violation.picture ? [element("img", { src: violation.picture, alt: say("snapshot") })] : [];
+  return violation.picture ? [element("img", { src: violation.picture, alt: "" })] : [];
 }
 
 export class Toasts {
@@ -25,8 +25,10 @@ export class Toasts {
   #timer = 0;
   #shown = []; // {element, violations}
 
-  constructor(place, live) {
+  /** With `quiet` nothing is shown on the page itself, only the browser's own notifications. */
+  constructor(place, live, { quiet = false } = {}) {
     this.place = place;
+    this.quiet = quiet;
     live.addEventListener("violation", ({ detail }) => {
       if (detail.isNew && detail.status === "open") this.#gather(detail, live);
       else if (detail.status !== "open") this.#forget(detail.id);
@@ -44,12 +46,16 @@ export class Toasts {
   #show(violations) {
     const old = violations.filter((violation) => violation.old);
     const fresh = violations.filter((violation) => !violation.old);
+    if (this.quiet) {
+      if (fresh.length) notify(fresh);
+      return;
+    }
     if (old.length) this.#add(awayToast(old), old);
     if (!fresh.length) return;
-    notify(fresh);
     const together = this.#shown.length >= MOST_TOASTS ? this.#takeAll() : [];
     const all = [...together, ...fresh];
     this.#add(all.length === 1 ? oneToast(all[0]) : manyToast(all), all);
+    notify(fresh);
   }
 
   #add(toast, violations) {
@@ -65,7 +71,12 @@ export class Toasts {
     const hold = () => clearTimeout(timer);
     toast.addEventListener("pointerenter", hold);
     toast.addEventListener("focusin", hold);
-    toast.addEventListener("pointerleave", () => (timer = setTimeout(() => this.#remove(entry), SHOWN_MS)));
+    const release = () => {
+      hold();
+      timer = setTimeout(() => this.#remove(entry), SHOWN_MS);
+    };
+    toast.addEventListener("pointerleave", release);
+    toast.addEventListener("focusout", release);
   }
 
   #remove(entry) {
@@ -129,7 +140,12 @@ const SWITCH = "notify";
 function notify(violations) {
   if (!document.hidden || !notifies()) return;
   const text = violations.length === 1 ? sentence(violations[0]) : say("many", { count: violations.length });
-  const shown = new Notification(text, { tag: "violations", icon: violations[0].picture || undefined });
+  let shown;
+  try {
+    shown = new Notification(text, { tag: "violations", icon: violations[0].picture || undefined });
+  } catch {
+    return; // browsers of phones have them only for installed pages
+  }
   shown.onclick = () => {
     window.focus();
     location.href = violations.length === 1 ? address(violations[0]) : "/violations/?status=open";
@@ -140,14 +156,15 @@ function notifies() {
   return "Notification" in window && Notification.permission === "granted" && localStorage.getItem(SWITCH) === "on";
 }
 
-/** The button that switches them on and off; it stays hidden where the browser has none. */
-export function startNotifySwitch(button) {
-  if (!button || !("Notification" in window) || Notification.permission === "denied") return;
-  const update = () => button.setAttribute("aria-pressed", String(notifies()));
+/** The button that switches them on and off, and a note beside it; hidden where the browser has none. */
+export function startNotifySwitch(button, note) {
+  if (!button || !("Notification" in window)) return;
+  const update = () => (button.textContent = say(notifies() ? "notifyOff" : "notifyOn"));
   button.hidden = false;
   button.onclick = async () => {
     const on = !notifies() && (await Notification.requestPermission()) === "granted";
     localStorage.setItem(SWITCH, on ? "on" : "off");
+    note.textContent = Notification.permission === "denied" ? say("notifyDenied") : "";
     update();
   };
   update();

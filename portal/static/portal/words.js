@@ -13,7 +13,7 @@ const relative = new Intl.RelativeTimeFormat(document.documentElement.lang || "e
 /** “2 min. ago”, for seconds that have passed. */
 export function ago(seconds) {
   const past = Math.max(0, seconds);
-  if (past < 60) return relative.format(-Math.round(past), "second");
+  if (past < 60) return say("justNow");
   if (past < 3600) return relative.format(-Math.round(past / 60), "minute");
   if (past < 86400) return relative.format(-Math.round(past / 3600), "hour");
   return relative.format(-Math.round(past / 86400), "day");

@@ -1,0 +1,56 @@
+"""Open pages learn how cameras are, also where nobody is left to say it. Run by beat every few seconds.
+
+A worker tells the states of the cameras that it watches. But a worker that is gone says nothing, and neither does who
+pauses or adds a camera. So what pages were told last is compared with what is.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+from django.utils import timezone
+
+from cameras.leases import TIME_TO_LIVE_S, era_age_s, parse_lease
+from cameras.models import Camera, CameraLease
+from cameras.redis import connection, lease_key
+from cameras.states import CameraState
+from portal import feed
+from portal.live import messages
+
+TOLD_KEY = "camera-told"  # a hash: what pages were told last, by camera
+
+
+def tell_changes() -> int:
+    """One round: how many cameras' states were told anew. Two queries, and one for each camera that nobody watches."""
+    mark_unwatched()
+    told = cast("dict[bytes, bytes]", connection().hgetall(TOLD_KEY))
+    now = {}
+    for row in Camera.objects.select_related("lease"):
+        message = messages.camera(row)
+        now[str(row.pk)] = (row.site_id, json.dumps([message["state"], message["detail"]]))
+    changed = [key for key, (_, state) in now.items() if told.get(key.encode()) != state.encode()]
+    for key in changed:
+        site_id, state = now[key]
+        feed.publish_camera(int(key), site_id)
+        connection().hset(TOLD_KEY, key, state)
+    if gone := [key for key in told if key.decode() not in now]:
+        connection().hdel(TOLD_KEY, *gone)
+    return len(changed)
+
+
+def mark_unwatched() -> int:
+    """Cameras whose worker does not live any more wait for another; how many those are."""
+    if era_age_s() < 2 * TIME_TO_LIVE_S:
+        return 0  # after Redis was away, workers need a moment to say that they live
+    given = CameraLease.objects.exclude(worker="").exclude(state=CameraState.WAITING)
+    leases = list(given.values_list("camera_id", "worker", "token"))
+    if not leases:
+        return 0
+    values = cast("list[bytes | None]", connection().mget([lease_key(camera_id) for camera_id, _, _ in leases]))
+    count = 0
+    for (camera_id, worker, token), value in zip(leases, values, strict=True):
+        if value is None or parse_lease(value) != (worker, token):
+            stale = CameraLease.objects.filter(camera_id=camera_id, token=token, worker=worker)
+            count += stale.update(state=CameraState.WAITING, state_since=timezone.now(), state_detail="")
+    return count

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cameras import leases
+from cameras.models import Camera, CameraLease
+from cameras.redis import ERA_KEY, lease_key
+from cameras.states import CameraState
+from portal import watchkeeping
+from tests.worlds import World
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The cameras whose state pages were told."""
+    found: list[int] = []
+    monkeypatch.setattr("portal.feed.publish_camera", lambda camera_id, site_id: found.append(camera_id))
+    return found
+
+
+@pytest.fixture
+def online(world: World, redis: Any) -> World:
+    """Both cameras are watched, and pages know it."""
+    redis.set(ERA_KEY, "1")
+    CameraLease.objects.update(state=CameraState.ONLINE)
+    leases.renew("north", [(world.door.pk, 1), (world.hall.pk, 1)])
+    watchkeeping.tell_changes()
+    return world
+
+
+def test_nothing_new_is_not_told(online: World, told: list[int]) -> None:
+    assert watchkeeping.tell_changes() == 0 and told == []
+
+
+def test_a_camera_whose_worker_is_gone_waits_and_pages_learn_it(online: World, told: list[int], redis: Any) -> None:
+    redis.delete(lease_key(online.door.pk))
+    watchkeeping.tell_changes()
+    assert told == [online.door.pk]
+    assert CameraLease.objects.get(camera=online.door).state == CameraState.WAITING
+    assert CameraLease.objects.get(camera=online.hall).state == CameraState.ONLINE
+
+
+def test_right_after_redis_was_away_nobody_is_called_gone(online: World, told: list[int], redis: Any) -> None:
+    redis.flushall()
+    watchkeeping.mark_unwatched()
+    assert CameraLease.objects.get(camera=online.door).state == CameraState.ONLINE
+
+
+def test_a_pause_is_told(online: World, told: list[int]) -> None:
+    Camera.objects.filter(pk=online.hall.pk).update(paused=True)
+    watchkeeping.tell_changes()
+    assert told == [online.hall.pk]
+
+
+def test_a_round_costs_two_queries_however_many_cameras_there_are(
+    online: World, django_assert_num_queries: Any
+) -> None:
+    for number in range(20):
+        camera = Camera.objects.create(site=online.here, name=str(number), address="x.mp4")
+        CameraLease.objects.create(camera=camera)
+    watchkeeping.tell_changes()
+    with django_assert_num_queries(2):
+        watchkeeping.tell_changes()
