@@ -45,7 +45,7 @@ def change_of_pixels(page: Page, tile: str) -> bool:
 def see_be_told_and_review(portal: PortalProcess, page: Page, cameras: int) -> None:
     """What the product is for, step by step."""
     expect(page.locator(".tile[data-fresh]")).to_have_count(cameras, timeout=20_000)
-    for tile in page.locator(".tile").all():
+    for tile in page.locator(".tile[data-fresh]").all():
         assert change_of_pixels(page, f"[data-camera='{tile.get_attribute('data-camera')}']")
     block_http(page)
     toast = page.locator("[data-toast]").first
@@ -299,7 +299,7 @@ def test_ten_violations_are_reviewed_by_keys_alone(portal: PortalProcess, visit:
     page.goto("/violations/?status=open")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/violations/*-*/")
+    page.wait_for_url("**/violations/*-*/**")
     began = time.monotonic()
     for number in range(10):
         before = page.url

@@ -113,7 +113,7 @@ def test_a_heartbeat_with_a_newer_number_is_asked_for(page_and_server: tuple[Pag
     wait_for(
         lambda: page.wait_for_timeout(20) or {"type": "missed", "after": {"99": 0}} in server.heard, 5, "the question"
     )
-    expect(page.locator("[data-count]")).to_have_text("4")
+    expect(page.locator("[data-count] [data-number]")).to_have_text("4")
     assert page.title().startswith("(4) ")
 
 
@@ -154,3 +154,38 @@ def test_browser_notifications_come_only_where_they_were_switched_on(portal: Por
     server.say(violation(2))
     expect(page.locator("[data-toast]")).to_have_count(2)
     assert page.evaluate("window.shown") == ["No mask at Gate, Elm Court"]
+
+
+def test_what_was_asked_for_but_not_answered_is_asked_again(page_and_server: tuple[Page, Server]) -> None:
+    page, server = page_and_server
+    beat = {"type": "heartbeat", "now": datetime.now(UTC).timestamp(), "feeds": {"99": {"number": 7, "to_review": 4}}}
+    question = {"type": "missed", "after": {"99": 0}}
+    for count in (1, 2):
+        server.say(beat)
+        wait_for(lambda count=count: page.wait_for_timeout(20) or server.heard.count(question) == count, 5, "it")  # type: ignore[misc]
+    server.say({"type": "caught-up", "feeds": {"99": 7}})
+    server.say(beat)
+    server.say(violation(9))
+    wait_for(lambda: page.wait_for_timeout(20) or {"type": "missed", "after": {"99": 7}} in server.heard, 5, "the gap")
+    assert server.heard.count(question) == 2
+
+
+def test_a_key_that_is_held_decides_about_nobody(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal)
+    from tests.browser.conftest import sign_in
+
+    sign_in(page, *portal.login())
+    page.goto("/violations/")
+    page.locator(".row-link").first.click()
+    page.locator("article.violation").wait_for()
+    address = page.url
+    page.evaluate(
+        "document.dispatchEvent(new KeyboardEvent('keydown', {key: 'c', repeat: true, bubbles: true}));"
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'd', repeat: true, bubbles: true}))"
+    )
+    page.get_by_role("button", name="Keys are on").click()
+    page.keyboard.press("c")
+    expect(page.get_by_role("button", name="Keys are off")).to_be_visible()
+    assert page.url == address, "a key that is held, or switched off, is no decision"
+    page.reload()
+    expect(page.locator("[data-status] .badge")).to_have_text("To review")
