@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,14 +28,6 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("axe")
     subprocess.run([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), AXE], check=True)
     return folder / "node_modules" / "axe-core" / "axe.min.js"
-
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    one = PortalProcess(tmp_path_factory.mktemp("portal") / "data").start()
-    yield one
-    one.stop()
-    one.kill()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

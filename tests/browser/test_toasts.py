@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,15 +14,6 @@ from playwright.sync_api import Page, WebSocketRoute, expect
 from tests.portal_process import PortalProcess, wait_for
 
 Visit = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """A portal whose cameras stand still, so that only the test speaks."""
-    one = PortalProcess(tmp_path_factory.mktemp("quiet") / "data").start()
-    yield one
-    one.stop()
-    one.kill()
 
 
 class Server:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.portal_process import PortalProcess, Visitor, free_port, marked_processes, wait_for
+from tests.portal_process import PortalProcess, Visitor, free_port, marked_processes, python_in, wait_for
 
 Portals = Callable[..., PortalProcess]
 
@@ -68,6 +68,35 @@ def test_a_worker_that_is_killed_is_started_again_and_loses_nobody(portals: Port
     wait_for(lambda: len(visitor.violations()) > count, 60, "a violation after the worker came back")
     spools = list((portal.data_dir / "spool").iterdir())
     assert len(spools) == 1, "the spool of the killed worker is recorded and gone"
+
+
+TOKENS = "from cameras.models import *; print(sorted(CameraLease.objects.values_list('camera_id', 'token')))"
+
+
+def test_while_valkey_is_away_workers_watch_on_and_keep_their_leases(portals: Portals) -> None:
+    portal = portals().start()
+    wait_for(lambda: portal.health()["cameras_watched"] == 2, 15, "both cameras being watched")
+    tokens = python_in(portal, TOKENS)
+    visitor = Visitor(portal.address)
+    visitor.sign_in(*portal.login())
+    count = len(wait_for(visitor.violations, 60, "a violation"))
+    servers = [
+        pid for pid in marked_processes(portal.marker) if cmdline(pid).split(b"\0")[0].endswith(b"valkey-server")
+    ]
+    assert len(servers) == 1
+    (valkey,) = servers
+    os.kill(valkey, signal.SIGKILL)
+    wait_for(lambda: "starting it again" in portal.printed(), 15, "the supervisor to start it again")
+    wait_for(lambda: is_well(portal), 60, "all to be well again")
+    wait_for(lambda: len(visitor.violations()) > count, 60, "a violation afterwards")
+    assert python_in(portal, TOKENS) == tokens, "nobody took a camera from who watched it all the while"
+
+
+def is_well(portal: PortalProcess) -> bool:
+    try:
+        return bool(portal.health()["cameras_watched"] == 2)
+    except OSError:
+        return False
 
 
 def cmdline(pid: int) -> bytes:
