@@ -180,8 +180,18 @@ def helpable(user: AnyUser) -> set[int]:
 def get_colleague_to_help(user: AnyUser, colleague_id: int) -> User:
     """A colleague whose password link this person may make; raises as `require` does."""
     colleague = colleagues(user).filter(pk=colleague_id, is_active=True).first()
-    if colleague is None:
+    if colleague is not None and colleague.pk in helpable(user):
+        return colleague
+    if colleague is None and not Membership.objects.filter(user_id=colleague_id, site__in=sites(user)).exists():
         raise Http404
-    if colleague.pk not in helpable(user):
-        raise PermissionDenied
-    return colleague
+    raise PermissionDenied
+
+
+def sites_to_set_up(user: AnyUser) -> QuerySet[Site]:
+    """The sites that this person looks after; PermissionDenied for who is at a site in a lesser role, else Http404."""
+    found = sites(user, Right.SET_UP)
+    if not found.exists():
+        if sites(user).exists():
+            raise PermissionDenied
+        raise Http404
+    return found

@@ -107,10 +107,7 @@ def password_link(user: User) -> str:
 
 def people(request: HttpRequest) -> HttpResponse:
     """Those at this person's sites, for managers."""
-    colleagues = access.colleagues(request.user)
-    if not colleagues.exists():
-        raise Http404
-    here = access.sites(request.user, access.Right.SET_UP)
+    here = access.sites_to_set_up(request.user)
     rows = (
         Membership.objects.filter(site__in=here)
         .select_related("user", "site")

@@ -341,6 +341,11 @@ def test_no_page_scrolls_sideways(portal: PortalProcess, visit: Visit, width: in
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
+def somebody_in_each(page: Page) -> bool:
+    labels = page.locator(".tile canvas").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    return all("face" in label for label in labels) and page.locator("[data-toast]").count() > 0
+
+
 SHOTS = [("desktop", 1440, 900, "light"), ("desktop-dark", 1440, 900, "dark"), ("phone", 390, 844, "light"),
          ("phone-dark", 390, 844, "dark")]  # fmt: skip
 
@@ -358,6 +363,7 @@ def test_screenshots(
     sign_in(page, *portal.login())
     expect(page.locator(".tile[data-fresh]")).to_have_count(2, timeout=20_000)
     page.locator("[data-toast]").first.wait_for(timeout=WITHIN_A_MINUTE_MS)
+    wait_for(lambda: page.wait_for_timeout(100) or somebody_in_each(page), 60, "somebody in each lobby, and a toast")
     page.screenshot(path=folder / f"live-{name}.png")
     page.goto("/violations/")
     page.wait_for_load_state("networkidle")
