@@ -130,6 +130,7 @@ class Supervisor:
         write_private(
             config,
             f"port 0\nunixsocket {sock}\nunixsocketperm 700\nrequirepass {password}\nsave ''\nappendonly no\n"
+            "set-proc-title no\n"  # it would write over its environment, by which operators find a process
             f'dir {self.valkey_folder}\nlogfile "{self.data_dir / "logs" / "valkey.log"}"\n',
         )
         write_private(self.data_dir / "valkey-url", f"unix://:{password}@{sock}?db=0")
