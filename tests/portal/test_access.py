@@ -35,6 +35,7 @@ TABLE = [
     ("GET", "/strip/", (200, 200, 200, 200, 200, 200, "login")),
     ("GET", "/admin/portal/violation/", (200, 302, 302, 302, 302, 302, 302)),
 ]
+PUBLIC = {"login", "logout", "password_reset", "password_reset_done", "password_reset_confirm", "first_user", "healthz"}
 CASES = [(method, path, who, expected[i]) for method, path, expected in TABLE for i, who in enumerate(WHO)]
 
 
@@ -54,6 +55,19 @@ def test_who_may_do_what(
         assert answer.status_code == expected
     violation.refresh_from_db()
     assert (violation.review_version > 0) == (method == "POST" and bool(decision) and expected == 302)
+
+
+def test_every_address_has_its_row_or_is_public() -> None:
+    """A new page without a row in the table fails here."""
+    from django.urls import get_resolver, resolve
+
+    from portal.urls import urlpatterns
+
+    key = "00000000-0000-0000-0000-000000000001"
+    rows = {resolve(path.split("?")[0].split(" ")[0].format(id=key, bob=1)).url_name for _, path, _ in TABLE}
+    named = {pattern.name for pattern in urlpatterns if getattr(pattern, "name", None)}
+    assert named <= rows | PUBLIC, named - rows - PUBLIC
+    assert get_resolver().url_patterns == urlpatterns
 
 
 def test_a_list_shows_only_the_own_sites(world: World, sign_in: SignIn) -> None:
