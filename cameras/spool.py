@@ -192,7 +192,8 @@ class SpoolWriter:
         while data := self._next_group():
             while not self._write(data):
                 if self._ending.wait(RETRY_S):
-                    return  # the end does not wait for a disk
+                    log.error("the worker ends, and the disk did not take %d bytes of findings", len(data))
+                    return
             with self.written:
                 self.written.notify_all()
 
