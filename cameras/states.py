@@ -34,7 +34,7 @@ _MEANINGS: dict[CameraState, tuple[str | Promise, str | Promise]] = {
     CameraState.ONLINE: (_("Pictures come in and are looked at."), _("Nothing to do.")),
     CameraState.OFFLINE: (
         _("No pictures come from this camera."),
-        _("Look at the reason beside it, and at the camera's power and network. It is tried again by itself."),
+        _("Look at the camera's power and network."),
     ),
     CameraState.PAUSED: (_("Somebody paused this camera."), _("Resume it when it should watch again.")),
 }

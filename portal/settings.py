@@ -174,8 +174,6 @@ CONTENT_SECURITY_POLICY = {
         "manifest-src": [SELF],
     }
 }
-SESSION_COOKIE_NAME = "masks_session"  # cookies know no ports: other programs of this host may have a sessionid
-CSRF_COOKIE_NAME = "masks_csrf"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = HTTPS
