@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import cast
@@ -158,6 +158,19 @@ def forget(camera_id: int, worker: str, token: int) -> None:
         connection().delete(lease_key(camera_id))
 
 
+def alive_leases(given: Iterable[tuple[int, str, int]]) -> set[tuple[int, int]]:
+    """Those of these leases (camera, worker, token) whose time-to-live is not over, as (camera, token)."""
+    leases = list(given)
+    if not leases:
+        return set()
+    values = cast("list[bytes | None]", connection().mget([lease_key(camera_id) for camera_id, _, _ in leases]))
+    return {
+        (camera_id, token)
+        for (camera_id, worker, token), value in zip(leases, values, strict=True)
+        if value is not None and parse_lease(value) == (worker, token)
+    }
+
+
 def parse_lease(value: bytes) -> tuple[str, int]:
     worker, _, token = value.decode().rpartition(" ")
     return worker, int(token)
@@ -201,7 +214,7 @@ class Reconciler:
             return 0
         workers = {worker.name: worker for worker in living_workers()}
         cameras = wanted_cameras()
-        alive = self._alive(cameras)
+        alive = alive_leases((camera.camera_id, camera.worker, camera.token) for camera in cameras)
         settled = era_age_s() >= 2 * TIME_TO_LIVE_S
         load = {name: sum(1 for camera in cameras if camera.worker == name) for name in workers}
         rung = 0
@@ -235,16 +248,6 @@ class Reconciler:
         self._rings[camera_id, token] = (rings + 1, time.monotonic())
         self.ring(worker, camera_id, token)
         return True
-
-    def _alive(self, cameras: Sequence[Wanted]) -> set[tuple[int, int]]:
-        if not cameras:
-            return set()
-        values = cast("list[bytes | None]", connection().mget([lease_key(camera.camera_id) for camera in cameras]))
-        return {
-            (camera.camera_id, camera.token)
-            for camera, value in zip(cameras, values, strict=True)
-            if value is not None and parse_lease(value) == (camera.worker, camera.token)
-        }
 
     def _leads(self) -> bool:
         me = f"{self.name} {self.instance}".encode()

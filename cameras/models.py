@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -49,6 +49,10 @@ class Site(models.Model):
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
         return zoneinfo.ZoneInfo(self.time_zone)
+
+    def midnight(self, day: date) -> datetime:
+        """When this day begins here, in UTC."""
+        return datetime.combine(day, time(), self.zone).astimezone(UTC)
 
     def local(self, moment: datetime) -> datetime:
         """`moment` as the clock on this site's wall shows it."""

@@ -56,9 +56,9 @@ def begin(sender: Any, **kwargs: Any) -> None:
 
         try:
             streaming.start()
-        except Exception:  # Celery would swallow it, and go on without watching anything
+        except Exception as error:  # Celery would swallow it, and go on without watching anything
             log.exception("the stream worker cannot start; its supervisor starts it again")
-            sys.exit(1)
+            sys.exit(f"The stream worker cannot start. {error}")
 
 
 @worker_shutting_down.connect

@@ -25,13 +25,13 @@ def note_deleted_for_space(count: int, floor_mb: float) -> None:
 
 def current_notices() -> list[str]:
     """Sentences for the dashboard: what is wrong, and what to do. A few questions to Redis, none to the database."""
-    found = []
-    if recording_trouble() or any(worker.trouble for worker in living_workers()):
+    found, workers = [], living_workers()
+    if recording_trouble() or any(worker.trouble for worker in workers):
         found.append(
             _("New violations cannot be stored at the moment: the disk or the database of the portal's machine has no "
               "room or does not answer. Live pictures go on, and what was seen is stored as soon as there is room.")
         )  # fmt: skip
-    if (lost := refused_count() + sum(worker.dropped for worker in living_workers())) > 0:
+    if (lost := refused_count() + sum(worker.dropped for worker in workers)) > 0:
         found.append(
             ngettext(
                 "%(count)d finding could not be stored and is kept apart. "

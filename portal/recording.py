@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -229,7 +230,7 @@ class Recorder:
 
     def _run(self) -> None:
         try:
-            self._safely(lambda: bool(self.drain_abandoned()) or bool(close_abandoned()))
+            self._safely(self.look_after_the_gone)
             while not self.stopping.is_set():
                 if not self._safely(self.step):
                     self._wait()
@@ -252,7 +253,7 @@ class Recorder:
             self.writer.written.wait(RETRY_S)
         self._idle_rounds += 1
         if self._idle_rounds % LOOK_FOR_ABANDONED_EVERY == 0:
-            self._safely(lambda: bool(self.drain_abandoned()) or bool(close_abandoned()))
+            self._safely(self.look_after_the_gone)
 
     def step(self) -> bool:
         """Record the next few records; False where there are none."""
@@ -276,6 +277,11 @@ class Recorder:
             except Errors:
                 log.warning("the refused record could not be counted")
 
+    def look_after_the_gone(self) -> bool:
+        """Record what workers that are gone had seen, and close what they left open; whether there was anything."""
+        drained = self.drain_abandoned()
+        return close_abandoned() + drained > 0
+
     def drain_abandoned(self) -> int:
         """Record the spools of workers that are gone; how many spools."""
         count = 0
@@ -291,7 +297,7 @@ class Recorder:
                 log.info("recorded the spool %s of a worker that is gone", folder.name)
         return count
 
-    def _safely(self, step: Any) -> bool:
+    def _safely(self, step: Callable[[], object]) -> bool:
         """One step. A database that does not answer, or a full disk, is waited out; nothing is lost meanwhile."""
         close_old_connections()
         try:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from cameras.models import Reign, Site
@@ -22,6 +22,7 @@ from cameras.redis import Errors
 from cameras.worker import refused_root
 from portal import feed, notices
 from portal.models import Passage, SiteFeed, Violation
+from portal.models.events import newer_than
 from portal.recording import close_abandoned
 
 log = logging.getLogger(__name__)
@@ -134,8 +135,7 @@ def keep_disk_free(floor_mb: float) -> int:
         try:
             count += delete_violations(rows)
         except DatabaseError:
-            last = rows[-1]
-            passed = Q(started_at__gt=last.started_at) | Q(started_at=last.started_at, pk__gt=last.pk)
+            passed = newer_than(rows[-1].started_at, rows[-1].pk)
     return count
 
 
@@ -145,12 +145,13 @@ def free_mb(folder: Path) -> float:
 
 def recount() -> None:
     """Set each site's count of violations to review to what it is: a count that is added to may drift."""
+    waiting = Violation.objects.filter(status=Violation.Status.OPEN)
+    counts = dict(waiting.order_by().values_list("site_id").annotate(Count("pk")))
     for site_feed in SiteFeed.objects.all():
-        waiting = Violation.objects.filter(site_id=site_feed.pk, status=Violation.Status.OPEN).count()
-        if waiting != site_feed.to_review:
-            with transaction.atomic():
+        if counts.get(site_feed.pk, 0) != site_feed.to_review:
+            with transaction.atomic():  # counted anew under the feed's lock: the first look may be old already
                 locked = SiteFeed.objects.select_for_update().get(pk=site_feed.pk)
-                locked.to_review = Violation.objects.filter(site_id=site_feed.pk, status=Violation.Status.OPEN).count()
+                locked.to_review = waiting.filter(site_id=site_feed.pk).count()
                 locked.save(update_fields=["to_review"])
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from django.conf import settings
 
 from cameras import tasks, worker
-from detection import ModelError
 from portal import database
 from portal.recording import Recorder
 
@@ -15,15 +12,12 @@ _recorder: Recorder | None = None
 
 
 def start() -> None:
-    """Begin to watch and to record. A model that cannot be used ends the process, with the reason."""
+    """Begin to watch and to record. Raises ModelError where the model cannot be used, OSError where no spool can be."""
     global _recorder
     database.hold_open()
-    try:
-        stream_worker = worker.StreamWorker(
-            settings.WORKER_NAME, settings.WORKER_CAPACITY, tuple(settings.WORKER_SITES), tasks.ring
-        )
-    except ModelError as error:
-        sys.exit(f"The stream worker cannot start. {error}")
+    stream_worker = worker.StreamWorker(
+        settings.WORKER_NAME, settings.WORKER_CAPACITY, tuple(settings.WORKER_SITES), tasks.ring
+    )
     worker.set_current(stream_worker)
     _recorder = Recorder(stream_worker.spool, worker.spool_root(), worker.refused_root())
     _recorder.start()

@@ -11,9 +11,9 @@ from typing import cast
 
 from django.utils import timezone
 
-from cameras.leases import TIME_TO_LIVE_S, era_age_s, parse_lease
+from cameras.leases import TIME_TO_LIVE_S, alive_leases, era_age_s
 from cameras.models import Camera, CameraLease
-from cameras.redis import connection, lease_key
+from cameras.redis import connection
 from cameras.states import CameraState
 from portal import feed
 from portal.live import messages
@@ -45,12 +45,10 @@ def mark_unwatched() -> int:
         return 0  # after Redis was away, workers need a moment to say that they live
     given = CameraLease.objects.exclude(worker="").exclude(state=CameraState.WAITING)
     leases = list(given.values_list("camera_id", "worker", "token"))
-    if not leases:
-        return 0
-    values = cast("list[bytes | None]", connection().mget([lease_key(camera_id) for camera_id, _, _ in leases]))
+    alive = alive_leases(leases)
     count = 0
-    for (camera_id, worker, token), value in zip(leases, values, strict=True):
-        if value is None or parse_lease(value) != (worker, token):
+    for camera_id, worker, token in leases:
+        if (camera_id, token) not in alive:
             stale = CameraLease.objects.filter(camera_id=camera_id, token=token, worker=worker)
             count += stale.update(state=CameraState.WAITING, state_since=timezone.now(), state_detail="")
     return count

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -65,6 +67,16 @@ class Passage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M:%S} {self.label}"
+
+
+def older_than(started_at: datetime, key: UUID) -> models.Q:
+    """Violations behind this place in the order newest first."""
+    return models.Q(started_at__lt=started_at) | models.Q(started_at=started_at, pk__lt=key)
+
+
+def newer_than(started_at: datetime, key: UUID) -> models.Q:
+    """Violations before this place in the order newest first."""
+    return models.Q(started_at__gt=started_at) | models.Q(started_at=started_at, pk__gt=key)
 
 
 class Violation(models.Model):

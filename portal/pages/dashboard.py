@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Q
@@ -23,32 +23,36 @@ from portal.notices import current_notices
 
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
-    cameras = list(access.cameras(request.user).order_by("site__name", "name"))
-    tiles = [{"camera": camera, "state": messages.camera(camera)} for camera in cameras]
-    return render(request, "dashboard/dashboard.html", {"tiles": tiles, **strip_context(request.user)})
+    tiles = read_tiles(request.user)
+    return render(request, "dashboard/dashboard.html", {"tiles": tiles, **strip_context(request.user, tiles)})
 
 
 @require_safe
 def strip(request: HttpRequest) -> HttpResponse:
     """The strip alone, for a page that stays open."""
-    return render(request, "dashboard/strip.html", strip_context(request.user))
+    return render(request, "dashboard/strip.html", strip_context(request.user, read_tiles(request.user)))
 
 
-def strip_context(user: AnyUser) -> dict[str, Any]:
+def read_tiles(user: AnyUser) -> list[dict[str, Any]]:
+    """This person's cameras, each with its state as messages.camera says it. One query."""
+    cameras = access.cameras(user).order_by("site__name", "name")
+    return [{"camera": camera, "state": messages.camera(camera)} for camera in cameras]
+
+
+def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
     """People seen today, how many of them masked, how the cameras are, and what the portal has to say."""
     try:
         notices = current_notices()
     except Errors:
         notices = []
-    return {"today": seen_today(list(access.sites(user))), "cameras": count_cameras(user), "notices": notices}
+    return {"today": seen_today(list(access.sites(user))), "cameras": count_cameras(tiles), "notices": notices}
 
 
-def count_cameras(user: AnyUser) -> dict[str, int | None]:
-    """How many cameras are watched, down (and which is the first of them) and paused. One query."""
-    rows = access.cameras(user).order_by("site__name", "name").values_list("pk", "paused", "lease__state")
-    states = [(pk, "paused" if paused else state) for pk, paused, state in rows]
-    down = [pk for pk, state in states if state not in {"paused", CameraState.ONLINE.value}]
-    paused = sum(state == "paused" for _, state in states)
+def count_cameras(tiles: list[dict[str, Any]]) -> dict[str, int | None]:
+    """How many cameras are watched, down (and which is the first of them) and paused."""
+    states = [(tile["camera"].pk, tile["state"]["state"]) for tile in tiles]
+    paused = sum(state == CameraState.PAUSED for _, state in states)
+    down = [pk for pk, state in states if state not in {CameraState.PAUSED, CameraState.ONLINE}]
     return {
         "watched": len(states) - paused,
         "down": len(down),
@@ -62,8 +66,7 @@ def seen_today(sites: list[Site], now: datetime | None = None) -> dict[str, int]
     now = now or timezone.now()
     today = Q(pk__in=[])
     for site in sites:
-        midnight = datetime.combine(site.local(now).date(), time(), site.zone).astimezone(UTC)
-        today |= Q(site=site, started_at__gte=midnight)
+        today |= Q(site=site, started_at__gte=site.midnight(site.local(now).date()))
     sure = Passage.objects.filter(today, label__in=("mask", "no_mask", "incorrect"))
     counts: dict[str, int] = sure.aggregate(people=Count("pk"), masked=Count("pk", filter=Q(label="mask")))
     return counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -26,10 +26,10 @@ from cameras.models import Camera, Site
 from portal import access
 from portal.access import AnyUser, Right
 from portal.models import Violation
-from portal.models.events import WearLabel
+from portal.models.events import WearLabel, newer_than, older_than
 from portal.pictures import PictureGoneError, PictureView
 from portal.pictures import render as render_picture
-from portal.reviewing import NOTE_CHARACTERS, Outcome, review
+from portal.reviewing import Outcome, review
 
 PAGE_ROWS = 30
 FIRST_YEAR, LAST_YEAR = 2000, 2200  # of what a person may ask for
@@ -114,8 +114,7 @@ def on_day(sites: list[Site], day: date) -> Q:
     """Violations that began on this day, by each site's own clock."""
     found = Q(pk__in=[])
     for site in sites:
-        start = datetime.combine(day, time(), site.zone).astimezone(UTC)
-        end = datetime.combine(day + timedelta(days=1), time(), site.zone).astimezone(UTC)
+        start, end = site.midnight(day), site.midnight(day + timedelta(days=1))
         found |= Q(site=site, started_at__gte=start, started_at__lt=end)
     return found
 
@@ -123,7 +122,7 @@ def on_day(sites: list[Site], day: date) -> Q:
 # -- pages by key -----------------------------------------------------------------------------------------------------
 
 
-def older_than(rows: QuerySet[Violation], cursor: str) -> QuerySet[Violation]:
+def behind_cursor(rows: QuerySet[Violation], cursor: str) -> QuerySet[Violation]:
     """Rows behind a cursor, "<time of the last row>_<its id>"; raises ValidationError for what is no cursor."""
     moment_text, _sep, key_text = cursor.partition("_")
     try:
@@ -132,7 +131,7 @@ def older_than(rows: QuerySet[Violation], cursor: str) -> QuerySet[Violation]:
         raise ValidationError("no cursor") from error
     if moment is None or moment.tzinfo is None or not FIRST_YEAR < moment.year < LAST_YEAR:
         raise ValidationError("no cursor")
-    return rows.filter(Q(started_at__lt=moment) | Q(started_at=moment, pk__lt=key))
+    return rows.filter(older_than(moment, key))
 
 
 def cursor_of(row: Violation) -> str:
@@ -146,7 +145,7 @@ def violations(request: HttpRequest) -> HttpResponse:
     rows = form.narrow(rows) if form.is_valid() else rows.none()
     if cursor := request.GET.get("before", ""):
         try:
-            rows = older_than(rows, cursor)
+            rows = behind_cursor(rows, cursor)
         except ValidationError:
             return redirect("violations")
     page = list(rows.order_by("-started_at", "-pk")[: PAGE_ROWS + 1])
@@ -184,18 +183,15 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
         "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
         "older": next_older(rows, found),
         "newer": next_newer(rows, found),
-        "note_characters": NOTE_CHARACTERS,
     }
 
 
 def next_older(rows: QuerySet[Violation], row: Violation) -> Violation | None:
-    behind = Q(started_at__lt=row.started_at) | Q(started_at=row.started_at, pk__lt=row.pk)
-    return rows.filter(behind).order_by("-started_at", "-pk").first()
+    return rows.filter(older_than(row.started_at, row.pk)).order_by("-started_at", "-pk").first()
 
 
 def next_newer(rows: QuerySet[Violation], row: Violation) -> Violation | None:
-    before = Q(started_at__gt=row.started_at) | Q(started_at=row.started_at, pk__gt=row.pk)
-    return rows.filter(before).order_by("started_at", "pk").first()
+    return rows.filter(newer_than(row.started_at, row.pk)).order_by("started_at", "pk").first()
 
 
 @require_safe
@@ -306,7 +302,7 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
     for row in outcome.late:
         if is_own(request.user, row, given):
             continue
-        who, status = str(row.reviewed_by or _("Somebody")), str(row.get_status_display()).lower()
+        who = str(row.reviewed_by or _("Somebody"))
         ago = timesince(row.reviewed_at, depth=1) if row.reviewed_at else ""
         just = row.reviewed_at and (datetime.now(UTC) - row.reviewed_at) < timedelta(minutes=1)
         when = _("a moment ago") if just else _("%(time)s ago") % {"time": ago}
@@ -315,7 +311,7 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
             Violation.Status.DISMISSED: _("%(who)s dismissed it %(when)s."),
             Violation.Status.OPEN: _("%(who)s changed it %(when)s."),
         }[Violation.Status(row.status)]
-        told = verb % {"who": who, "when": when, "status": status}
+        told = verb % {"who": who, "when": when}
         messages.warning(request, told + " " + _("Your decision was not stored; look again, then decide."))
 
 

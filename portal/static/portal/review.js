@@ -4,6 +4,8 @@ import { say } from "./words.js";
 
 const KEYS = "keys"; // in localStorage: "off" where the person switched single keys off (WCAG 2.1.4)
 
+const keysAreOff = () => localStorage.getItem(KEYS) === "off";
+
 const typing = (target) => target.closest("input:not([type=checkbox]), textarea, select") !== null;
 
 /** Send a review's form once: a second press, or a key that is held, decides about nobody. */
@@ -24,7 +26,7 @@ function onKeys(keys) {
   document.addEventListener("keydown", (event) => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
     const act = keys[event.key];
-    if (!act || localStorage.getItem(KEYS) === "off") return;
+    if (!act || keysAreOff()) return;
     event.preventDefault();
     act();
   });
@@ -33,10 +35,10 @@ function onKeys(keys) {
 /** The button that switches single keys off and on. */
 export function startKeySwitch(button) {
   if (!button) return;
-  const update = () => (button.textContent = say(localStorage.getItem(KEYS) === "off" ? "keysOff" : "keysOn"));
+  const update = () => (button.textContent = say(keysAreOff() ? "keysOff" : "keysOn"));
   button.hidden = false;
   button.onclick = () => {
-    localStorage.setItem(KEYS, localStorage.getItem(KEYS) === "off" ? "on" : "off");
+    localStorage.setItem(KEYS, keysAreOff() ? "on" : "off");
     update();
   };
   update();
