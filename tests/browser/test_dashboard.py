@@ -241,9 +241,10 @@ def test_a_page_says_when_it_is_not_live_comes_back_and_fetches_what_it_missed(
 ) -> None:
     page = visit(portal, portal.login())
     expect(page.locator("body")).to_have_attribute("data-live", "live")
-    page.context.set_offline(True)  # keeps new connections away; the open one ends with the web process
     (web,) = [pid for pid in marked_processes(portal.marker) if b"uvicorn" in cmdline(pid)]
     os.kill(web, signal.SIGKILL)
+    expect(page.locator("body")).to_have_attribute("data-live", "connecting", timeout=5_000)
+    page.context.set_offline(True)  # keeps it away when the web process is back, which takes a moment
     note = page.locator("[data-connection]")
     expect(note).to_be_visible(timeout=10_000)
     expect(note).to_have_text("Not live: reconnecting…")

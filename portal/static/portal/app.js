@@ -33,6 +33,7 @@ function startCounter() {
 function startConnectionNote(note) {
   let timer = 0;
   live.addEventListener("state", ({ detail: state }) => {
+    if (document.body.dataset.live === state) return; // each try to reconnect says “connecting” again
     const fine = state === "live";
     document.body.classList.toggle("not-live", !fine);
     document.body.dataset.live = state;
