@@ -7,7 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # `make run DEMO=0 PORT=9000` and `PORT=9000 make run` mean the same.
-export PORT BIND DATA_DIR REDIS_URL DATABASE_URL PUBLIC_URL ALLOWED_HOSTS SECRET_KEY EMAIL_URL DEFAULT_FROM_EMAIL TRUSTED_PROXIES DEMO
+export PORT BIND DATA_DIR REDIS_URL DATABASE_URL PUBLIC_URL ALLOWED_HOSTS SECRET_KEY EMAIL_URL DEFAULT_FROM_EMAIL TRUSTED_PROXIES DEMO CAMERA_NETWORKS HTTPS REQUIRE_TWO_FACTOR
+
+# Real streams at their real pace: not for every commit.
+SLOW := tests/cameras/test_sources.py tests/cameras/test_probe.py
 
 .PHONY: run check test clean install install-dev
 
@@ -32,10 +35,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy detection cameras portal
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python -m pytest -q tests/detection tests/cameras tests/portal
+	$(BIN)/python -m pytest -q tests/detection tests/cameras tests/portal $(SLOW:%=--ignore %)
 
 test: check
-	$(BIN)/python -m tests.on_postgres -q tests/cameras tests/portal
+	$(BIN)/python -m tests.on_postgres -q tests/cameras tests/portal $(SLOW:%=--ignore %)
+	$(BIN)/python -m pytest -q $(SLOW)
 	$(BIN)/python -m pytest -q tests/system tests/browser
 
 clean:

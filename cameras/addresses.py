@@ -1,18 +1,51 @@
-"""The one place that decides what a camera's address may open.
+"""The one place that decides what a camera's address may open, and that opens connections to cameras.
 
-Worked example: a clip's address is the name of a file in DATA_DIR/clips; ``../secret-key`` and ``/etc/passwd``
-are refused, and so is a link that leads out of the folder.
+Worked examples::
+
+    rtsp://192.168.1.20/stream1        allowed: cameras live in private networks
+    rtsp://2130706433/                 127.0.0.1 in another spelling: refused, as every loopback address is
+    http://[::ffff:169.254.169.254]/   link-local, IPv4 in IPv6: refused, as a cloud's metadata service is
+    file:///etc/passwd                 no scheme of a camera: refused before anything is opened
+    lobby.mp4                          (a clip) a file in DATA_DIR/clips; ``../secret-key`` and links out are refused
+
+What is connected to is what was checked: a name is resolved once, each of its addresses is judged, and the connection
+goes to an address that passed. Names are not looked up again, so a name that changes in between (DNS rebinding) is
+of no use. `CAMERA_NETWORKS` opens networks that are refused otherwise.
 """
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import os
+import re
+import select
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from cameras.errors import AddressError
+from cameras.errors import AddressError, StreamError
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+RESOLVE_S = 4.0
+CONNECT_S = 5.0
+TICK_S = 0.2  # how often a wait looks whether it should end
+DEFAULT_PORTS = {"rtsp": 554, "http": 80, "https": 443}
+MOST_CHARACTERS = 500
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+_METADATA = frozenset({ipaddress.ip_address("100.100.100.200"), ipaddress.ip_address("fd00:ec2::254")})
+_VIDEO_DEVICE = re.compile(r"/dev/video\d{1,2}")
+
+
+# -- files and devices ----------------------------------------------------------------------------------------------
 
 
 def clips_folder() -> Path:
@@ -34,3 +67,246 @@ def clip_path(address: str) -> Path:
     if not os.path.isfile(path):  # unlike Path.is_file, it answers for a name that is too long, too
         raise AddressError(_("There is no such clip. Put the file into DATA_DIR/clips."))
     return path
+
+
+def device_path(address: str) -> str:
+    """The video device of the worker's machine that this address names."""
+    if not _VIDEO_DEVICE.fullmatch(address):
+        raise AddressError(_("A USB camera's address is its device on the worker's machine, like /dev/video0."))
+    return address
+
+
+# -- the network ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NetworkAddress:
+    """A camera's address in the network, without its login.
+
+    Args:
+        target: path and query, as they were written; begins with "/".
+    """
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a URL has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+
+def parse_address(address: str, schemes: tuple[str, ...]) -> NetworkAddress:
+    """Read an address of one of these schemes; AddressError says what to write instead. Opens nothing."""
+    like = f"{schemes[0]}://192.168.1.20/{'stream1' if schemes[0] == 'rtsp' else 'video.mjpg'}"
+    if not address.strip():
+        raise AddressError(_("Write the camera's address, like %(like)s.") % {"like": like})
+    if len(address) > MOST_CHARACTERS:
+        raise AddressError(_("This address is too long: at most %(most)d characters.") % {"most": MOST_CHARACTERS})
+    if any(character.isspace() or not character.isprintable() for character in address):
+        raise AddressError(_("There is a space in the address. Take it out, or write %20 for it."))
+    scheme, separator, _rest = address.partition("://")
+    if not separator or scheme.lower() not in schemes:
+        wanted = _(" or ").join(f"{each}://" for each in schemes)
+        raise AddressError(
+            _("The address must begin with %(wanted)s, like %(like)s.") % {"wanted": wanted, "like": like}
+        )
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise AddressError(_("Host or port cannot be read. Write them like %(like)s.") % {"like": like}) from error
+    if "@" in parts.netloc:
+        raise AddressError(_("User and password do not belong in the address: they have fields of their own."))
+    if not host or port == 0:
+        raise AddressError(_("The address names no host. Write it like %(like)s.") % {"like": like})
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return NetworkAddress(scheme.lower(), host, port or DEFAULT_PORTS[scheme.lower()], target)
+
+
+def split_login(address: str) -> tuple[str, str, str]:
+    """An address as people paste it, its user and its password: ("rtsp://host/x", "user", "p@ss").
+
+    A password that holds @ or / as they are is understood, too: the login ends at the last @ before something that
+    reads as a host.
+    """
+    scheme, separator, rest = address.strip().partition("://")
+    found = re.match(r"(?P<login>.*)@(?P<place>(\[[0-9a-fA-F:.]+\]|[^@/:?#\s]+)(:\d+)?([/?#].*)?)$", rest)
+    if not separator or found is None or not found["login"]:
+        return address.strip(), "", ""
+    before_path = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" not in before_path and ":" not in before_path.partition(":")[0] and not re.match(r"[^/?#]*:", rest):
+        return address.strip(), "", ""  # an @ in the path alone
+    user, _colon, password = found["login"].partition(":")
+    return f"{scheme}://{found['place']}", unquote(user), unquote(password)
+
+
+def mask_login(text: str) -> str:
+    """A text without what stands between :// and @, for errors and logs that may quote an address."""
+    return re.sub(r"://[^\s]*@", "://…@", text)
+
+
+# -- which addresses ------------------------------------------------------------------------------------------------
+
+
+def judge(ip: IpAddress, port: int) -> str:
+    """Why this address may not be connected to, as a sentence for people; empty where it may be."""
+    plain = unwrap(ip)
+    if any(plain.version == network.version and plain in network for network in allowed_networks()):
+        return ""
+    if plain.is_unspecified or plain.is_loopback:
+        return _("This address is the portal's own machine. Cameras there need CAMERA_NETWORKS to allow it.")
+    if plain.is_link_local or plain in _METADATA:
+        return _("This address is link-local (169.254… or fe80…). Give the camera an address of your network.")
+    if (
+        plain.is_multicast
+        or plain.is_reserved
+        or (plain.version == 4 and plain == ipaddress.ip_address("255.255.255.255"))
+    ):
+        return _("This address is nobody's own (multicast or reserved). Write the camera's own address.")
+    if (plain, port) in own_services() or (is_this_machine(plain) and port in own_ports()):
+        return _("This is a service of the portal itself, not a camera.")
+    return ""
+
+
+def unwrap(ip: IpAddress) -> IpAddress:
+    """The IPv4 address inside of an IPv6 one (mapped, 6to4, Teredo, NAT64), else the address itself."""
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is None and int(ip) >> 32 == 0 and int(ip) > 1:
+            inner = ipaddress.IPv4Address(int(ip))  # IPv4-compatible, RFC 4291 section 2.5.5.1
+        return inner or ip
+    return ip
+
+
+def allowed_networks() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(text, strict=False) for text in settings.CAMERA_NETWORKS)
+
+
+def own_ports() -> frozenset[int]:
+    """Ports of the portal's services on this machine."""
+    return frozenset({settings.PORT}) | {port for _host, port in _service_hosts(*_service_urls())}
+
+
+def own_services() -> frozenset[tuple[IpAddress, int]]:
+    """Addresses and ports of Redis and the database, wherever they are."""
+    return _resolved_services(*_service_urls())
+
+
+def _service_urls() -> tuple[str, str, str]:
+    database = settings.DATABASES["default"]
+    return settings.REDIS_URL, str(database.get("HOST") or ""), str(database.get("PORT") or "5432")
+
+
+@cache
+def _service_hosts(redis_url: str, database_host: str, database_port: str) -> frozenset[tuple[str, int]]:
+    found = set()
+    parts = urlsplit(redis_url)
+    if parts.scheme in {"redis", "rediss"} and parts.hostname:
+        found.add((parts.hostname, parts.port or 6379))
+    if database_host and not database_host.startswith("/"):
+        found.add((database_host, int(database_port)))
+    return frozenset(found)
+
+
+@cache
+def _resolved_services(redis_url: str, database_host: str, database_port: str) -> frozenset[tuple[IpAddress, int]]:
+    found = set()
+    for host, port in _service_hosts(redis_url, database_host, database_port):
+        try:
+            found |= {(unwrap(ip), port) for ip in _look_up(host)}
+        except OSError:
+            continue
+    return frozenset(found)
+
+
+def is_this_machine(ip: IpAddress) -> bool:
+    """Whether this address is one of this machine's: one can bind only to those."""
+    try:
+        with socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(ip), 0))
+        return True
+    except OSError:
+        return False
+
+
+# -- resolving and connecting ---------------------------------------------------------------------------------------
+
+
+def resolve(host: str, port: int, stop: threading.Event) -> list[IpAddress]:
+    """The addresses of a host that may be connected to, in the resolver's order, within RESOLVE_S.
+
+    Raises StreamError where the name is unknown or the resolver silent, AddressError where every address is refused.
+    """
+    answer: list[list[IpAddress] | OSError] = []
+
+    def ask() -> None:
+        try:
+            answer.append(_look_up(host))
+        except (OSError, UnicodeError) as error:
+            answer.append(error if isinstance(error, OSError) else OSError(str(error)))
+
+    thread = threading.Thread(target=ask, name="resolver", daemon=True)  # getaddrinfo knows no deadline
+    thread.start()
+    until = time.monotonic() + RESOLVE_S
+    while thread.is_alive() and time.monotonic() < until and not stop.is_set():
+        thread.join(TICK_S)
+    if not answer:
+        raise StreamError(
+            _("The name “%(host)s” could not be looked up in time. Write the camera's number, like 192.168.1.20.")
+            % {"host": host}
+        )
+    found = answer[0]
+    if isinstance(found, OSError) or not found:
+        raise StreamError(
+            _("There is no “%(host)s” in this network. Look at the spelling, or write the camera's number.")
+            % {"host": host}
+        )
+    reasons = [judge(ip, port) for ip in found]
+    allowed = [ip for ip, reason in zip(found, reasons, strict=True) if not reason]
+    if not allowed:
+        raise AddressError(reasons[0])
+    return allowed
+
+
+def _look_up(host: str) -> list[IpAddress]:
+    rows = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in rows))
+
+
+def connect(addresses: list[IpAddress], port: int, stop: threading.Event) -> socket.socket:
+    """A TCP connection to the first of these checked addresses that answers; StreamError says why none does."""
+    reason = _("Nothing answers there within %(seconds)d s. Is the camera on, and is the number right?") % {
+        "seconds": CONNECT_S
+    }
+    for ip in addresses:
+        family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        error = connection.connect_ex((str(ip), port))
+        until = time.monotonic() + CONNECT_S
+        while error and time.monotonic() < until and not stop.is_set():
+            if select.select([], [connection], [], TICK_S)[1]:
+                error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                break
+        if not error and not stop.is_set():
+            connection.settimeout(CONNECT_S)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        connection.close()
+        if error == errno.ECONNREFUSED:
+            reason = _("There is a machine, but nothing listens on port %(port)d. Look up the camera's port.") % {
+                "port": port
+            }
+        elif error in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
+            reason = _("There is no way to that address from here. Is the camera in this network?")
+    raise StreamError(reason)

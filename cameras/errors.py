@@ -3,8 +3,10 @@
     CameraError
     ├── AddressError      the address may not be opened, or leads nowhere; trying again will not help
     └── StreamError       the stream cannot be opened, or ended; `permanent` says whether trying again can help
+        └── LoginError    the camera refused the login: it would lock the account if one went on trying
 
-Their texts are for people: plain, translated, without passwords.
+Their texts are for people: plain, translated, without passwords. Never put the text of a library's error into one: an
+FFmpeg error carries the whole address.
 """
 
 from __future__ import annotations
@@ -28,3 +30,7 @@ class StreamError(CameraError):
     def __init__(self, message: str, *, permanent: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
+
+
+class LoginError(StreamError):
+    """User or password are wrong or missing."""

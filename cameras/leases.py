@@ -190,8 +190,8 @@ class Wanted:
 
 
 def wanted_cameras() -> list[Wanted]:
-    """All cameras that are not paused; a lease row is made for those that have none yet. One query, mostly."""
-    rows = Camera.objects.filter(paused=False).values_list("pk", "site_id", "lease__token", "lease__worker")
+    """All cameras that should be watched; a lease row is made for those that have none yet. One query, mostly."""
+    rows = Camera.objects.filter(Camera.wanted()).values_list("pk", "site_id", "lease__token", "lease__worker")
     found = list(rows.order_by("pk"))
     missing = [pk for pk, _, token, _ in found if token is None]
     if missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 import zoneinfo
 from datetime import UTC, date, datetime, time
 
@@ -23,10 +24,55 @@ def check_time_zone(value: str) -> None:
         ) from error
 
 
+LANGUAGES = [
+    ("en", "English"),
+    ("zh", "中文"),
+    ("es", "Español"),
+    ("fr", "Français"),
+    ("de", "Deutsch"),
+    ("he", "עברית"),
+    ("ar", "العربية"),
+    ("ru", "Русский"),
+]
+
+
+def check_hours(value: object) -> None:
+    """Raise ValidationError unless `value` is {"0": ["08:00", "18:00"], …}: Monday is 0, a day left out is closed."""
+    try:
+        for day, (opens, closes) in dict(value).items():  # type: ignore[call-overload]
+            if day not in set("0123456") or time.fromisoformat(opens) == time.fromisoformat(closes):
+                raise ValueError
+    except (ValueError, TypeError) as error:
+        raise ValidationError(_("Opening hours are a time from and a time until, for each day.")) from error
+
+
 class Site(models.Model):
     """A place with a lobby. Its day, its pictures' lifetime and its people are its own."""
 
     name = models.CharField(_("name"), max_length=120, unique=True)
+    address = models.CharField(_("address"), max_length=300, blank=True, help_text=_("Where it is, for people."))
+    language = models.CharField(
+        _("language"),
+        max_length=8,
+        choices=LANGUAGES,
+        default="en",
+        help_text=_("Of those who come in: what is said at the door is said in it."),
+    )
+    opening_hours: models.JSONField[dict[str, list[str]], dict[str, list[str]]] = models.JSONField(
+        _("opening hours"), default=dict, blank=True, validators=[check_hours]
+    )
+    alert_when_closed = models.BooleanField(
+        _("alert outside the opening hours, too"),
+        default=False,
+        help_text=_("Without it, what is seen then is kept and listed, but nobody is alerted."),
+    )
+    mask_goal = models.PositiveSmallIntegerField(
+        _("goal"),
+        default=95,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text=_("How many of 100 people should wear a mask."),
+    )
+    archived_at = models.DateTimeField(_("archived"), null=True, blank=True, editable=False)
     time_zone = models.CharField(
         _("time zone"), max_length=64, default="UTC", validators=[check_time_zone], help_text=_("Like Europe/Lisbon.")
     )
@@ -58,23 +104,55 @@ class Site(models.Model):
         """`moment` as the clock on this site's wall shows it."""
         return moment.astimezone(self.zone)
 
+    def is_open(self, moment: datetime) -> bool:
+        """Whether people are expected here. A site without hours is always open; hours may run past midnight."""
+        if not self.opening_hours:
+            return True
+        local = self.local(moment)
+        minute = local.strftime("%H:%M")
+        opens, closes = self.opening_hours.get(str(local.weekday()), ("", ""))
+        if opens and (opens <= minute < closes or (closes <= opens and minute >= opens)):
+            return True
+        opens, closes = self.opening_hours.get(str((local.weekday() - 1) % 7), ("", ""))
+        return bool(opens) and closes <= opens and minute < closes
+
+    def alerts_at(self, moment: datetime) -> bool:
+        """Whether anybody is to be alerted of what happens at this moment."""
+        return self.alert_when_closed or self.is_open(moment)
+
 
 class Camera(models.Model):
     """One stream of pictures, watched by at most one worker at a time."""
 
     class Kind(models.TextChoices):
+        RTSP = "rtsp", _("Network camera (RTSP)")
+        HTTP = "http", _("Network camera (HTTP)")
+        USB = "usb", _("USB camera of the worker's machine")
         CLIP = "clip", _("Clip, played as if live")
 
+    class Transport(models.TextChoices):
+        TCP = "tcp", _("TCP (nothing is lost)")
+        UDP = "udp", _("UDP (some old cameras)")
+
+    class View(models.IntegerChoices):
+        NEAR = 320, _("Near door: faces are large (320 px)")
+        WIDE = 512, _("Wide lobby: faces are small, costs twice the computing (512 px)")
+
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="cameras", verbose_name=_("site"))
-    name = models.CharField(_("name"), max_length=120)
+    name = models.CharField(_("name"), max_length=120, help_text=_("Like “Front door”. It stands below the picture."))
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.CLIP)
     address = models.CharField(
         _("address"), max_length=500, help_text=_("For a clip: the name of a file in DATA_DIR/clips.")
     )
+    user = models.CharField(_("user"), max_length=120, blank=True)
+    sealed_password = models.TextField(_("sealed password"), blank=True, editable=False)
+    transport = models.CharField(_("transport"), max_length=4, choices=Transport.choices, default=Transport.TCP)
+    view = models.PositiveSmallIntegerField(_("what it looks at"), choices=View.choices, default=View.NEAR)
     analyses_per_second = models.FloatField(
         _("analyses a second"), default=5.0, validators=[MinValueValidator(1), MaxValueValidator(30)]
     )
     paused = models.BooleanField(_("paused"), default=False)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
     version = models.PositiveIntegerField(_("version of its settings"), default=1, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
@@ -82,10 +160,63 @@ class Camera(models.Model):
         verbose_name = _("camera")
         verbose_name_plural = _("cameras")
         ordering = ("site", "name")
-        constraints = [models.UniqueConstraint(fields=("site", "name"), name="camera_name_unique_in_site")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=("site", "name"),
+                name="camera_name_unique_in_site",
+                condition=models.Q(deleted_at__isnull=True),
+                violation_error_message=_("There is a camera of this name at this site already."),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+    @staticmethod
+    def wanted(prefix: str = "") -> models.Q:
+        """Cameras that should be watched; `prefix` leads to the camera, like "camera__"."""
+        conditions = {"paused": False, "deleted_at__isnull": True, "site__archived_at__isnull": True}
+        return models.Q(**{prefix + name: value for name, value in conditions.items()})
+
+
+class Outage(models.Model):
+    """A time without pictures of a camera that should be watched; open while `ended_at` is null."""
+
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="outages", verbose_name=_("camera"))
+    began_at = models.DateTimeField(_("began"))
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    reason = models.CharField(_("reason"), max_length=300, blank=True)
+
+    class Meta:
+        verbose_name = _("outage")
+        verbose_name_plural = _("outages")
+        ordering = ("-began_at", "-pk")
+        indexes = [models.Index(fields=("camera", "-began_at"), name="outage_newest_of_camera")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=("camera",), condition=models.Q(ended_at__isnull=True), name="outage_one_open_a_camera"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.began_at:%Y-%m-%d %H:%M:%S} {self.reason}"
+
+
+class ProbeRequest(models.Model):
+    """What somebody typed into a camera's form, sealed, for the one worker that tests it; dropped after 15 minutes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="+", verbose_name=_("site"))
+    asked_by = models.PositiveBigIntegerField(_("asked by"))
+    sealed = models.TextField(_("sealed"))
+    asked_at = models.DateTimeField(_("asked"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("test of a camera")
+        verbose_name_plural = _("tests of cameras")
+
+    def __str__(self) -> str:
+        return str(self.pk)
 
 
 class CameraLease(models.Model):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from celery import current_app, shared_task
 from django.db import close_old_connections
 from kombu.exceptions import OperationalError
 
-from cameras import worker
+from cameras import leases, probe, worker
 
 EXPIRES_S = 10
 
@@ -23,11 +25,35 @@ def watch_camera(camera_id: int, token: int) -> None:
         close_old_connections()
 
 
+@shared_task(name="cameras.tasks.probe_camera", acks_late=False, ignore_result=True)
+def probe_camera(probe_id: str) -> None:
+    """Test what somebody typed; a quarter of a minute at most."""
+    stream_worker = worker.current()
+    if stream_worker is None:
+        return
+    try:
+        probe.carry_out(UUID(probe_id), stream_worker.detector)
+    finally:
+        close_old_connections()
+
+
 def ring(name: str, camera_id: int, token: int) -> None:
     """Ring at a worker's door; raises ConnectionError where the broker is away."""
+    send("cameras.tasks.watch_camera", (camera_id, token), f"streams.{name}")
+
+
+def send_probe(probe_id: UUID, site_id: int) -> bool:
+    """Let a worker that serves the site carry out a test; False where none lives. It goes to the least busy one."""
+    serving = [state for state in leases.living_workers() if state.serves(site_id)]
+    if not serving:
+        return False
+    chosen = max(serving, key=lambda state: (state.capacity - len(state.watching), state.name))
+    send("cameras.tasks.probe_camera", (str(probe_id),), f"probes.{chosen.name}")
+    return True
+
+
+def send(task: str, arguments: tuple[object, ...], queue: str) -> None:
     try:
-        current_app.send_task(
-            "cameras.tasks.watch_camera", (camera_id, token), queue=f"streams.{name}", expires=EXPIRES_S, retry=False
-        )
+        current_app.send_task(task, arguments, queue=queue, expires=EXPIRES_S, retry=False)
     except OperationalError as error:
         raise ConnectionError("the broker does not answer") from error

@@ -11,22 +11,30 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from cameras.errors import CameraError
+from cameras.errors import CameraError, LoginError
+from cameras.outages import OutageClock
 from cameras.preview import Offer
-from cameras.sources import Source, open_source
+from cameras.sources import Opening, Source, open_source
+from cameras.sources.login import refused
 from cameras.states import CameraState
-from detection import Analyzer, DetectionError, Finding
+from detection import Analyzer, DetectionError, Finding, Image
 
 BACKOFF_S = (1.0, 5.0)
 PERMANENT_S = 30.0  # until an address that cannot be opened is tried again
+REFUSED_S = 600.0  # after a login that was refused: cameras lock accounts. An edit of the camera begins a new watch.
+BUSY_S = 1.0  # while another of us signs in at the same camera
+BLACK_BELOW = 12  # mean brightness, of 255
+DARK_EVERY = 25  # analyses from one look at the brightness to the next
 CLOCK_STEP_S = 10.0  # from one frame to the next: beyond it, nobody is known any more
 CLOCK_BACK_S = 0.5
 LATE_S = 1.0  # a frame that waited so long is not analysed: what comes next is nearer to now
+BLACK = gettext_lazy("The picture is black. Is the lens covered, or the room dark?")
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,13 @@ class CameraSettings:
     address: str
     analyses_per_second: float
     version: int
+    user: str = ""
+    password: str = field(default="", repr=False)
+    transport: str = "tcp"
+    input_size: int = 0
+
+    def opening(self, stop: threading.Event) -> Opening:
+        return Opening(self.kind, self.address, self.user, self.password, self.transport, stop)
 
 
 class Outlet(Protocol):
@@ -47,6 +62,14 @@ class Outlet(Protocol):
     def tell(self, finding: Finding) -> None: ...
 
     def tell_state(self, state: CameraState, detail: str) -> None: ...
+
+    def tell_outage(self, began_at: float, reason: str) -> None: ...
+
+    def tell_recovered(self, at: float) -> None: ...
+
+    def may_sign_in(self) -> float: ...
+
+    def login_refused(self) -> None: ...
 
     def wants_previews(self) -> bool: ...
 
@@ -92,21 +115,38 @@ class Watch:
         self._stop = stop
         self._log = logging.getLogger(f"cameras.watch.{settings.camera_id}")
         self._state: tuple[CameraState, str] | None = None
+        self._outage = OutageClock(outlet.tell_outage, outlet.tell_recovered)
+        self._analysed = 0
 
     def run(self) -> None:
         """Connect, watch, wait a little, and again."""
         while not self._stop.is_set():
             pause_s = self.watch_once()
             self._flush()
-            self._stop.wait(pause_s)
+            self._wait(pause_s)
+
+    def _wait(self, seconds: float) -> None:
+        """Until the next try. An outage begins meanwhile, too."""
+        until = time.monotonic() + seconds
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            self._outage.tick()
+            self._stop.wait(min(left, 1.0))
 
     def watch_once(self) -> float:
         """One connection, from its opening to its end; how long to wait before the next."""
         if self._state is None:
             self._tell_state(CameraState.CONNECTING, "")
+        if wait_s := self._outlet.may_sign_in():
+            if wait_s > BUSY_S:
+                self._login_failed(refused())
+            return wait_s
         try:
-            with closing(open_source(self._settings.kind, self._settings.address)) as source:
+            with closing(open_source(self._settings.opening(self._stop))) as source:
                 self._follow(source)
+        except LoginError as error:
+            self._outlet.login_refused()
+            self._login_failed(error)
+            return REFUSED_S
         except CameraError as error:
             return self._failed(error)
         except Exception:
@@ -131,14 +171,27 @@ class Watch:
                 continue
             for finding in findings:
                 self._outlet.tell(finding)
-            self._tell_state(CameraState.ONLINE, "")
+            self._outage.picture()
+            self._tell_state(CameraState.ONLINE, self._remark(image))
             if self._outlet.wants_previews():
                 sightings = self._analyzer.sightings()
                 camera_id = self._settings.camera_id
                 self._outlet.offer_preview(Offer(camera_id, self._token, frame.captured_at, image, sightings))
 
+    def _remark(self, image: Image) -> str:
+        """What is wrong with a picture that comes: it is looked at now and then, and at the first."""
+        self._analysed += 1
+        if self._analysed % DARK_EVERY != 1:
+            return self._state[1] if self._state and self._state[0] is CameraState.ONLINE else ""
+        return str(BLACK) if image[::16, ::16].mean() < BLACK_BELOW else ""
+
+    def _login_failed(self, error: CameraError) -> None:
+        again = _("It is tried once in 10 minutes only, or the camera would lock the account; after a change, at once.")
+        self._failed(CameraError(f"{error} {again}"))
+
     def _failed(self, error: CameraError) -> float:
         self._log.info("offline: %s", error)
+        self._outage.fault(str(error))
         self._tell_state(CameraState.OFFLINE, str(error))
         return PERMANENT_S if error.permanent else random.uniform(*BACKOFF_S)  # noqa: S311 - jitter, no secret
 

@@ -15,10 +15,12 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
+from django.db.models import BooleanField, ExpressionWrapper
 
-from cameras import leases
+from cameras import leases, login_guard
+from cameras.credentials import SealError, unseal
 from cameras.leases import Reconciler, WorkerState
-from cameras.models import CameraLease
+from cameras.models import Camera, CameraLease
 from cameras.preview import Offer, PreviewWriter
 from cameras.redis import Errors
 from cameras.spool import Record, SpoolWriter, finding_record
@@ -48,6 +50,7 @@ class Running:
     stop: threading.Event
     again: bool = False  # end it only to begin it anew with changed settings
     told: tuple[CameraState, str] | None = None  # its state, as it was told last
+    outlet: WorkerOutlet | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class WorkerOutlet:
     camera_id: int
     token: int
     running: Running
+    settings: CameraSettings
 
     def tell(self, finding: Finding) -> None:
         self.worker.spool.put(finding_record(self.camera_id, self.token, finding))
@@ -69,6 +73,24 @@ class WorkerOutlet:
     def tell_state(self, state: CameraState, detail: str) -> None:
         self.running.told = (state, detail)
         self.say("state", state=state.value, detail=detail)
+
+    def tell_outage(self, began_at: float, reason: str) -> None:
+        self.say("outage", began_at=began_at, reason=reason)
+
+    def tell_recovered(self, at: float) -> None:
+        self.say("recovered", ended_at=at)
+
+    def may_sign_in(self) -> float:
+        try:
+            return login_guard.wait_s(self.settings)
+        except Errors:
+            return 0.0
+
+    def login_refused(self) -> None:
+        try:
+            login_guard.note_refused(self.settings)
+        except Errors:
+            log.warning("Redis does not answer; the refused login is remembered by its watch alone")
 
     def wants_previews(self) -> bool:
         return self.worker.previews.wanted(self.camera_id)
@@ -132,12 +154,14 @@ class StreamWorker:
         return self._registered
 
     def _run(self, found: CameraSettings, running: Running) -> None:
-        outlet = WorkerOutlet(self, found.camera_id, running.token, running)
+        outlet = WorkerOutlet(self, found.camera_id, running.token, running, found)
+        running.outlet = outlet
         outlet.say("reign")
         self._safely(lambda: leases.renew(self.name, [(found.camera_id, running.token)]))
         self.previews.begin(found.camera_id)
+        detector = self.detector.at(found.input_size)
         try:
-            Watch(found, running.token, lambda: Analyzer(self.detector), outlet, running.stop).run()
+            Watch(found, running.token, lambda: Analyzer(detector), outlet, running.stop).run()
         finally:
             self.previews.end(found.camera_id)
 
@@ -178,22 +202,23 @@ class StreamWorker:
 
         A row that says another state than the watch does was marked while this worker did not renew in time.
         """
-        columns = ("camera_id", "token", "camera__version", "camera__paused", "state")
-        rows = CameraLease.objects.filter(worker=self.name).values_list(*columns)
+        columns = ("camera_id", "token", "camera__version", "off", "state")
+        off = ExpressionWrapper(~Camera.wanted("camera__"), output_field=BooleanField())
+        rows = CameraLease.objects.filter(worker=self.name).annotate(off=off).values_list(*columns)
         held = {camera_id: rest for camera_id, *rest in rows}
         for camera_id, running in watched.items():
-            token, version, paused, state = held.get(camera_id, (0, 0, False, ""))
+            token, version, off, state = held.get(camera_id, (0, 0, False, ""))
             if token != running.token:
                 running.stop.set()
-            elif paused:
+            elif off:
                 running.stop.set()
                 leases.release(camera_id, token, CameraState.PAUSED)
                 leases.forget(camera_id, self.name, token)
             elif version != running.version:
                 running.again = True
                 running.stop.set()
-            elif state == CameraState.WAITING and running.told is not None:
-                WorkerOutlet(self, camera_id, token, running).tell_state(*running.told)
+            elif state == CameraState.WAITING and running.told is not None and running.outlet is not None:
+                running.outlet.tell_state(*running.told)
 
     def _reconcile(self) -> None:
         if self._registered:
@@ -240,17 +265,31 @@ class StreamWorker:
 
 
 def read_settings(camera_id: int, token: int, worker: str) -> CameraSettings | None:
-    """The camera's settings, if its lease names this worker and this token, and it is not paused."""
-    lease = (
-        CameraLease.objects.select_related("camera")
-        .filter(camera_id=camera_id, token=token, worker=worker, camera__paused=False)
-        .first()
-    )
-    if lease is None:
-        return None
-    camera = lease.camera
+    """The camera's settings, if its lease names this worker and this token, and it is to be watched.
+
+    A password that no key here opens is left empty: the camera then says that it asks for one.
+    """
+    camera = Camera.objects.filter(Camera.wanted(), pk=camera_id, lease__token=token, lease__worker=worker).first()
+    return None if camera is None else settings_of(camera)
+
+
+def settings_of(camera: Camera) -> CameraSettings:
+    try:
+        password = unseal(camera.sealed_password)
+    except SealError as error:
+        log.error("camera %s: %s", camera.pk, error)
+        password = ""
     return CameraSettings(
-        camera.pk, camera.name, camera.kind, camera.address, camera.analyses_per_second, camera.version
+        camera.pk,
+        camera.name,
+        camera.kind,
+        camera.address,
+        camera.analyses_per_second,
+        camera.version,
+        camera.user,
+        password,
+        camera.transport,
+        camera.view,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -69,6 +69,25 @@ class Detector:
         detector._check_names()
         detector._check_outputs()
         return detector
+
+    def at(self, longer_side: int) -> Detector:
+        """The same model, its input with another longer side in px; itself where it has one size only.
+
+        The loaded session is shared: this costs nothing.
+        """
+        wanted = self.manifest.input
+        if wanted.resize != "letterbox" or longer_side in {0, wanted.longer_side}:
+            return self
+        manifest = replace(self.manifest, input=replace(wanted, longer_side=longer_side))
+        return Detector(manifest, self._session, self.confidence_threshold)
+
+    def input_scale(self, image_bgr: Image) -> float:
+        """Pixels of the model's input for one of this picture, along its height."""
+        height, width = image_bgr.shape[:2]
+        wanted = self.manifest.input
+        return float(
+            wanted.longer_side / max(height, width) if wanted.resize == "letterbox" else wanted.height / height
+        )
 
     def detect(self, image_bgr: Image, confidence_threshold: float | None = None) -> list[Detection]:
         """The faces in a picture, most confident first.

@@ -13,13 +13,20 @@ from enum import Enum
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404
+from django.http import Http404, HttpRequest
 
 from cameras.models import Camera, Site
 from portal.models import Membership, User, Violation
 
 Role = Membership.Role
 AnyUser = User | AnonymousUser
+
+
+def person(request: HttpRequest) -> User:
+    """Who is signed in. Pages that are not open to all are reached by nobody else; raises PermissionDenied."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
 
 
 class Right(Enum):
@@ -74,11 +81,14 @@ def scopes(user_ids: list[int]) -> dict[int, Scope]:
     users = dict(User.objects.filter(pk__in=user_ids, is_active=True).values_list("pk", "is_superuser"))
     roles: dict[int, list[tuple[int, str]]] = {pk: [] for pk in users}
     if any(users.values()):
-        everything = [(pk, Role.MANAGER.value) for pk in Site.objects.order_by("pk").values_list("pk", flat=True)]
+        everything = [
+            (pk, Role.MANAGER.value)
+            for pk in Site.objects.filter(archived_at__isnull=True).order_by("pk").values_list("pk", flat=True)
+        ]
         roles |= {pk: everything for pk, superuser in users.items() if superuser}
     ordinary = [pk for pk, superuser in users.items() if not superuser]
-    rows = Membership.objects.filter(user_id__in=ordinary).order_by("site_id").values_list("user_id", "site_id", "role")
-    for user_id, site_id, role in rows:
+    rows = Membership.objects.filter(user_id__in=ordinary, site__archived_at__isnull=True)
+    for user_id, site_id, role in rows.order_by("site_id").values_list("user_id", "site_id", "role"):
         roles[user_id].append((site_id, role))
     return {pk: Scope(pk, superuser, tuple(roles[pk])) for pk, superuser in users.items()}
 
@@ -94,15 +104,15 @@ def sites(user: AnyUser, right: Right = Right.LOOK) -> QuerySet[Site]:
     """The sites where this person has `right`."""
     if not user.is_active:
         return Site.objects.none()
+    current = Site.objects.filter(archived_at__isnull=True)
     if user.is_superuser:
-        return Site.objects.all()
-    return Site.objects.filter(
-        pk__in=Membership.objects.filter(user_id=user.pk, role__in=right.roles).values("site_id")
-    )
+        return current
+    return current.filter(pk__in=Membership.objects.filter(user_id=user.pk, role__in=right.roles).values("site_id"))
 
 
-def cameras(user: AnyUser) -> QuerySet[Camera]:
-    return Camera.objects.filter(site__in=sites(user)).select_related("site", "lease")
+def cameras(user: AnyUser, right: Right = Right.LOOK) -> QuerySet[Camera]:
+    """The cameras of the sites where this person has `right`, with site and lease."""
+    return Camera.objects.filter(site__in=sites(user, right), deleted_at__isnull=True).select_related("site", "lease")
 
 
 def violations(user: AnyUser) -> QuerySet[Violation]:
@@ -188,7 +198,7 @@ def get_colleague_to_help(user: AnyUser, colleague_id: int) -> User:
 def sites_to_set_up(user: AnyUser) -> QuerySet[Site]:
     """The sites that this person looks after; PermissionDenied for who is at a site in a lesser role, else Http404."""
     found = sites(user, Right.SET_UP)
-    if not found.exists():
+    if not user.is_superuser and not found.exists():
         if sites(user).exists():
             raise PermissionDenied
         raise Http404

@@ -16,9 +16,9 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from cameras.models import Camera, CameraLease, Reign, Site
+from cameras.models import Camera, CameraLease, Outage, Reign, Site
 from portal import retention
-from portal.models import Membership, Passage, User, Violation
+from portal.models import AuditEntry, Invitation, Membership, Passage, User, Violation
 
 admin.site.site_header = _("Mask portal: administration")
 admin.site.site_title = _("Mask portal")
@@ -162,3 +162,24 @@ class ViolationAdmin(ReadOnlyAdmin):
     exclude = ("snapshot", "box")
     date_hierarchy = "started_at"
     show_full_result_count = False
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("at", "actor", "action", "subject", "site", "address")
+    list_filter = ("action",)
+    search_fields = ("actor", "subject")
+    show_full_result_count = False
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    list_display = ("email", "site", "role", "invited_by", "expires_at", "accepted_at")
+    list_select_related = ("site", "invited_by")
+    exclude = ("secret_hash",)
+
+
+@admin.register(Outage)
+class OutageAdmin(ReadOnlyAdmin):
+    list_display = ("camera", "began_at", "ended_at", "reason")
+    list_select_related = ("camera",)

@@ -7,4 +7,4 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """Tasks that are sent from here find our Celery application. Not in portal/__init__.py, for the supervisor."""
-        from portal import celery  # noqa: F401
+        from portal import auditing, celery  # noqa: F401  (auditing listens to sign-ins)

@@ -9,6 +9,7 @@ reads as ``settings.DATA_DIR == Path("/srv/mask-portal")`` and allows the host `
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -17,7 +18,10 @@ from urllib.parse import quote, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from portal import certificates
+
 _env = environ.Env()
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 class SettingError(ImproperlyConfigured):
@@ -40,6 +44,14 @@ def flag(name: str, *, default: bool) -> bool:
     raise SettingError(f"{name}={value} is neither on nor off. Write {name}=1 or {name}=0.")
 
 
+def choice(name: str, choices: tuple[str, ...]) -> str:
+    """One of a few words; the first is what counts when nothing is set."""
+    value = text(name, choices[0])
+    if value not in choices:
+        raise SettingError(f"{name}={value} is not known. Write {', '.join(choices[:-1])} or {choices[-1]}.")
+    return value
+
+
 def number(name: str, *, default: float, least: float, most: float, unit: str) -> float:
     """A number in a stated unit, from `least` to `most` inclusive."""
     raw = text(name)
@@ -57,6 +69,16 @@ def number(name: str, *, default: float, least: float, most: float, unit: str) -
 def names(name: str) -> list[str]:
     """A list written with commas."""
     return [part.strip() for part in text(name).split(",") if part.strip()]
+
+
+def networks(name: str) -> list[str]:
+    """Networks like 10.0.0.0/8, written with commas."""
+    for text_ in names(name):
+        try:
+            ipaddress.ip_network(text_, strict=False)
+        except ValueError as error:
+            raise SettingError(f"{name} holds {text_}, which is no network. Write one like 127.0.0.0/8.") from error
+    return names(name)
 
 
 def data_dir(root: Path) -> Path:
@@ -145,12 +167,24 @@ def email(url: str) -> dict[str, object]:
         raise SettingError("EMAIL_URL cannot be read. Write smtp+tls://user:password@host:587.") from error
 
 
+def base_url(bind: str, port: int, *, https: bool) -> str:
+    """Where the portal is reached from its own network."""
+    host = bind
+    if bind in EVERYWHERE:
+        others = [str(ip) for ip in certificates.machine_addresses() if not ip.is_loopback] if https else []
+        host = others[0] if others else "127.0.0.1"
+    return f"{'https' if https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def allowed_hosts(bind: str, public_url: str) -> list[str]:
-    """Loopback, and ALLOWED_HOSTS; without it the address bound to, and PUBLIC_URL's host."""
+    """Loopback, and ALLOWED_HOSTS; without it the address bound to (all of this machine's), and PUBLIC_URL's host."""
     hosts = ["localhost", "127.0.0.1", "[::1]"]  # always: the supervisor asks there whether all is well
     if given := names("ALLOWED_HOSTS"):
         return [*hosts, *given]
-    if bind not in {"0.0.0.0", "::", "127.0.0.1", "localhost", "::1"}:  # noqa: S104 - compared, not bound
+    if bind in EVERYWHERE:
+        hosts += certificates.machine_names()[1:]
+        hosts += [f"[{ip}]" if ip.version == 6 else str(ip) for ip in certificates.machine_addresses()[2:]]
+    elif bind not in {"127.0.0.1", "localhost", "::1"}:
         hosts.append(bind)
     if public_url:
         parts = urlsplit(public_url)

@@ -20,10 +20,11 @@ from zoneinfo import ZoneInfo
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, DataError, IntegrityError, close_old_connections, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Greatest
 
 from cameras import spool
-from cameras.models import CameraLease, Reign
+from cameras.models import CameraLease, Outage, Reign
 from cameras.redis import Errors, connection
 from cameras.spool import Record, SpoolReader, SpoolWriter
 from cameras.states import CameraState
@@ -61,7 +62,9 @@ def maybe_moment(seconds: float | None) -> datetime | None:
 def record(given: Record) -> None:
     """Apply one record. Raises RefusedError for what can never be applied; DatabaseError and OSError pass through."""
     try:
-        reign = Reign.objects.select_related("camera__lease").get(camera_id=given.camera_id, token=given.token)
+        reign = Reign.objects.select_related("camera__lease", "camera__site").get(
+            camera_id=given.camera_id, token=given.token
+        )
     except Reign.DoesNotExist as error:
         raise RefusedError("its camera is deleted, or its lease was never given") from error
     try:
@@ -73,6 +76,10 @@ def record(given: Record) -> None:
             close_left_open(Q(camera_id=given.camera_id, token__lt=given.token))
         elif given.kind == "state":
             _record_state(given, reign)
+        elif given.kind == "outage":
+            _record_outage(given, reign)
+        elif given.kind == "recovered":
+            _record_recovery(given, reign)
         else:
             raise RefusedError(f"its kind is {given.kind}")
     except (IntegrityError, DataError, KeyError, ValueError, TypeError) as error:
@@ -157,6 +164,7 @@ def _write_violation(key: UUID, given: Record, reign: Reign, picture: str) -> No
             camera_id=reign.camera_id,
             token=given.token,
             opened_at=moment(given.body["opened_at"]),
+            quiet=not reign.camera.site.alerts_at(moment(given.body["opened_at"])),
             version=0,
             **values,
         )
@@ -183,6 +191,35 @@ def _record_state(given: Record, reign: Reign) -> None:
     )
     if changed:
         feed.publish_camera(reign.camera_id, reign.camera.site_id)
+
+
+@transaction.atomic
+def _record_outage(given: Record, reign: Reign) -> None:
+    """An outage goes on through a change of workers: where one is open, its reason is the newest."""
+    if not _is_current(given, reign):
+        return
+    reason, began_at = str(given.body["reason"])[:300], moment(given.body["began_at"])
+    if not Outage.objects.filter(camera_id=given.camera_id, ended_at__isnull=True).update(reason=reason):
+        Outage.objects.create(camera_id=given.camera_id, began_at=began_at, reason=reason)
+    feed.publish_camera(reign.camera_id, reign.camera.site_id)
+
+
+@transaction.atomic
+def _record_recovery(given: Record, reign: Reign) -> None:
+    if _is_current(given, reign):
+        end_outage(given.camera_id, moment(given.body["ended_at"]))
+        feed.publish_camera(reign.camera_id, reign.camera.site_id)
+
+
+def _is_current(given: Record, reign: Reign) -> bool:
+    lease = reign.camera.lease
+    return lease.token == given.token and bool(lease.worker)
+
+
+def end_outage(camera_id: int, ended_at: datetime) -> bool:
+    """Close the camera's open outage, if there is one; whether there was."""
+    open_one = Outage.objects.filter(camera_id=camera_id, ended_at__isnull=True)
+    return bool(open_one.update(ended_at=Greatest(F("began_at"), Value(ended_at))))
 
 
 def close_left_open(which: Q) -> int:

@@ -17,7 +17,8 @@ from django.db import DatabaseError, transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from cameras.models import Reign, Site
+from cameras import probe
+from cameras.models import Camera, Outage, Reign, Site
 from cameras.redis import Errors
 from cameras.worker import refused_root
 from portal import feed, notices
@@ -32,6 +33,8 @@ T = TypeVar("T")
 STEP_ROWS = 200
 ORPHAN_AGE = timedelta(hours=1)
 REIGN_AGE = timedelta(days=30)
+OUTAGE_AGE = timedelta(days=365)
+UNDO_AGE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ def sweep(now: datetime | None = None) -> Swept:
     violations, passages = attempt(lambda: delete_old(now), (0, 0))
     attempt(lambda: Reign.objects.filter(ended_at__lt=now - REIGN_AGE).delete(), None)
     attempt(lambda: prune_refused(now), 0)
+    attempt(probe.drop_old, 0)
+    attempt(lambda: forget_deleted(now), 0)
+    attempt(lambda: Outage.objects.filter(ended_at__lt=now - OUTAGE_AGE).delete(), None)
     attempt(recount, None)
     return Swept(violations, passages, for_space)
 
@@ -70,6 +76,14 @@ def make_room(floor_mb: float) -> int:
     if count:
         attempt(lambda: notices.note_deleted_for_space(count, floor_mb), None)
     return count
+
+
+def forget_deleted(now: datetime) -> int:
+    """Cameras that were deleted: first their passwords go, then, with the last of what they saw, they themselves."""
+    deleted = Camera.objects.filter(deleted_at__lt=now - UNDO_AGE)
+    deleted.exclude(sealed_password="").update(sealed_password="")
+    rest = deleted.filter(violations__isnull=True, passages__isnull=True)
+    return rest.delete()[0]
 
 
 def prune_refused(now: datetime) -> int:

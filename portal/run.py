@@ -15,6 +15,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -103,6 +104,12 @@ class Supervisor:
         if not self.stopping.is_set():
             print(self.greeting(), flush=True)
 
+    @property
+    def certificate(self) -> Path | None:
+        """The folder of our own certificate, with HTTPS=1 (`manage.py prepare` makes it)."""
+        wanted = (os.environ.get("HTTPS") or "0").lower() in {"1", "true", "yes", "on"}
+        return self.data_dir / "certificates" if wanted else None
+
     def lock(self) -> None:
         """One portal a DATA_DIR: two would watch the same cameras twice."""
         self.lock_file = (self.data_dir / "run.lock").open("w")
@@ -164,6 +171,9 @@ class Supervisor:
         web += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--ws-max-size", "65536"]
         web += ["--timeout-graceful-shutdown", "2", "--lifespan", "on"]
         web += ["--proxy-headers", "--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]
+        if self.certificate:
+            web += ["--ssl-certfile", str(self.certificate / "portal.crt")]
+            web += ["--ssl-keyfile", str(self.certificate / "portal.key")]
         name = os.environ.setdefault("WORKER_NAME", os.uname().nodename.split(".")[0])
         threads = int(os.environ.get("WORKER_CAPACITY") or DEFAULT_CAPACITY) + 4
         queues = f"streams.{name},probes.{name}"
@@ -208,11 +218,15 @@ class Supervisor:
     def wait_until_ready(self) -> None:
         """Until /healthz says that web, database, Redis and workers live."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.bind, self.bind)  # noqa: S104
-        request = urllib.request.Request(f"http://{host}:{self.port}/healthz", headers={"Host": "127.0.0.1"})
+        scheme = "https" if self.certificate else "http"
+        request = urllib.request.Request(  # noqa: S310
+            f"{scheme}://{host}:{self.port}/healthz", headers={"Host": "127.0.0.1"}
+        )
+        trust = ssl.create_default_context(cafile=self.certificate / "authority.crt") if self.certificate else None
 
         def healthy() -> bool:
             try:
-                with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
+                with urllib.request.urlopen(request, timeout=2, context=trust) as answer:  # noqa: S310
                     return bool(json.load(answer)["status"] == "ok")
             except (OSError, ValueError, KeyError):
                 return False

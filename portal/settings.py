@@ -24,10 +24,13 @@ DEBUG = False
 PORT = int(env.number("PORT", default=8000, least=1, most=65535, unit="a port number"))
 BIND = env.text("BIND", "127.0.0.1")
 PUBLIC_URL = env.text("PUBLIC_URL").rstrip("/")
+# With HTTPS=1 the portal's own server speaks TLS, with a certificate of its own authority (portal/certificates.py).
+OWN_CERTIFICATE = env.flag("HTTPS", default=False)
+CERTIFICATES = DATA_DIR / "certificates"
+HTTPS = OWN_CERTIFICATE or PUBLIC_URL.startswith("https://")
 # Where links in mails and on paper lead; never built from a request's Host.
-BASE_URL = PUBLIC_URL or f"http://{'127.0.0.1' if BIND in {'0.0.0.0', '::'} else BIND}:{PORT}"  # noqa: S104
+BASE_URL = PUBLIC_URL or env.base_url(BIND, PORT, https=OWN_CERTIFICATE)
 ALLOWED_HOSTS = env.allowed_hosts(BIND, PUBLIC_URL)
-HTTPS = PUBLIC_URL.startswith("https://")
 DEMO = env.flag("DEMO", default=True)
 
 INSTALLED_APPS = [
@@ -43,6 +46,9 @@ INSTALLED_APPS = [
     "channels",
     "axes",
     "csp",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
 ]
 
 MIDDLEWARE = [
@@ -54,10 +60,14 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "portal.two_factor.SecondFactorMiddleware",
+    "portal.pages.frame.PersonsWayMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "portal.auditing.PageViewMiddleware",
 ]
 
 CSRF_FAILURE_VIEW = "portal.pages.errors.csrf_failure"
@@ -99,6 +109,9 @@ WORKER_NAME = env.text("WORKER_NAME", os.uname().nodename.split(".")[0])
 WORKER_CAPACITY = int(env.number("WORKER_CAPACITY", default=8, least=1, most=200, unit="a number of cameras"))
 WORKER_SITES = [int(site) for site in env.names("WORKER_SITES")]
 
+# Networks in which cameras may be, although they are refused otherwise (loopback, link-local).
+CAMERA_NETWORKS = env.networks("CAMERA_NETWORKS")
+
 # Retention keeps at least this much of the disk free, oldest violations first.
 FREE_DISK_FLOOR_MB = env.number("FREE_DISK_FLOOR_MB", default=500, least=0, most=1e7, unit="megabytes")
 
@@ -123,14 +136,19 @@ PASSWORD_RESET_TIMEOUT = 3 * 24 * 3600
 
 # By name and address together: one office behind one address must not be locked out by one forgetful person.
 AXES_USERNAME_FORM_FIELD = "username"  # of the sign-in form, whatever the user's own field is called
-AXES_USERNAME_CALLABLE = "portal.pages.people.attempted_name"
+AXES_USERNAME_CALLABLE = "portal.pages.sign_in.attempted_name"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_CALLABLE = "portal.pages.people.too_many_attempts"
+AXES_LOCKOUT_CALLABLE = "portal.pages.sign_in.too_many_attempts"
 AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False
+
+# Who must sign in with a second factor: nobody, those who manage a site (and superusers), or everybody.
+REQUIRE_TWO_FACTOR = env.choice("REQUIRE_TWO_FACTOR", ("nobody", "managers", "everybody"))
+OTP_TOTP_ISSUER = "Mask portal"
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
 EMAIL_URL = env.text("EMAIL_URL")
 if EMAIL_URL:
@@ -179,6 +197,15 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
+# A name in the LAN must stay reachable without TLS, too, should the certificate go: HSTS only for a public name.
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if PUBLIC_URL.startswith("https://") else 0
+# Who ends TLS before us says so in this header, and only those whom TRUSTED_PROXIES names are believed (uvicorn).
+SILENCED_SYSTEM_CHECKS = [
+    "security.W004",  # HSTS: see above; a LAN's name must not be pinned
+    "security.W005",  # HSTS for subdomains: they are not ours to decide about
+    "security.W008",  # redirect to HTTPS: our port speaks TLS alone, and a proxy redirects by itself
+    "security.W021",  # HSTS preloading is the domain owner's to ask for
+]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000

@@ -7,12 +7,14 @@ pauses or adds a camera. So what pages were told last is compared with what is.
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import cast
 
 from django.utils import timezone
 
 from cameras.leases import TIME_TO_LIVE_S, alive_leases, era_age_s
-from cameras.models import Camera, CameraLease
+from cameras.models import Camera, CameraLease, Outage
+from cameras.outages import OPENS_AFTER_S
 from cameras.redis import connection
 from cameras.states import CameraState
 from portal import feed
@@ -24,9 +26,10 @@ TOLD_KEY = "camera-told"  # a hash: what pages were told last, by camera
 def tell_changes() -> int:
     """One round: how many cameras' states were told anew. Two queries, and one for each camera that nobody watches."""
     mark_unwatched()
+    settle_outages()
     told = cast("dict[bytes, bytes]", connection().hgetall(TOLD_KEY))
     now = {}
-    for row in Camera.objects.select_related("lease"):
+    for row in Camera.objects.filter(deleted_at__isnull=True).select_related("lease"):
         message = messages.camera(row)
         now[str(row.pk)] = (row.site_id, json.dumps([message["state"], message["detail"]]))
     changed = [key for key, (_, state) in now.items() if told.get(key.encode()) != state.encode()]
@@ -37,6 +40,22 @@ def tell_changes() -> int:
     if gone := [key for key in told if key.decode() not in now]:
         connection().hdel(TOLD_KEY, *gone)
     return len(changed)
+
+
+def settle_outages() -> None:
+    """A camera that nobody wants watched has no outage; one that waits for a worker for long has one. Two queries."""
+    now = timezone.now()
+    Outage.objects.filter(ended_at__isnull=True).exclude(Camera.wanted("camera__")).update(ended_at=now)
+    long_ago = now - timedelta(seconds=OPENS_AFTER_S)
+    waiting = Camera.objects.filter(
+        Camera.wanted(), lease__state=CameraState.WAITING, lease__state_since__lt=long_ago
+    ).exclude(outages__ended_at__isnull=True, outages__isnull=False)
+    waiting = waiting.select_related("lease")
+    reason = str(CameraState.WAITING.meaning)
+    Outage.objects.bulk_create(
+        [Outage(camera=row, began_at=row.lease.state_since or now, reason=reason) for row in waiting],
+        ignore_conflicts=True,
+    )
 
 
 def mark_unwatched() -> int:

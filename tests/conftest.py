@@ -39,3 +39,18 @@ def redis(_valkey: None) -> Iterator[Any]:
 
     connection().flushall()
     yield connection()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flushable_audit_log() -> None:
+    """Django empties SQLite's tables by DELETE after a test: the audit log's triggers make way for that."""
+    from django.db.backends.sqlite3.operations import DatabaseOperations
+
+    from portal.models import audit_triggers
+
+    flush = DatabaseOperations.sql_flush
+
+    def sql_flush(self: Any, *args: Any, **kwargs: Any) -> list[str]:
+        return [*audit_triggers.drop("sqlite"), *flush(self, *args, **kwargs), *audit_triggers.create("sqlite")]
+
+    DatabaseOperations.sql_flush = sql_flush  # type: ignore[method-assign]

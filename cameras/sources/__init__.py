@@ -1,6 +1,9 @@
 """Where frames come from: each kind of camera is one file, and registers itself in `open_source`."""
 
-from cameras.sources import clip as _clip  # noqa: F401  (registers itself)
-from cameras.sources.base import Frame, Source, open_source
+from cameras.sources import clip as _clip  # noqa: F401  (each registers itself)
+from cameras.sources import http as _http  # noqa: F401
+from cameras.sources import rtsp as _rtsp  # noqa: F401
+from cameras.sources import usb as _usb  # noqa: F401
+from cameras.sources.base import Frame, Opening, Source, StreamFacts, open_source
 
-__all__ = ["Frame", "Source", "open_source"]
+__all__ = ["Frame", "Opening", "Source", "StreamFacts", "open_source"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from detection import Image
@@ -25,27 +25,67 @@ class Frame:
     image_bgr: ImageMaker
 
 
+@dataclass
+class StreamFacts:
+    """What is known of a stream's video so far; it grows while frames are read.
+
+    Args:
+        packets_per_second: measured, or as the stream says; 0 while unknown.
+        key_frame_gap_s: between the last two whole pictures; None before the second.
+    """
+
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    packets: int = 0
+    key_frames: int = 0
+    packets_per_second: float = 0.0
+    key_frame_gap_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How to open a camera.
+
+    Args:
+        transport: of RTSP's pictures: "tcp" or "udp".
+        stop: set, whatever opens or reads ends within a second.
+        reached: told the name of each step that was passed: "name", "connection", "login".
+    """
+
+    kind: str
+    address: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    transport: str = "tcp"
+    stop: threading.Event = field(default_factory=threading.Event)
+    reached: Callable[[str], None] = lambda step: None
+
+
 class Source(Protocol):
     """A stream that was opened. `frames` ends by raising StreamError, or quietly once `stop` is set."""
+
+    facts: StreamFacts
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]: ...
 
     def close(self) -> None: ...
 
 
-_OPENERS: dict[str, Callable[[str], Source]] = {}
+Opener = Callable[[Opening], Source]
+_OPENERS: dict[str, Opener] = {}
 
 
-def register(kind: str) -> Callable[[Callable[[str], Source]], Callable[[str], Source]]:
-    """Mark a function as what opens cameras of a kind, given their address."""
+def register(kind: str) -> Callable[[Opener], Opener]:
+    """Mark a function as what opens cameras of a kind."""
 
-    def note(opener: Callable[[str], Source]) -> Callable[[str], Source]:
+    def note(opener: Opener) -> Opener:
         _OPENERS[kind] = opener
         return opener
 
     return note
 
 
-def open_source(kind: str, address: str) -> Source:
+def open_source(opening: Opening) -> Source:
     """Open a camera's stream; raises CameraError with a sentence for people."""
-    return _OPENERS[kind](address)
+    return _OPENERS[opening.kind](opening)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from cameras.addresses import clip_path
 from cameras.errors import StreamError
-from cameras.sources.base import Frame, register
+from cameras.sources.base import Frame, Opening, StreamFacts, register
 from detection import MAX_PIXELS, Image
 
 LEAST_GAP_S = 1 / 120
@@ -91,6 +91,8 @@ class LoopedClip:
 
     def __init__(self, path: Path) -> None:
         self.clip = Clip(path)
+        context = self.clip.stream.codec_context
+        self.facts = StreamFacts(context.name, context.width, context.height, packets_per_second=self.clip.rate)
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         wall, mono = time.time(), time.monotonic()
@@ -102,6 +104,8 @@ class LoopedClip:
                     return
                 if abs(time.time() - wall - offset - seconds) > CLOCK_STEP_S:
                     wall, mono = time.time() - offset - seconds, time.monotonic() - offset - seconds
+                self.facts.packets += 1
+                self.facts.key_frames += frame.key_frame
                 yield Frame(wall + offset + seconds, partial(upright, frame))
             offset += seconds + 1 / self.clip.rate
             self.clip.rewind()
@@ -111,5 +115,8 @@ class LoopedClip:
 
 
 @register("clip")
-def open_clip(address: str) -> LoopedClip:
-    return LoopedClip(clip_path(address))
+def open_clip(opening: Opening) -> LoopedClip:
+    path = clip_path(opening.address)
+    for step in ("name", "connection", "login"):
+        opening.reached(step)
+    return LoopedClip(path)

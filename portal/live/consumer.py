@@ -14,8 +14,9 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from cameras.models import Camera
-from portal import access, feed
+from portal import access, auditing, feed, two_factor
 from portal.access import Audience, Right, Scope
+from portal.auditing import Action
 from portal.live import messages
 from portal.live.hub import hub, now_s
 from portal.models import Violation
@@ -35,6 +36,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
     session_hash = ""
     scope_now = Scope(0, False, ())
     joined: frozenset[int] = frozenset()
+    noted: frozenset[int] = frozenset()
+    address = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Whatever ends a socket, an error while something is sent too: the hub and the groups forget it."""
@@ -42,6 +45,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await super().__call__(scope, receive, send)
         finally:
             hub().leave(self)
+            await self._note_watching(frozenset())
             for site_id in self.joined:
                 await self.channel_layer.group_discard(feed.site_group(site_id), self.channel_name)
 
@@ -53,9 +57,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self.nonsense = 0
         await self.accept()
         user, session = self.scope["user"], self.scope["session"]
-        if not user.is_authenticated:
+        complete = user.is_authenticated and await database_sync_to_async(two_factor.is_complete)(user, session)
+        if not complete:
             await self.end(messages.CLOSE_SIGNED_OUT)
             return
+        self.address = str((self.scope.get("client") or ("",))[0])
         self.user_id, self.session_key = user.pk, session.session_key or ""
         self.session_hash = user.get_session_auth_hash()
         self.scope_now = await database_sync_to_async(access.scope)(user)
@@ -112,11 +118,20 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.end(messages.CLOSE_NO_RIGHT)
             return
         self.cameras = wanted
+        await self._note_watching(wanted)
         self.under_way = {camera_id: sent for camera_id, sent in self.under_way.items() if camera_id in wanted}
         hub().look(self, wanted)
         for camera_id in wanted:
             if newest := hub().newest.get(camera_id):
                 await self.preview_came(camera_id, *newest)
+
+    async def _note_watching(self, cameras: frozenset[int]) -> None:
+        """Begin and end of watching are in the audit log; what is scrolled past in between is not."""
+        if bool(cameras) == bool(self.noted):
+            return
+        action = Action.LIVE_STARTED if cameras else Action.LIVE_STOPPED
+        which, self.noted = cameras or self.noted, cameras
+        await database_sync_to_async(note_live)(self.user_id, action, which, self.address)
 
     async def receive_ack(self, message: messages.Ack) -> None:
         number, _ = self.under_way.get(message.camera, (None, 0.0))
@@ -167,6 +182,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
         await self.tell(body)
 
 
+def note_live(user_id: int, action: Action, camera_ids: frozenset[int], address: str) -> None:
+    rows = Camera.objects.filter(pk__in=camera_ids).select_related("site").order_by("name")
+    auditing.note_live(user_id, action, [(row.site, row.name) for row in rows], address)
+
+
 def is_new(body: dict[str, Any]) -> bool:
     """Whether a page may want to show this violation's picture at once."""
     age = datetime.now(UTC) - datetime.fromisoformat(body["opened_at"])
@@ -188,12 +208,12 @@ def thumbnail(violation_id: str, snapshot_at: str, audience: Audience) -> str:
 
 def read_state(site_ids: frozenset[int]) -> tuple[dict[str, dict[str, int]], list[dict[str, Any]]]:
     """Feeds and cameras of these sites; two queries."""
-    rows = Camera.objects.filter(site_id__in=site_ids).select_related("lease")
+    rows = Camera.objects.filter(site_id__in=site_ids, deleted_at__isnull=True).select_related("lease")
     return messages.feeds(site_ids), [messages.camera(row) for row in rows]
 
 
 def read_camera_ids(site_ids: frozenset[int]) -> frozenset[int]:
-    return frozenset(Camera.objects.filter(site_id__in=site_ids).values_list("pk", flat=True))
+    return frozenset(Camera.objects.filter(site_id__in=site_ids, deleted_at__isnull=True).values_list("pk", flat=True))
 
 
 def read_missed(after: dict[int, int]) -> tuple[dict[str, int], list[dict[str, Any]]]:

@@ -230,7 +230,7 @@ class Standing:
 
 def read_standing(user_ids: list[int], session_keys: list[str]) -> Standing:
     """Four queries, five with a superuser, for any number of sockets."""
-    users = User.objects.filter(pk__in=user_ids, is_active=True).only("pk", "password")
+    users = User.objects.filter(pk__in=user_ids, is_active=True).only("pk", "password", "session_epoch")
     sessions = Session.objects.filter(session_key__in=session_keys, expire_date__gt=timezone.now())
     return Standing(
         access.scopes(user_ids),

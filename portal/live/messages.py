@@ -71,6 +71,7 @@ class ViolationMessage:
     opened_at: str
     ended_at: str | None
     snapshot_at: str | None
+    quiet: bool
     note: str
     reviewed_by: str
     reviewed_at: str | None
@@ -132,6 +133,7 @@ def violation(row: Violation) -> dict[str, Any]:
         opened_at=row.opened_at.isoformat(),
         ended_at=iso(row.ended_at),
         snapshot_at=iso(row.snapshot_at),
+        quiet=row.quiet,
         note=row.note,
         reviewed_by=str(row.reviewed_by) if row.reviewed_by else "",
         reviewed_at=iso(row.reviewed_at),

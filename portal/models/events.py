@@ -99,6 +99,9 @@ class Violation(models.Model):
     last_seen_at = models.DateTimeField(_("last seen"))
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
     opened_at = models.DateTimeField(_("told"), help_text=_("When the vote was sure."))
+    quiet = models.BooleanField(
+        _("quiet"), default=False, help_text=_("Outside the site's opening hours: kept and listed, nobody was alerted.")
+    )
     box: models.JSONField[Any, Any] = models.JSONField(
         _("box"), default=list, help_text=_("The face in the snapshot: x1, y1, x2, y2, from 0 to 1.")
     )

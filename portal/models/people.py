@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from cameras.models import Site
+from cameras.models import Site, check_time_zone
 
 
 class Accounts(BaseUserManager["User"]):
@@ -31,6 +31,14 @@ class Accounts(BaseUserManager["User"]):
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
 
+class Theme(models.TextChoices):
+    """Which colours a person wants."""
+
+    SYSTEM = "system", _("As the device is set")
+    LIGHT = "light", _("Light")
+    DARK = "dark", _("Dark")
+
+
 class User(AbstractUser):
     """A person who signs in by e-mail. What she may do is in Membership, read by portal/access.py only."""
 
@@ -39,6 +47,18 @@ class User(AbstractUser):
     last_name = None  # type: ignore[assignment]
     name = models.CharField(_("name"), max_length=120)
     email = models.EmailField(_("e-mail"), unique=True)
+    language = models.CharField(_("language"), max_length=8, blank=True)
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        blank=True,
+        validators=[check_time_zone],
+        help_text=_("Like Europe/Lisbon. Times of a site in another zone are then marked with its name."),
+    )
+    theme = models.CharField(_("looks"), max_length=8, choices=Theme.choices, default=Theme.SYSTEM)
+    session_epoch = models.PositiveIntegerField(
+        _("session epoch"), default=0, editable=False, help_text=_("Raised, it ends all sessions.")
+    )
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
@@ -57,6 +77,11 @@ class User(AbstractUser):
     def clean(self) -> None:
         super().clean()
         self.email = self.email.lower()
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Django's own, which ends sessions with a new password; ours ends them with a new epoch, too."""
+        plain = super()._get_session_auth_hash(secret)  # type: ignore[misc]
+        return f"{plain}.{self.session_epoch}" if self.session_epoch else str(plain)
 
     def get_full_name(self) -> str:
         return self.name
@@ -84,3 +109,50 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.role}"
+
+
+class Invitation(models.Model):
+    """A role at a site that waits for somebody to take it, by a link. The link's secret is not kept, only its hash."""
+
+    email = models.EmailField(_("e-mail"))
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="invitations", verbose_name=_("site"))
+    role = models.CharField(_("role"), max_length=16, choices=Membership.Role.choices, default=Membership.Role.REVIEWER)
+    invited_by = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="invitations", verbose_name=_("invited by")
+    )
+    secret_hash = models.CharField(_("hash of the link's secret"), max_length=64, unique=True)
+    expires_at = models.DateTimeField(_("good until"))
+    accepted_at = models.DateTimeField(_("accepted"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
+        ordering = ("email",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=("email", "site"),
+                condition=models.Q(accepted_at__isnull=True),
+                name="invitation_one_open_a_person_and_site",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class SignedIn(models.Model):
+    """A browser in which somebody signed in: for her own list of sessions."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions", verbose_name=_("user"))
+    session_key = models.CharField(_("session"), max_length=40, unique=True)
+    address = models.CharField(_("address"), max_length=64, blank=True)
+    browser = models.CharField(_("browser"), max_length=300, blank=True)
+    at = models.DateTimeField(_("signed in"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        ordering = ("-at",)
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.browser[:40]}"

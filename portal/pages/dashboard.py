@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from cameras.models import Site
+from cameras.models import Camera, Site
 from cameras.redis import Errors
 from cameras.states import CameraState
 from portal import access
@@ -20,11 +21,38 @@ from portal.live import messages
 from portal.models import Passage
 from portal.notices import current_notices
 
+FIRST_STEPS_FOR = timedelta(hours=1)
+FIRST_STEPS_OVER = "first-steps-over"
+
 
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
     tiles = read_tiles(request.user)
-    return render(request, "dashboard/dashboard.html", {"tiles": tiles, **strip_context(request.user, tiles)})
+    if request.user.is_superuser and not tiles and (step := next_first_step()):
+        return redirect(step)
+    if "go-on" in request.GET:
+        request.session[FIRST_STEPS_OVER] = True
+        return redirect("dashboard")
+    context = {"tiles": tiles, "first": is_first_picture(request, tiles), **strip_context(request.user, tiles)}
+    return render(request, "dashboard/dashboard.html", context)
+
+
+def next_first_step() -> str | None:
+    """Where a superuser of an empty installation goes on: its first site, then its first camera."""
+    if not Site.objects.exists():
+        return reverse("site_add")
+    if not Camera.objects.exists():
+        first = Site.objects.filter(archived_at__isnull=True).order_by("pk").first()
+        return f"{reverse('camera_add')}?site={first.pk}" if first else None
+    return None
+
+
+def is_first_picture(request: HttpRequest, tiles: list[dict[str, Any]]) -> bool:
+    """Whether this person just set up the very first camera, and nobody was seen by it yet."""
+    if not request.user.is_superuser or len(tiles) != 1 or FIRST_STEPS_OVER in request.session:
+        return False
+    age = timezone.now() - tiles[0]["camera"].created_at
+    return age < FIRST_STEPS_FOR and not Passage.objects.exists()
 
 
 @require_safe

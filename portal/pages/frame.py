@@ -1,34 +1,65 @@
-"""What every page shows around its content."""
+"""What every page shows around its content, and in whose way: language, time zone, looks."""
 
 from __future__ import annotations
 
 import json
+import zoneinfo
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from django.http import HttpRequest
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone, translation
 
 from portal import access
 from portal.access import Right
 from portal.live import messages
 
 
+class PersonsWayMiddleware:
+    """Pages come in the person's own language and time zone, where she has chosen them."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        user = request.user
+        language = user.language if user.is_authenticated else ""
+        zone = user.time_zone if user.is_authenticated else ""
+        if language in dict(settings.LANGUAGES):
+            translation.activate(language)
+            request.LANGUAGE_CODE = language
+        try:
+            timezone.activate(zoneinfo.ZoneInfo(zone)) if zone else timezone.deactivate()
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            timezone.deactivate()
+        try:
+            return self.get_response(request)
+        finally:
+            timezone.deactivate()
+
+
 def frame(request: HttpRequest) -> dict[str, Any]:
     """For templates/base.html; asked only by pages that show it, and at most once a page.
 
     `feeds` is how far this page knows each site's events: the socket goes on from there. `to_review` is the counter.
+    Who has not given the second factor yet sees no more than who is signed out.
     """
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return {}
+    if not getattr(request, "is_complete", False):
+        return {"half_signed_in": True}
 
     @cache
     def feeds() -> dict[str, dict[str, int]]:
         return messages.feeds(access.scope(user).site_ids)
 
     return {
+        "signed_in": True,
         "feeds": lambda: json.dumps({site: entry["number"] for site, entry in feeds().items()}),
         "to_review": lambda: sum(entry["to_review"] for entry in feeds().values()),
         "has_site": lambda: bool(feeds()),
-        "may_set_up": lambda: access.sites(user, Right.SET_UP).exists(),
+        "may_set_up": lambda: user.is_superuser or access.sites(user, Right.SET_UP).exists(),
     }

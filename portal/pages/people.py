@@ -1,164 +1,288 @@
-"""Signing in and out, passwords, the first user, and links that managers hand over."""
+"""The people of one's sites: who is there, in which role, who is invited; for managers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from axes.decorators import axes_dispatch
 from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
-from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm
-from django.contrib.auth.tokens import default_token_generator
+from django.contrib.auth.forms import BaseUserCreationForm
 from django.core import signing
+from django.core.mail import send_mail
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.decorators import method_decorator
-from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_encode
-from django.utils.translation import gettext_lazy as _
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from portal import access
-from portal.models import Membership, User
+from cameras.models import Site
+from portal import access, auditing, memberships
+from portal.access import Right
+from portal.auditing import Action
+from portal.memberships import MembershipError
+from portal.models import Invitation, Membership, User
+from portal.pages.sign_in import password_link
+from portal.pages.undo import undo_by
 
-FIRST_USER_SALT = "portal.first-user"
-FIRST_USER_LINK_S = 24 * 3600
+UNDO_SALT = "portal.people.undo"
+UNDO_S = 60
 
 
-class SignInForm(AuthenticationForm):
-    """E-mail and password."""
+class InviteForm(forms.Form):
+    """E-mail, site and role of somebody who shall join."""
 
-    username = forms.EmailField(
-        label=_("E-mail"), widget=forms.EmailInput(attrs={"autofocus": True, "autocomplete": "username"})
+    email = forms.EmailField(label=gettext_lazy("E-mail"), widget=forms.EmailInput(attrs={"autocomplete": "off"}))
+    site = forms.ModelChoiceField(
+        label=gettext_lazy("Site"), queryset=Site.objects.none(), empty_label=gettext_lazy("Choose one")
     )
-    error_messages = {
-        "invalid_login": _("This e-mail and password do not belong together. Look at both, then try again."),
-        "inactive": _("This account is switched off. Ask your manager."),
-    }
+    role = forms.ChoiceField(
+        label=gettext_lazy("Role"), choices=Membership.Role.choices, initial=Membership.Role.REVIEWER
+    )
 
-
-@method_decorator([login_not_required, axes_dispatch], name="dispatch")
-class SignIn(auth_views.LoginView):
-    template_name = "people/sign_in.html"
-    authentication_form = SignInForm
-    redirect_authenticated_user = True
-
-
-def attempted_name(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
-    """For django-axes: an e-mail is the same in any spelling, or each spelling would have five tries of its own."""
-    given = (credentials or {}).get("username") or (request.POST.get("username", "") if request else "")
-    return str(given).strip().lower()
-
-
-def too_many_attempts(request: HttpRequest, credentials: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
-    """The answer of django-axes once a name was tried too often from one address."""
-    context = {
-        "title": _("Too many attempts"),
-        "advice": _("For safety, this e-mail cannot sign in from here for 15 minutes. Then try again."),
-    }
-    return render(request, "error.html", context, status=429)
-
-
-@method_decorator(login_not_required, name="dispatch")
-class PasswordReset(auth_views.PasswordResetView):
-    """Sends a link by e-mail; where no e-mail is set up, says who can help instead."""
-
-    template_name = "people/password_reset.html"
-    email_template_name = "people/password_reset_mail.txt"
-    subject_template_name = "people/password_reset_subject.txt"
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs, can_mail=bool(settings.EMAIL_URL))
-
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not settings.EMAIL_URL:
-            return self.get(request)
-        self.extra_email_context = {"base_url": settings.BASE_URL}
-        return super().post(request, *args, **kwargs)
-
-
-@method_decorator(login_not_required, name="dispatch")
-class PasswordResetDone(auth_views.PasswordResetDoneView):
-    template_name = "people/password_reset_done.html"
-
-
-@method_decorator(login_not_required, name="dispatch")
-class PasswordResetConfirm(auth_views.PasswordResetConfirmView):
-    template_name = "people/password_set.html"
-    post_reset_login = True
-    post_reset_login_backend = "django.contrib.auth.backends.ModelBackend"
-
-    def get_success_url(self) -> str:
-        return reverse("dashboard")
-
-
-def password_link(user: User) -> str:
-    """A link by which `user` sets a new password: good once, for PASSWORD_RESET_TIMEOUT."""
-    uid = urlsafe_base64_encode(force_bytes(user.pk))
-    path = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(user)])
-    return f"{settings.BASE_URL}{path}"
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        super().__init__(*args)
+        site = self.fields["site"]
+        assert isinstance(site, forms.ModelChoiceField)  # noqa: S101 - for the type checker
+        site.queryset = access.sites(request.user, Right.SET_UP)
+        sites = list(site.queryset[:2])
+        if len(sites) == 1:
+            site.initial = sites[0].pk
 
 
 def people(request: HttpRequest) -> HttpResponse:
-    """Those at this person's sites, for managers."""
-    here = access.sites_to_set_up(request.user)
+    """Those at this person's sites, the invitations that are open, and a form for one more."""
+    access.sites_to_set_up(request.user)
+    return show(request, InviteForm(request))
+
+
+def show(request: HttpRequest, form: InviteForm, status: int = 200) -> HttpResponse:
+    here = access.sites(request.user, Right.SET_UP)
     rows = (
         Membership.objects.filter(site__in=here)
         .select_related("user", "site")
         .order_by("site__name", "user__name", "user__email")
     )
-    return render(request, "people/people.html", {"memberships": rows, "helpable": access.helpable(request.user)})
+    invitations = Invitation.objects.filter(site__in=here, accepted_at__isnull=True).select_related("site")
+    context = {
+        "memberships": rows,
+        "invitations": invitations,
+        "helpable": access.helpable(request.user),
+        "form": form,
+        "roles": Membership.Role.choices,
+        "now": timezone.now(),
+    }
+    return render(request, "people/people.html", context, status=status)
+
+
+# -- invitations ----------------------------------------------------------------------------------------------------
+
+
+@require_POST
+def invite(request: HttpRequest) -> HttpResponse:
+    """Invite somebody: by mail where the portal can send one, else by a link that is shown once."""
+    access.sites_to_set_up(request.user)
+    form = InviteForm(request, request.POST)
+    if not form.is_valid():
+        return show(request, form, 422)
+    site = form.cleaned_data["site"]
+    try:
+        invitation, secret = memberships.invite(
+            form.cleaned_data["email"], site, form.cleaned_data["role"], access.person(request)
+        )
+    except MembershipError as error:
+        form.add_error("email", str(error))
+        return show(request, form, 422)
+    auditing.note(request, Action.INVITED, f"{invitation.email}: {invitation.role}", site)
+    return hand_out(request, invitation, secret)
+
+
+@require_POST
+def renew_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
+    """A new link for an invitation; the old one is void."""
+    invitation = get_invitation(request, invitation_id)
+    invitation, secret = memberships.invite(invitation.email, invitation.site, invitation.role, access.person(request))
+    auditing.note(request, Action.INVITED, f"{invitation.email}: {invitation.role}", invitation.site)
+    return hand_out(request, invitation, secret)
+
+
+def hand_out(request: HttpRequest, invitation: Invitation, secret: str) -> HttpResponse:
+    link = f"{settings.BASE_URL}{reverse('invitation', args=[secret])}"
+    if settings.EMAIL_URL:
+        context = {"invitation": invitation, "link": link}
+        send_mail(
+            _("You are invited to %(site)s") % {"site": invitation.site},
+            render_to_string("people/invitation_mail.txt", context),
+            None,
+            [invitation.email],
+        )
+        messages.success(request, _("An invitation is on its way to %(email)s.") % {"email": invitation.email})
+        return redirect("people")
+    context = {"title": _("An invitation for %(email)s") % {"email": invitation.email}, "link": link}
+    answer = render(request, "people/link.html", context | {"what": "invitation"})
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+def get_invitation(request: HttpRequest, invitation_id: int) -> Invitation:
+    invitation = get_object_or_404(
+        Invitation.objects.select_related("site"), pk=invitation_id, accepted_at__isnull=True
+    )
+    access.require(request.user, Right.SET_UP, invitation.site)
+    return invitation
+
+
+@require_POST
+def withdraw_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
+    invitation = get_invitation(request, invitation_id)
+    invitation.delete()
+    auditing.note(request, Action.INVITATION_WITHDRAWN, invitation.email, invitation.site)
+    messages.success(request, _("The invitation of %(email)s is withdrawn.") % {"email": invitation.email})
+    return redirect("people")
+
+
+class JoinForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
+    """Name and password of somebody who was invited; the e-mail is the invitation's."""
+
+    class Meta:
+        model = User
+        fields = ("name",)
+
+
+@never_cache
+@login_not_required
+def invitation(request: HttpRequest, secret: str) -> HttpResponse:
+    """Where an invitation's link leads: make an account, or, with one, say yes."""
+    found = memberships.find_invitation(secret)
+    if found is None:
+        return render(request, "people/invitation_gone.html", status=404)
+    known = User.objects.filter(email__iexact=found.email, is_active=True).first()
+    context: dict[str, Any] = {"invitation": found, "known": known}
+    if known is None:
+        return join_as_new(request, found, context)
+    if not request.user.is_authenticated or request.user.pk != known.pk:
+        context["sign_in"] = f"{reverse('login')}?next={request.path}"
+        return render(request, "people/invitation.html", context)
+    if not getattr(request, "is_complete", False):
+        return redirect(f"{reverse('second_factor')}?next={request.path}")
+    if request.method == "POST":
+        return join(request, found, known)
+    return render(request, "people/invitation.html", context)
+
+
+def join_as_new(request: HttpRequest, found: Invitation, context: dict[str, Any]) -> HttpResponse:
+    form = JoinForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        with transaction.atomic():
+            user = form.save(commit=False)
+            user.email = found.email
+            user.save()
+        return join(request, found, user)
+    return render(request, "people/invitation.html", context | {"form": form}, status=422 if form.errors else 200)
+
+
+def join(request: HttpRequest, found: Invitation, user: User) -> HttpResponse:
+    try:
+        memberships.accept(found, user)
+    except MembershipError as error:
+        context = {"title": _("This invitation cannot be used"), "advice": str(error)}
+        return render(request, "error.html", context, status=409)
+    auditing.note(request, Action.JOINED, found.role, found.site, actor=user)
+    if not request.user.is_authenticated:
+        login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    messages.success(request, _("Welcome to %(site)s.") % {"site": found.site})
+    return redirect("dashboard")
+
+
+# -- members --------------------------------------------------------------------------------------------------------
+
+
+def get_membership(request: HttpRequest, membership_id: int) -> Membership:
+    membership = get_object_or_404(Membership.objects.select_related("user", "site"), pk=membership_id)
+    access.require(request.user, Right.SET_UP, membership.site)
+    return membership
+
+
+@require_POST
+def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
+    membership, role = get_membership(request, membership_id), request.POST.get("role", "")
+    if role not in Membership.Role.values:
+        messages.error(request, _("This is no role. Choose one from the list."))
+        return redirect("people")
+    try:
+        memberships.change_role(membership, role)
+    except MembershipError as error:
+        messages.error(request, str(error))
+        return redirect("people")
+    name = str(Membership.Role(role).label)
+    auditing.note(request, Action.ROLE_CHANGED, f"{membership.user.email}: {role}", membership.site)
+    told = {"who": membership.user, "role": name, "site": membership.site}
+    messages.success(request, _("%(who)s is now %(role)s at %(site)s.") % told)
+    return back_to_people(request)
+
+
+def back_to_people(request: HttpRequest) -> HttpResponse:
+    """The page of people, or the dashboard for who just gave away the right to see it."""
+    return redirect("people" if access.sites(request.user, Right.SET_UP).exists() else "dashboard")
+
+
+@require_POST
+def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
+    """Take somebody's access away; ten seconds to undo."""
+    membership = get_membership(request, membership_id)
+    kept = {"user": membership.user_id, "site": membership.site_id, "role": membership.role}
+    try:
+        memberships.remove(membership)
+    except MembershipError as error:
+        messages.error(request, str(error))
+        return redirect("people")
+    auditing.note(request, Action.REMOVED, membership.user.email, membership.site)
+    told = _("%(who)s has no access to %(site)s any more.") % {"who": membership.user, "site": membership.site}
+    undo = reverse("bring_back", args=[signing.dumps(kept, salt=UNDO_SALT)])
+    messages.success(request, told, extra_tags=undo_by(undo))
+    return back_to_people(request)
+
+
+@require_POST
+def bring_back(request: HttpRequest, kept: str) -> HttpResponse:
+    """Undo `remove`."""
+    try:
+        given = signing.loads(kept, salt=UNDO_SALT, max_age=UNDO_S)
+    except signing.BadSignature as error:
+        raise Http404 from error
+    site = get_object_or_404(Site, pk=given["site"])
+    access.require(request.user, Right.SET_UP, site)
+    user = get_object_or_404(User, pk=given["user"])
+    Membership.objects.get_or_create(user=user, site=site, defaults={"role": given["role"]})
+    auditing.note(request, Action.BROUGHT_BACK, user.email, site)
+    messages.success(request, _("%(who)s is back at %(site)s.") % {"who": user, "site": site})
+    return redirect("people")
+
+
+@require_POST
+def hand_over(request: HttpRequest, membership_id: int) -> HttpResponse:
+    """Make a colleague manager in one's own place."""
+    membership = get_membership(request, membership_id)
+    memberships.hand_over(membership.site, access.person(request), membership)
+    auditing.note(request, Action.TRANSFERRED, membership.user.email, membership.site)
+    told = {"who": membership.user, "site": membership.site}
+    messages.success(request, _("%(who)s manages %(site)s now.") % told)
+    return back_to_people(request)
 
 
 @require_POST
 def make_password_link(request: HttpRequest, user_id: int) -> HttpResponse:
     """Show a password link, once, to hand over to a colleague."""
     colleague = access.get_colleague_to_help(request.user, user_id)
-    context = {"colleague": colleague, "link": password_link(colleague)}
-    answer = render(request, "people/password_link.html", context)
+    auditing.note(request, Action.PASSWORD_LINK, colleague.email)
+    context = {"title": _("A link for %(who)s") % {"who": colleague}, "link": password_link(colleague)}
+    answer = render(request, "people/link.html", context)
     answer["Cache-Control"] = "no-store"
     return answer
-
-
-class FirstUserForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
-    """Name, e-mail and password of the one who sets the portal up."""
-
-    class Meta:
-        model = User
-        fields = ("name", "email")
-
-    def clean_email(self) -> str:
-        return str(self.cleaned_data["email"]).lower()
-
-
-def first_user_link() -> str:
-    """The link by which the first user is made: signed, good for a day, and only while there is no user."""
-    token = signing.dumps("first", salt=FIRST_USER_SALT)
-    return f"{settings.BASE_URL}{reverse('first_user', args=[token])}"
-
-
-@login_not_required
-def first_user(request: HttpRequest, token: str) -> HttpResponse:
-    """Make the first user, a superuser. Without a valid token, or once there is a user, there is no such page."""
-    try:
-        signing.loads(token, salt=FIRST_USER_SALT, max_age=FIRST_USER_LINK_S)
-    except signing.BadSignature as error:
-        raise Http404 from error
-    form = FirstUserForm(request.POST or None)
-    with transaction.atomic():
-        if User.objects.exists():
-            raise Http404
-        if request.method == "POST" and form.is_valid():
-            user = form.save(commit=False)
-            user.is_staff = user.is_superuser = True
-            user.save()
-            login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-            messages.success(request, _("Welcome. You are the first here."))
-            return redirect("dashboard")
-    return render(request, "people/first_user.html", {"form": form})

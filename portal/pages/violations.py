@@ -23,8 +23,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
-from portal import access
+from portal import access, auditing
 from portal.access import AnyUser, Right
+from portal.auditing import Action
 from portal.models import Violation
 from portal.models.events import WearLabel, newer_than, older_than
 from portal.pictures import PictureGoneError, PictureView
@@ -168,6 +169,7 @@ def violations(request: HttpRequest) -> HttpResponse:
 @require_safe
 def violation(request: HttpRequest, violation_id: UUID) -> HttpResponse:
     found = access.get_violation(request.user, violation_id)
+    auditing.about(request, found.site)
     return render(request, "violations/violation.html", violation_context(request, found, request.GET))
 
 
@@ -204,6 +206,9 @@ def picture(request: HttpRequest, violation_id: UUID, view: str) -> HttpResponse
         data = render_picture(found, access.audience(request.user, found), PictureView(view))
     except PictureGoneError as error:
         raise Http404 from error
+    if PictureView(view) is PictureView.FULL:
+        subject = f"{found.get_label_display()}, {found.camera.name}, {found.started_at:%Y-%m-%d %H:%M:%S} UTC"
+        auditing.note(request, Action.SAW_PICTURE, subject, found.site)
     answer = HttpResponse(data, content_type="image/jpeg")
     answer["Cache-Control"] = "private, no-store"
     if "download" in request.GET:
@@ -261,6 +266,7 @@ def review_violations(request: HttpRequest) -> HttpResponse:
     if given.decision == "note" and outcome.late:
         changed = _("Somebody changed this meanwhile. Your note is not saved yet: look, then save it again.")
         return refuse_review(request, given, changed, back)
+    note_outcome(request, given, outcome)
     tell_outcome(request, given, outcome)
     decided = outcome.done + [row for row in outcome.late if is_own(request.user, row, given)]
     if request.POST.get("flow") and decided and given.status not in {None, Violation.Status.OPEN}:
@@ -284,6 +290,15 @@ def refuse_review(request: HttpRequest, given: ReviewRequest, reason: str, back:
         "note": given.note,
     }
     return render(request, "violations/violation.html", context, status=422)
+
+
+def note_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:
+    """A row a site in the audit log, however many were decided at once."""
+    by_site: dict[Site, int] = {}
+    for row in outcome.done:
+        by_site[row.site] = by_site.get(row.site, 0) + 1
+    for site, count in by_site.items():
+        auditing.note(request, Action.REVIEWED, f"{given.decision}: {count}", site)
 
 
 def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:

@@ -16,6 +16,8 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
+from portal.pages import undo
+
 register = template.Library()
 
 
@@ -41,7 +43,28 @@ def at_site(moment: datetime | None, zone: str) -> SafeString | str:
 
 def exact(moment: datetime, zone: str) -> str:
     local = moment.astimezone(ZoneInfo(zone))
-    return f"{date_format(local, 'j F Y, H:i:s')} ({zone.replace('_', ' ')})"
+    said = date_format(local, "j F Y, H:i:s")
+    if getattr(timezone.get_current_timezone(), "key", "") == zone:
+        return said  # her own zone: its name would be noise
+    return f"{said} ({zone.replace('_', ' ')})"
+
+
+@register.simple_tag
+def at_own(moment: datetime) -> SafeString:
+    """The exact time in the person's own zone."""
+    local = timezone.localtime(moment)
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), date_format(local, "j M Y, H:i:s"))
+
+
+@register.filter
+def browser_name(agent: str) -> str:
+    """What a person calls this browser, from its User-Agent."""
+    browsers = (("Edg", "Edge"), ("Firefox", "Firefox"), ("Chrome", "Chrome"), ("Safari", "Safari"))
+    systems = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"),
+               ("Mac OS", "Mac"), ("Linux", "Linux"))  # fmt: skip
+    name = next((name for mark, name in browsers if mark in agent), _("Unknown browser"))
+    system = next((name for mark, name in systems if mark in agent), "")
+    return _("%(browser)s on %(system)s") % {"browser": name, "system": system} if system else name
 
 
 @register.inclusion_tag("components/badge.html")
@@ -60,6 +83,12 @@ def undo_back(keys: list[str], here: str) -> str:
 def hundredths(share: float) -> int:
     """A share of 1 as a number of 100."""
     return round(share * 100)
+
+
+@register.filter
+def undo_address(message: Message) -> str:
+    """Where “Undo” posts to; empty where nothing can be undone so."""
+    return undo.undo_address(message.extra_tags)
 
 
 @register.filter

@@ -18,7 +18,7 @@ from cameras.addresses import clip_path, clips_folder
 from cameras.errors import AddressError, CameraError, StreamError
 from cameras.preview import LEAST_GAP_S, Offer, PreviewWriter, encode_preview, encoded_counts, read_header
 from cameras.redis import ENCODED_KEY, looked_at_key
-from cameras.sources import Frame, open_source
+from cameras.sources import Frame, Opening, StreamFacts, open_source
 from cameras.sources.base import register
 from cameras.states import CameraState
 from cameras.watch import AnalysisPace, CameraSettings, Watch
@@ -36,12 +36,27 @@ class Notes:
     findings: list[Finding] = field(default_factory=list)
     states: list[tuple[CameraState, str]] = field(default_factory=list)
     offers: list[Offer] = field(default_factory=list)
+    outages: list[tuple[float, str]] = field(default_factory=list)
+    recoveries: list[float] = field(default_factory=list)
+    refusals: int = 0
 
     def tell(self, finding: Finding) -> None:
         self.findings.append(finding)
 
     def tell_state(self, state: CameraState, detail: str) -> None:
         self.states.append((state, detail))
+
+    def tell_outage(self, began_at: float, reason: str) -> None:
+        self.outages.append((began_at, reason))
+
+    def tell_recovered(self, at: float) -> None:
+        self.recoveries.append(at)
+
+    def may_sign_in(self) -> float:
+        return 0.0
+
+    def login_refused(self) -> None:
+        self.refusals += 1
 
     def wants_previews(self) -> bool:
         return True
@@ -140,16 +155,18 @@ def test_a_clip_that_breaks_off_is_offline_and_tried_again(
     clip, tries = clips / "a.mp4", []
 
     class Breaking:
+        facts = StreamFacts()
+
         def frames(self, stop: threading.Event) -> Iterator[Frame]:
             tries.append(1)
             if len(tries) < 3:
                 raise StreamError("The stream ended.")
-            yield from open_source("clip", clip.name).frames(stop)
+            yield from open_source(Opening("clip", clip.name)).frames(stop)
 
         def close(self) -> None:
             pass
 
-    register("breaking")(lambda address: Breaking())
+    register("breaking")(lambda opening: Breaking())
     notes = watching("breaking", "")
     wait_for(lambda: (CameraState.ONLINE, "") in notes.states, 10, "the camera to come back")
     assert notes.states[:2] == [(CameraState.CONNECTING, ""), (CameraState.OFFLINE, "The stream ended.")]
@@ -159,13 +176,15 @@ def test_a_fault_of_ours_in_one_watch_is_logged_and_tried_again(
     watching: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Faulty:
+        facts = StreamFacts()
+
         def frames(self, stop: threading.Event) -> Iterator[Frame]:
             raise ZeroDivisionError
 
         def close(self) -> None:
             pass
 
-    register("faulty")(lambda address: Faulty())
+    register("faulty")(lambda opening: Faulty())
     notes = watching("faulty", "")
     wait_for(lambda: len(notes.states) == 2, 5, "the state")
     assert notes.states[1][0] is CameraState.OFFLINE and "cameras.watch.1" in caplog.text
@@ -197,7 +216,7 @@ def test_only_files_below_the_folder_of_clips_are_opened(clips: Path, address: s
     with pytest.raises(AddressError):
         clip_path(address)
     with pytest.raises(CameraError):
-        open_source("clip", address)
+        open_source(Opening("clip", address))
 
 
 # -- previews -------------------------------------------------------------------------------------------------------

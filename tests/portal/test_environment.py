@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,17 @@ def test_a_number_out_of_bounds_is_named_with_its_bounds(monkeypatch: pytest.Mon
     [
         ("127.0.0.1", "", ["localhost", "127.0.0.1", "[::1]"]),
         ("192.0.2.7", "", ["localhost", "127.0.0.1", "[::1]", "192.0.2.7"]),
-        ("0.0.0.0", "https://masks.example.org", ["localhost", "127.0.0.1", "[::1]", "masks.example.org"]),  # noqa: S104
     ],
 )
 def test_hosts_are_those_that_were_named(bind: str, public: str, allowed: list[str]) -> None:
     assert env.allowed_hosts(bind, public) == allowed
+
+
+def test_bound_everywhere_the_machines_own_names_are_hosts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Lobby-PC")
+    found = env.allowed_hosts("0.0.0.0", "https://masks.example.org")  # noqa: S104
+    assert {"localhost", "lobby-pc", "lobby-pc.local", "masks.example.org"} <= set(found)
+    assert not any(host.startswith("169.254") for host in found)
 
 
 def test_hosts_that_were_named_do_not_shut_the_supervisor_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +103,7 @@ def test_health_is_ok_when_all_live(client: Client, redis: Any) -> None:
 def test_every_setting_and_every_command_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     source = (ROOT / "portal" / "settings.py").read_text() + (ROOT / "portal" / "environment.py").read_text()
-    names = set(re.findall(r'(?:text|flag|number|names)\(\s*"([A-Z_]+)"', source)) - {"LOG_FILE"}
+    names = set(re.findall(r'(?:text|flag|number|names|networks|choice)\(\s*"([A-Z_]+)"', source)) - {"LOG_FILE"}
     assert len(names) > 12
     assert {name for name in names if f"`{name}`" not in readme} == set()
     commands = {path.stem for path in (ROOT / "portal/management/commands").glob("[a-z]*.py")}

@@ -11,10 +11,10 @@ from django.db import DatabaseError, connection
 
 from cameras.redis import Errors
 from cameras.redis import connection as redis_connection
-from portal import environment, static_files
+from portal import certificates, environment, static_files
 from portal.demo import seed
 from portal.models import User
-from portal.pages.people import first_user_link
+from portal.pages.sign_in import first_user_link
 
 
 class Command(BaseCommand):
@@ -35,6 +35,9 @@ class Command(BaseCommand):
             ) from error
         call_command("migrate", interactive=False, verbosity=0)
         static_files.collect()
+        if settings.OWN_CERTIFICATE:
+            names, addresses = certificates.machine_names(), certificates.machine_addresses()
+            certificates.ensure(settings.CERTIFICATES, names, addresses)
         environment.private_file(settings.DATA_DIR / "greeting", self.greeting() + "\n")
 
     def greeting(self) -> str:
@@ -52,4 +55,6 @@ class Command(BaseCommand):
             lines += [f"  {first_user_link()}"]
         else:
             lines += ["  Sign in with your e-mail and password."]
+        if settings.OWN_CERTIFICATE:
+            lines += ["", f"  For a phone's camera, open this on the phone once:  {settings.BASE_URL}/connect/"]
         return "\n".join([*lines, "", "  Ctrl-C stops it. What it stored stays in " + str(settings.DATA_DIR) + ".", ""])

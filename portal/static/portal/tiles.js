@@ -78,7 +78,8 @@ class Tile {
     const age = this.capturedAt === null ? null : Math.max(0, this.live.now() - this.capturedAt);
     const fresh = online && this.live.isLive && age !== null && age < STALE_S;
     this.element.toggleAttribute("data-fresh", fresh);
-    this.#write("age", fresh ? (age < OLD_S ? say("ageNow") : say("age", { age: duration(age) })) : "");
+    const remark = this.message?.detail ?? ""; // of an online camera: its picture is black
+    this.#write("age", fresh ? remark || (age < OLD_S ? say("ageNow") : say("age", { age: duration(age) })) : "");
     if (!fresh) this.#veil(online, age);
   }
 
@@ -97,7 +98,7 @@ class Tile {
     const retrying = message?.state === "offline" ? say("retrying") : "";
     this.#write("veil-since", [since, retrying].filter(Boolean).join(" "));
     const remedy = message?.state === "offline" || message?.state === "waiting" ? message.remedy : "";
-    this.#write("veil-remedy", online ? "" : [message?.detail, remedy].filter(Boolean).join(" "));
+    this.#write("veil-remedy", online ? "" : message?.detail || remedy); // a reason says what to do by itself
   }
 }
 

@@ -30,7 +30,7 @@ export class Toasts {
     this.place = place;
     this.quiet = quiet;
     live.addEventListener("violation", ({ detail }) => {
-      if (detail.isNew && detail.status === "open") this.#gather(detail, live);
+      if (detail.isNew && detail.status === "open" && !detail.quiet) this.#gather(detail, live);
       else if (detail.status !== "open") this.#forget(detail.id);
     });
     live.addEventListener("gone", ({ detail }) => detail.ids.forEach((id) => this.#forget(id)));

@@ -1,0 +1,56 @@
+"""What brings a camera's bytes to FFmpeg: watched for silence, ended by `stop`, its fault in words for people."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from django.utils.translation import gettext as _
+
+from cameras.errors import CameraError, StreamError
+
+LEAST_LIMIT_S = 10.0
+FIRST_S = 25.0  # some cameras begin with their next whole picture, and send one every 10 s
+GAPS = 3  # so many times the usual gap between two packets of video
+
+
+class Silence:
+    """The watchdog: how old the last video packet may become, max(10 s, 3 times the usual gap).
+
+    A camera of one picture a second does not flap, and a frozen one is found out before FFmpeg's own time-out, which
+    comes late (after twice what it is set to).
+    """
+
+    def __init__(self) -> None:
+        self.limit_s = FIRST_S
+        self._heard_at = time.monotonic()
+
+    def heard(self) -> None:
+        """Video came in just now."""
+        self._heard_at = time.monotonic()
+
+    def expect(self, usual_gap_s: float) -> None:
+        self.limit_s = max(LEAST_LIMIT_S, GAPS * usual_gap_s)
+
+    @property
+    def too_long(self) -> bool:
+        return time.monotonic() - self._heard_at > self.limit_s
+
+    def fault(self) -> StreamError:
+        return StreamError(
+            _("The connection stands, but no picture came for %(seconds)d s. Start the camera again if it stays so.")
+            % {"seconds": self.limit_s}
+        )
+
+
+class Feed(Protocol):
+    """Brings bytes. `fault` says why it ended, if it knows; FFmpeg's own texts are not for people."""
+
+    silence: Silence
+    stop: threading.Event
+
+    @property
+    def fault(self) -> CameraError | None: ...
+
+    def close(self) -> None: ...

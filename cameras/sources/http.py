@@ -1,0 +1,255 @@
+"""Video over HTTP: MJPEG (multipart/x-mixed-replace), MPEG-TS, MP4.
+
+httpx fetches, FFmpeg gets a file object: so it opens no connection of its own. No redirect is followed, no playlist
+read, no proxy of the environment asked; the connection goes to the checked address (cameras/addresses.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import httpcore
+import httpx
+from django.utils.translation import gettext as _
+
+from cameras import addresses
+from cameras.addresses import TICK_S
+from cameras.errors import CameraError, StreamError
+from cameras.sources.base import Opening, register
+from cameras.sources.feed import Silence
+from cameras.sources.login import Login, refused
+from cameras.sources.stream import Stream
+
+log = logging.getLogger(__name__)
+
+HEADERS_S = 8.0  # for all of an answer's headers together, however slowly they drip
+FORMATS = {
+    "multipart/x-mixed-replace": "mpjpeg",
+    "video/mp2t": "mpegts",
+    "video/mpeg": "mpegts",
+    "video/mp4": "mp4",
+}
+PLAYLISTS = {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/x-mpegurl", "audio/mpegurl",
+             "application/dash+xml", "application/sdp", "video/x-ms-asf"}  # fmt: skip
+
+
+class CheckedStream(httpcore.NetworkStream):
+    """A connection whose reads end by `stop`, by a deadline, or by silence; httpx's time-out begins anew each read."""
+
+    def __init__(self, connection: socket.socket, body: Body) -> None:
+        self._connection = connection
+        self._body = body
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self._connection.settimeout(TICK_S)
+        while True:
+            self._body.check()
+            try:
+                return self._connection.recv(max_bytes)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise httpcore.ReadError from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._connection.settimeout(HEADERS_S)
+        try:
+            self._connection.sendall(buffer)
+        except OSError as error:
+            raise httpcore.WriteError from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        self._connection.settimeout(HEADERS_S)
+        try:
+            secured = ssl_context.wrap_socket(self._connection, server_hostname=server_hostname)
+        except OSError as error:
+            self.close()
+            raise httpcore.ConnectError(str(error)) from error
+        return CheckedStream(secured, self._body)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._connection if info == "socket" else None
+
+
+class CheckedBackend(httpcore.NetworkBackend):
+    """Connects to checked addresses only, by the one door."""
+
+    def __init__(self, body: Body, opening: Opening) -> None:
+        self._body = body
+        self._opening = opening
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        checked = addresses.resolve(host, port, self._opening.stop)
+        self._opening.reached("name")
+        connection = addresses.connect(checked, port, self._opening.stop)
+        self._opening.reached("connection")
+        return CheckedStream(connection, self._body)
+
+
+class CheckedTransport(httpx.HTTPTransport):
+    """httpx's own transport, over a pool that connects by CheckedBackend."""
+
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        super().__init__(trust_env=False)
+        self._pool = httpcore.ConnectionPool(ssl_context=ssl.create_default_context(), network_backend=backend)
+
+
+class Body:
+    """An answer's body as the file object that FFmpeg reads."""
+
+    def __init__(self, opening: Opening) -> None:
+        self.silence = Silence()
+        self.stop: threading.Event = opening.stop
+        self._fault: CameraError | None = None
+        self._deadline: float | None = time.monotonic() + HEADERS_S
+        self._ending = False
+        self._client = httpx.Client(
+            transport=CheckedTransport(CheckedBackend(self, opening)), follow_redirects=False, trust_env=False,
+            headers={"User-Agent": "mask-portal", "Accept": "*/*", "Accept-Encoding": "identity"}, timeout=HEADERS_S,
+        )  # fmt: skip
+        self._response: httpx.Response | None = None
+        self._chunks: Iterator[bytes] = iter(())
+        self._rest = b""
+
+    @property
+    def fault(self) -> CameraError | None:
+        return self._fault
+
+    def check(self) -> None:
+        """Raise where reading should end now."""
+        if self.stop.is_set() or self._ending:
+            raise self._fail(StreamError(_("The camera is not watched any more.")))
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise self._fail(StreamError(_("The camera took the connection, but does not answer. Start it again.")))
+        if self._deadline is None and self.silence.too_long:
+            raise self._fail(self.silence.fault())
+
+    def _fail(self, fault: CameraError) -> CameraError:
+        self._fault = self._fault or fault
+        return self._fault
+
+    def open(self, opening: Opening) -> str:
+        """Ask for the stream; the name of FFmpeg's format that it is in. Raises CameraError."""
+        address = addresses.parse_address(opening.address, ("http", "https"))
+        request = self._client.build_request("GET", address.url)
+        try:
+            self._response = self._client.send(request, auth=Login(opening.user, opening.password), stream=True)
+        except httpx.HTTPError as error:
+            raise self._http_fault(error) from None
+        self._check_status(self._response.status_code)
+        opening.reached("login")
+        self._chunks = self._response.iter_raw()
+        self._rest = self._take()
+        self._deadline = None
+        self.silence.heard()
+        return self._format(self._response.headers.get("content-type", ""))
+
+    def _http_fault(self, error: httpx.HTTPError) -> CameraError:
+        if self._fault is not None:
+            return self._fault
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return StreamError(
+                _("The camera's certificate is not one that is trusted here. Use http:// inside your own network, or "
+                  "give the camera a certificate of an authority that this machine knows."),
+                permanent=True,
+            )  # fmt: skip
+        if isinstance(error, httpx.ProtocolError):
+            return StreamError(_("What answers there does not speak HTTP as it should. Is this the camera's web port?"))
+        return StreamError(_("The connection to the camera broke off."))
+
+    def _check_status(self, status: int) -> None:
+        if status == 401:
+            raise refused()
+        if 300 <= status < 400:
+            raise StreamError(
+                _("The camera sends us on to another address. That is not followed: write the final address yourself."),
+                permanent=True,
+            )
+        if status == 403:
+            raise StreamError(
+                _("The camera knows this user, but does not let it watch. Give it the right to view live.")
+            )
+        if status == 404:
+            raise StreamError(_("The camera has no stream under this path. Choose its make, or look into its manual."))
+        if status != 200:
+            raise StreamError(_("The camera answers with error %(status)d.") % {"status": status})
+
+    def _format(self, content_type: str) -> str:
+        """FFmpeg's format, forced: by the type that was told, or by the first bytes. Playlists name other addresses."""
+        told = content_type.partition(";")[0].strip().lower()
+        first = self._rest[:512]
+        if told in PLAYLISTS or first.lstrip().startswith((b"#EXTM3U", b"<MPD", b"[playlist]", b"v=0")):
+            raise StreamError(
+                _("This is a playlist, which names other addresses; those are not opened. Write the stream's own one."),
+                permanent=True,
+            )
+        if told in FORMATS:
+            return FORMATS[told]
+        if told == "image/jpeg":
+            raise StreamError(
+                _("This address gives one single picture. Write the address of the video (MJPEG or RTSP)."),
+                permanent=True,
+            )
+        if first[4:8] == b"ftyp":
+            return "mp4"
+        if first[:1] == b"G" and first[188:189] in {b"G", b""}:
+            return "mpegts"
+        if first.lstrip()[:2] == b"--":
+            return "mpjpeg"
+        if told == "text/html" or first.lstrip()[:1] == b"<":
+            raise StreamError(
+                _("This is a web page, not a video. Write the address of the stream itself."), permanent=True
+            )
+        raise StreamError(_("What comes from this address is no video that is known here (MJPEG, MPEG-TS or MP4)."))
+
+    def _take(self) -> bytes:
+        try:
+            return next(self._chunks, b"")
+        except httpx.HTTPError as error:
+            raise self._fail(self._http_fault(error)) from None
+
+    # -- the file object --------------------------------------------------------------------------------------------
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; empty at the end."""
+        if not self._rest:
+            self._rest = self._take()
+            if self._rest:
+                self.silence.heard()
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def close(self) -> None:
+        self._ending = True
+        if self._response is not None:
+            self._response.close()
+        self._client.close()
+
+
+@register("http")
+def open_http(opening: Opening) -> Stream:
+    body = Body(opening)
+    try:
+        name = body.open(opening)
+    except BaseException:
+        body.close()
+        raise
+    return Stream.open(body, body, name, {})

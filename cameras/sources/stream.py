@@ -1,0 +1,178 @@
+"""A live stream that FFmpeg takes apart: packets in, frames out, each with the time at which it was taken."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import av
+from av.error import FFmpegError
+from django.utils.translation import gettext as _
+
+from cameras.errors import StreamError
+from cameras.sources.base import Frame, StreamFacts
+from cameras.sources.clip import upright
+from cameras.sources.feed import Feed
+from detection import MAX_PIXELS
+
+log = logging.getLogger(__name__)
+
+PROBING = {"probesize": "65536", "analyzeduration": "0", "fpsprobesize": "1"}
+FIRST_PICTURE_S = 30.0
+LEAST_PROGRESS_S = 12.0  # for the decoder, while packets come in
+ANCHOR_WINDOW_S = 30.0
+PTS_JUMP_S = 5.0
+KEY_GAPS = 3
+UNTIMED = {"mpjpeg"}
+MOST_SPAN_S = 600.0  # over which a rate is measured
+
+
+class Anchor:
+    """Turns pts into wall time: an anchor + pts, where the anchor is the least (arrival − pts) of late.
+
+    The least, for a packet can come late but not early; of the last half to whole minute, for clocks drift. It is set
+    anew when pts jump: a camera that starts again begins at zero.
+    """
+
+    def __init__(self) -> None:
+        self._older = float("inf")
+        self._newer = float("inf")
+        self._turned_at = float("-inf")
+
+    def note(self, pts_s: float, arrival_s: float) -> None:
+        """A packet of this time came in at that moment."""
+        offset = arrival_s - pts_s
+        least = min(self._older, self._newer)
+        if least != float("inf") and abs(offset - least) > PTS_JUMP_S:
+            self._older = self._newer = float("inf")
+            self._turned_at = arrival_s
+        if arrival_s - self._turned_at > ANCHOR_WINDOW_S or arrival_s < self._turned_at:
+            self._older, self._newer, self._turned_at = self._newer, float("inf"), arrival_s
+        self._newer = min(self._newer, offset)
+
+    def stamp(self, pts_s: float | None, now_s: float) -> float:
+        """When a frame of this time was taken; never later than now."""
+        least = min(self._older, self._newer)
+        if pts_s is None or least == float("inf"):
+            return now_s
+        return min(now_s, least + pts_s)
+
+
+class Stream:
+    """One connection to a camera. `close` ends FFmpeg first, then what feeds it.
+
+    MJPEG carries no times: there a frame was taken when it came in.
+    """
+
+    def __init__(self, container: Any, feed: Feed) -> None:
+        self._is_timed = container.format.name not in UNTIMED
+        self.facts = StreamFacts()
+        self._container = container
+        self._feed = feed
+        self._video = container.streams.video[0]
+        context = self._video.codec_context
+        context.thread_count = 1  # frame threads add delay
+        self.facts.codec, self.facts.width, self.facts.height = context.name, context.width, context.height
+        self._decoded_at = time.monotonic()
+        self._first: tuple[int, float] | None = None  # number and time of the packet from which the rate is measured
+        self._key_at: float | None = None
+
+    @classmethod
+    def open(cls, feed: Feed, file: Any, name: str, options: Mapping[str, str]) -> Stream:
+        """Let FFmpeg look into the stream. Raises the feed's fault, or StreamError; the feed is closed then."""
+        try:
+            container = av.open(file, format=name, options={**PROBING, **options})
+        except (FFmpegError, OSError, ValueError) as error:
+            feed.close()
+            if feed.fault is not None:
+                raise feed.fault from None
+            log.info("FFmpeg did not open the stream: %s", type(error).__name__)
+            raise StreamError(_("The camera answers, but what it sends is no video that can be read here.")) from None
+        try:
+            if not container.streams.video or container.streams.video[0].codec_context is None:
+                raise StreamError(
+                    _("The camera sends no video that can be read here. Set it to H.264, H.265 or MJPEG."),
+                    permanent=True,
+                )
+            return cls(container, feed)
+        except StreamError:
+            container.close()
+            feed.close()
+            raise
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        anchor = Anchor()
+        for packet in self._packets(stop):
+            arrival = time.time()
+            pts_s = float(packet.pts * packet.time_base) if self._is_timed and packet.pts is not None else None
+            if pts_s is not None:
+                anchor.note(pts_s, arrival)
+            self._note_packet(packet, pts_s if self._is_timed else arrival)
+            for frame in self._decode(packet):
+                self._note_frame(frame)
+                seconds = frame.time if self._is_timed and frame.pts is not None else None
+                yield Frame(anchor.stamp(seconds, time.time()), partial(upright, frame))
+            self._check_progress()
+        if not stop.is_set():
+            raise self._feed.fault or StreamError(_("The camera ended the stream."))
+
+    def close(self) -> None:
+        try:
+            self._container.close()
+        finally:
+            self._feed.close()
+
+    def _packets(self, stop: threading.Event) -> Iterator[Any]:
+        try:
+            for packet in self._container.demux(self._video):
+                if stop.is_set():
+                    return
+                if packet.size:
+                    yield packet
+        except (FFmpegError, OSError, ValueError) as error:
+            if stop.is_set():
+                return
+            log.info("the stream ended: %s", type(error).__name__)
+            raise self._feed.fault or StreamError(_("The connection to the camera broke off.")) from None
+
+    def _decode(self, packet: Any) -> list[Any]:
+        try:
+            return list(packet.decode())
+        except FFmpegError:
+            return []  # what is broken is left out; whether pictures come at all is seen by _check_progress
+
+    def _note_packet(self, packet: Any, at_s: float | None) -> None:
+        now, facts = time.monotonic(), self.facts
+        facts.packets += 1
+        if packet.is_keyframe:
+            facts.key_frames += 1
+            if self._key_at is not None:
+                facts.key_frame_gap_s = now - self._key_at
+            self._key_at = now
+        if at_s is None:
+            return
+        if self._first is None or not 0 <= at_s - self._first[1] < MOST_SPAN_S:
+            self._first = facts.packets, at_s
+        elif (span := at_s - self._first[1]) > 0.5:
+            facts.packets_per_second = (facts.packets - self._first[0]) / span
+            self._feed.silence.expect(1 / facts.packets_per_second)
+
+    def _note_frame(self, frame: Any) -> None:
+        if frame.width * frame.height > MAX_PIXELS:
+            raise StreamError(_("Its pictures are too large to be watched. Set a smaller size."), permanent=True)
+        self._decoded_at = time.monotonic()
+        self.facts.width, self.facts.height = frame.width, frame.height
+
+    def _check_progress(self) -> None:
+        """Packets come in: do pictures come out?"""
+        waited = time.monotonic() - self._decoded_at
+        usual = self.facts.key_frame_gap_s or 0.0
+        most = max(LEAST_PROGRESS_S, KEY_GAPS * usual) if self.facts.key_frames else FIRST_PICTURE_S
+        if waited > most:
+            raise StreamError(
+                _("Video comes in, but no whole picture. Set the camera's key-frame interval (I-frame, GOP) to 2 s.")
+            )

@@ -1,0 +1,47 @@
+"""A USB camera of the worker's machine, by Video4Linux. Untested on hardware: see docs/cameras.md."""
+
+from __future__ import annotations
+
+import threading
+
+from django.utils.translation import gettext as _
+
+from cameras.addresses import device_path
+from cameras.errors import CameraError, StreamError
+from cameras.sources.base import Opening, register
+from cameras.sources.feed import Silence
+from cameras.sources.stream import Stream
+
+SIZE = "1280x720"
+RATE = "15"
+
+
+class Device:
+    """Nothing to carry: FFmpeg reads the device itself."""
+
+    fault: CameraError | None = None
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.silence = Silence()
+        self.stop = stop
+
+    def close(self) -> None:
+        return
+
+
+@register("usb")
+def open_usb(opening: Opening) -> Stream:
+    """The camera's own nearest size and rate are taken where it has no 1280x720 at 15 pictures a second."""
+    path = device_path(opening.address)
+    for step in ("name", "connection", "login"):
+        opening.reached(step)
+    try:
+        return Stream.open(Device(opening.stop), path, "v4l2", {"video_size": SIZE, "framerate": RATE})
+    except StreamError:
+        try:
+            return Stream.open(Device(opening.stop), path, "v4l2", {})
+        except StreamError:
+            raise StreamError(
+                _("No camera answers at %(device)s on the worker's machine. Is it plugged in, and used by nobody else?")
+                % {"device": path}
+            ) from None

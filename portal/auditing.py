@@ -1,0 +1,147 @@
+"""The one door to the audit log: sign-ins, one row a page view or full-size picture, live start and stop, changes.
+
+    auditing.note(request, Action.CAMERA_CHANGED, subject="Front door", site=camera.site)
+
+The rows cannot be changed or deleted, by nobody: triggers of the database refuse it (portal/migrations).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+
+from cameras.models import Site
+from portal.models import AuditEntry, User
+
+Action = AuditEntry.Action
+
+# Pages are noted unless they are here: these show nobody, or are asked for by a page that is noted itself.
+NOT_VIEWS = frozenset(
+    {"strip", "healthz", "face", "thumbnail", "snapshot", "probe", "probe_picture", "audit_export", "authority"}
+)
+MARK = "audited_site"
+
+
+def note(
+    request: HttpRequest | None,
+    action: AuditEntry.Action,
+    subject: str = "",
+    site: Site | None = None,
+    actor: User | None = None,
+) -> None:
+    """Add a row. The actor is who is signed in at `request`, unless given. One query."""
+    who = actor or (request.user if request is not None and request.user.is_authenticated else None)
+    AuditEntry.objects.create(
+        action=action,
+        subject=subject[:400],
+        actor_id=who.pk if who else None,
+        actor=describe(who),
+        site_id=site.pk if site else None,
+        site=site.name if site else "",
+        address=address_of(request),
+    )
+
+
+def note_live(user_id: int, action: AuditEntry.Action, cameras: Iterable[tuple[Site, str]], address: str) -> None:
+    """Live watching began or ended: a row for each site, with its cameras' names."""
+    user = User.objects.filter(pk=user_id).first()
+    by_site: dict[int, tuple[Site, list[str]]] = {}
+    for site, name in cameras:
+        by_site.setdefault(site.pk, (site, []))[1].append(name)
+    AuditEntry.objects.bulk_create(
+        AuditEntry(
+            action=action,
+            subject=", ".join(names)[:400],
+            actor_id=user_id,
+            actor=describe(user),
+            site_id=site.pk,
+            site=site.name,
+            address=address[:64],
+        )
+        for site, names in by_site.values()
+    )
+
+
+def describe(user: User | None) -> str:
+    """Who, so that it is understood when the account is gone."""
+    return f"{user.name} <{user.email}>"[:300] if user else ""
+
+
+def address_of(request: HttpRequest | None) -> str:
+    return str(request.META.get("REMOTE_ADDR", ""))[:64] if request is not None else ""
+
+
+def about(request: HttpRequest, site: Site) -> None:
+    """This page is about one site: its view is noted there."""
+    setattr(request, MARK, site)
+
+
+class PageViewMiddleware:
+    """Notes each page that a person was shown."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        match = request.resolver_match
+        if (
+            request.method == "GET"
+            and response.status_code == 200
+            and request.user.is_authenticated
+            and match is not None
+            and match.url_name not in NOT_VIEWS
+            and response.get("Content-Type", "").startswith("text/html")
+        ):
+            note(request, Action.VIEWED, request.get_full_path(), getattr(request, MARK, None))
+        return response
+
+
+@receiver(user_logged_in)
+def _signed_in(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    note(request, Action.SIGNED_IN, actor=user)
+
+
+@receiver(user_logged_out)
+def _signed_out(sender: Any, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
+    if user is not None:
+        note(request, Action.SIGNED_OUT, actor=user)
+
+
+@receiver(user_login_failed)
+def _failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
+    AuditEntry.objects.create(
+        action=Action.SIGN_IN_FAILED, subject=str(credentials.get("username", ""))[:400], address=address_of(request)
+    )
+
+
+# -- export ---------------------------------------------------------------------------------------------------------
+
+COLUMNS = ("at", "actor", "action", "subject", "site", "address")
+
+
+def export(entries: Iterable[AuditEntry]) -> Iterator[str]:
+    """CSV (RFC 4180), a line at a time. What a spreadsheet would take for a formula is quoted."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+
+    def line(values: Iterable[str]) -> str:
+        buffer.seek(0)
+        buffer.truncate()
+        writer.writerow([harmless(value) for value in values])
+        return buffer.getvalue()
+
+    yield line(COLUMNS)
+    for entry in entries:
+        yield line((entry.at.isoformat(), entry.actor, entry.action, entry.subject, entry.site, entry.address))
+
+
+def harmless(value: str) -> str:
+    """A value that no spreadsheet runs: with an apostrophe before what begins a formula (OWASP, CSV injection)."""
+    return f"'{value}" if value.lstrip()[:1] in {"=", "+", "-", "@"} or value[:1] in {"\t", "\r"} else value

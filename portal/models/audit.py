@@ -1,0 +1,70 @@
+"""Who did what, and who looked at what. Rows are only ever added: the database refuses to change or delete one."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class AuditEntry(models.Model):
+    """One line of the audit log. It holds names, not links: it outlives the people and sites that it tells of."""
+
+    class Action(models.TextChoices):
+        SIGNED_IN = "signed-in", _("signed in")
+        SIGN_IN_FAILED = "sign-in-failed", _("failed to sign in")
+        SIGNED_OUT = "signed-out", _("signed out")
+        SIGNED_OUT_EVERYWHERE = "signed-out-everywhere", _("signed out everywhere else")
+        PASSWORD_CHANGED = "password-changed", _("set a new password")  # noqa: S105
+        TWO_FACTOR_ON = "two-factor-on", _("turned two-factor on")
+        TWO_FACTOR_OFF = "two-factor-off", _("turned two-factor off")
+        RECOVERY_CODES = "recovery-codes", _("made new recovery codes")
+        PROFILE_CHANGED = "profile-changed", _("changed the profile")
+        VIEWED = "viewed", _("viewed a page")
+        SAW_PICTURE = "saw-picture", _("saw a picture in full size")
+        LIVE_STARTED = "live-started", _("began to watch live")
+        LIVE_STOPPED = "live-stopped", _("ended watching live")
+        REVIEWED = "reviewed", _("reviewed")
+        EXPORTED = "exported", _("exported")
+        CAMERA_ADDED = "camera-added", _("added a camera")
+        CAMERA_CHANGED = "camera-changed", _("changed a camera")
+        CAMERA_PAUSED = "camera-paused", _("paused a camera")
+        CAMERA_RESUMED = "camera-resumed", _("resumed a camera")
+        CAMERA_DELETED = "camera-deleted", _("deleted a camera")
+        CAMERA_RESTORED = "camera-restored", _("brought a camera back")
+        CAMERA_TESTED = "camera-tested", _("tested a camera's address")
+        SITE_ADDED = "site-added", _("made a site")
+        SITE_CHANGED = "site-changed", _("changed a site")
+        SITE_ARCHIVED = "site-archived", _("archived a site")
+        SITE_RESTORED = "site-restored", _("brought a site back")
+        SITE_DELETED = "site-deleted", _("deleted a site")
+        INVITED = "invited", _("invited")
+        INVITATION_WITHDRAWN = "invitation-withdrawn", _("withdrew the invitation of")
+        JOINED = "joined", _("joined")
+        ROLE_CHANGED = "role-changed", _("changed the role of")
+        REMOVED = "removed", _("took away the access of")
+        BROUGHT_BACK = "brought-back", _("gave access back to")
+        TRANSFERRED = "transferred", _("handed the site over to")
+        PASSWORD_LINK = "password-link", _("made a password link for")  # noqa: S105
+        ADMINISTERED = "administered", _("changed in the administration")
+
+    at = models.DateTimeField(_("when"), default=timezone.now)
+    actor_id = models.PositiveBigIntegerField(_("number of the person"), null=True)
+    actor = models.CharField(_("who"), max_length=300, blank=True)
+    action = models.CharField(_("what"), max_length=32, choices=Action.choices)
+    subject = models.CharField(_("of what"), max_length=400, blank=True)
+    site_id = models.PositiveBigIntegerField(_("number of the site"), null=True)
+    site = models.CharField(_("site"), max_length=120, blank=True)
+    address = models.CharField(_("from which address"), max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = _("entry of the audit log")
+        verbose_name_plural = _("audit log")
+        ordering = ("-pk",)
+        indexes = [
+            models.Index(fields=("site_id", "-id"), name="audit_of_site"),
+            models.Index(fields=("actor_id", "-id"), name="audit_of_actor"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor} {self.action} {self.subject}"

@@ -1,0 +1,172 @@
+"""Signing in, passwords by link, the first user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from axes.decorators import axes_dispatch
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, SetPasswordForm
+from django.contrib.auth.tokens import default_token_generator
+from django.core import signing
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+from django.utils.translation import gettext_lazy as _
+
+from portal import auditing, two_factor
+from portal.auditing import Action
+from portal.models import User
+
+FIRST_USER_SALT = "portal.first-user"
+FIRST_USER_LINK_S = 24 * 3600
+
+
+class SignInForm(AuthenticationForm):
+    """E-mail and password."""
+
+    username = forms.EmailField(
+        label=_("E-mail"), widget=forms.EmailInput(attrs={"autofocus": True, "autocomplete": "username"})
+    )
+    error_messages = {
+        "invalid_login": _("This e-mail and password do not belong together. Look at both, then try again."),
+        "inactive": _("This account is switched off. Ask your manager."),
+    }
+
+
+@method_decorator([login_not_required, axes_dispatch], name="dispatch")
+class SignIn(auth_views.LoginView):
+    template_name = "people/sign_in.html"
+    authentication_form = SignInForm
+    redirect_authenticated_user = True
+
+
+def attempted_name(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
+    """For django-axes: an e-mail is the same in any spelling, or each spelling would have five tries of its own."""
+    given = (credentials or {}).get("username") or (request.POST.get("username", "") if request else "")
+    return str(given).strip().lower()
+
+
+def too_many_attempts(request: HttpRequest, credentials: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+    """The answer of django-axes once a name was tried too often from one address."""
+    context = {
+        "title": _("Too many attempts"),
+        "advice": _("For safety, this e-mail cannot sign in from here for 15 minutes. Then try again."),
+    }
+    return render(request, "error.html", context, status=429)
+
+
+@method_decorator(login_not_required, name="dispatch")
+class PasswordReset(auth_views.PasswordResetView):
+    """Sends a link by e-mail; where no e-mail is set up, says who can help instead."""
+
+    template_name = "people/password_reset.html"
+    email_template_name = "people/password_reset_mail.txt"
+    subject_template_name = "people/password_reset_subject.txt"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs, can_mail=bool(settings.EMAIL_URL))
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not settings.EMAIL_URL:
+            return self.get(request)
+        self.extra_email_context = {"base_url": settings.BASE_URL}
+        return super().post(request, *args, **kwargs)
+
+
+@method_decorator(login_not_required, name="dispatch")
+class PasswordResetDone(auth_views.PasswordResetDoneView):
+    template_name = "people/password_reset_done.html"
+
+
+class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic only in the stubs
+    """A new password; who has a second factor needs its code, too: a mailbox alone opens no account."""
+
+    code = forms.CharField(
+        label=_("Code"),
+        max_length=20,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code"}),
+        help_text=_("Six digits from your app, or one of your recovery codes."),
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        if user is None or not two_factor.has_second_factor(user):
+            del self.fields["code"]
+
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"]
+        if two_factor.matching_device(self.user, code) is None:
+            raise ValidationError(_("This code does not fit. Wait for the next one in your app."))
+        return code
+
+
+@method_decorator(login_not_required, name="dispatch")
+class PasswordResetConfirm(auth_views.PasswordResetConfirmView):
+    template_name = "people/password_set.html"
+    form_class = NewPasswordForm
+    post_reset_login = True
+    post_reset_login_backend = "django.contrib.auth.backends.ModelBackend"
+
+    def get_success_url(self) -> str:
+        return reverse("dashboard")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        answer = super().form_valid(form)
+        auditing.note(self.request, Action.PASSWORD_CHANGED, actor=form.user)
+        return answer
+
+
+def password_link(user: User) -> str:
+    """A link by which `user` sets a new password: good once, for PASSWORD_RESET_TIMEOUT."""
+    uid = urlsafe_base64_encode(force_bytes(user.pk))
+    path = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(user)])
+    return f"{settings.BASE_URL}{path}"
+
+
+class FirstUserForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
+    """Name, e-mail and password of the one who sets the portal up."""
+
+    class Meta:
+        model = User
+        fields = ("name", "email")
+
+    def clean_email(self) -> str:
+        return str(self.cleaned_data["email"]).lower()
+
+
+def first_user_link() -> str:
+    """The link by which the first user is made: signed, good for a day, and only while there is no user."""
+    token = signing.dumps("first", salt=FIRST_USER_SALT)
+    return f"{settings.BASE_URL}{reverse('first_user', args=[token])}"
+
+
+@login_not_required
+def first_user(request: HttpRequest, token: str) -> HttpResponse:
+    """Make the first user, a superuser. Without a valid token, or once there is a user, there is no such page."""
+    try:
+        signing.loads(token, salt=FIRST_USER_SALT, max_age=FIRST_USER_LINK_S)
+    except signing.BadSignature as error:
+        raise Http404 from error
+    form = FirstUserForm(request.POST or None)
+    with transaction.atomic():
+        if User.objects.exists():
+            raise Http404
+        if request.method == "POST" and form.is_valid():
+            user = form.save(commit=False)
+            user.is_staff = user.is_superuser = True
+            user.save()
+            login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+            messages.success(request, _("Welcome. You are the first here."))
+            return redirect("dashboard")
+    return render(request, "people/first_user.html", {"form": form})

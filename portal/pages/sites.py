@@ -1,0 +1,174 @@
+"""Sites: their list, and what is set for one: name, time zone, language, opening hours, goal, days to keep."""
+
+from __future__ import annotations
+
+from datetime import time
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dates import WEEKDAYS
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from cameras.models import Camera, Site
+from portal import access, auditing
+from portal.access import AnyUser, Right
+from portal.auditing import Action
+from portal.models import Passage, Violation
+from portal.pages.profile import ZoneField
+from portal.pages.undo import undo_by
+
+
+def clock_field() -> forms.TimeField:
+    return forms.TimeField(
+        required=False,
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        error_messages={"invalid": gettext_lazy("Write a time like 08:30.")},
+    )
+
+
+class SiteForm(forms.ModelForm[Site]):
+    """What managers set; the opening hours are two fields a day."""
+
+    time_zone = ZoneField(
+        label=gettext_lazy("Time zone"), help_text=gettext_lazy("Its days and hours are counted in it.")
+    )
+
+    class Meta:
+        model = Site
+        fields = ("name", "address", "time_zone", "language", "mask_goal", "retention_days", "alert_when_closed")
+        labels = {"retention_days": gettext_lazy("Days to keep"), "mask_goal": gettext_lazy("Goal, of 100 people")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        hours = self.instance.opening_hours or {}
+        for day in range(7):
+            opens, closes = hours.get(str(day), (None, None))
+            self.fields[f"opens_{day}"] = clock_field()
+            self.fields[f"closes_{day}"] = clock_field()
+            self.initial[f"opens_{day}"], self.initial[f"closes_{day}"] = opens, closes
+
+    @property
+    def plain_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self._meta.fields or () if name != "alert_when_closed"]
+
+    @property
+    def days(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:
+        return [(str(WEEKDAYS[day]), self[f"opens_{day}"], self[f"closes_{day}"]) for day in range(7)]
+
+    @property
+    def hour_errors(self) -> list[str]:
+        return [str(error) for _day, *pair in self.days for field in pair for error in field.errors]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        hours: dict[str, list[str]] = {}
+        for day in range(7):
+            opens: time | None = cleaned.get(f"opens_{day}")
+            closes: time | None = cleaned.get(f"closes_{day}")
+            if (opens is None) != (closes is None) or (opens is not None and opens == closes):
+                wrong = _("%(day)s: write both, from and until, or neither for a day that is closed.")
+                self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
+            elif opens is not None and closes is not None:
+                hours[str(day)] = [opens.strftime("%H:%M"), closes.strftime("%H:%M")]
+        self.instance.opening_hours = hours
+        return cleaned
+
+
+def listed(user: AnyUser) -> QuerySet[Site]:
+    """The sites that this person sets up, with how much is there; archived ones for superusers."""
+    found = Site.objects.all() if user.is_superuser else access.sites(user, Right.SET_UP)
+    return found.annotate(
+        camera_count=Count("cameras", filter=Q(cameras__deleted_at__isnull=True), distinct=True),
+        people_count=Count("memberships", distinct=True),
+    ).order_by("archived_at", "name")
+
+
+def sites(request: HttpRequest) -> HttpResponse:
+    access.sites_to_set_up(request.user)
+    return render(request, "sites/sites.html", {"sites": listed(request.user)})
+
+
+def get_site(request: HttpRequest, site_id: int) -> Site:
+    found = access.sites(request.user).filter(pk=site_id).first()
+    if found is None:
+        raise Http404
+    access.require(request.user, Right.SET_UP, found)
+    auditing.about(request, found)
+    return found
+
+
+def add_site(request: HttpRequest) -> HttpResponse:
+    """A new site; superusers only. The very first leads on to its camera."""
+    require_superuser(request)
+    is_first = not Site.objects.exists()
+    form = SiteForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        site = form.save()
+        auditing.note(request, Action.SITE_ADDED, site=site)
+        messages.success(request, _("%(site)s is there. Now its first camera.") % {"site": site})
+        return redirect(f"{reverse('camera_add')}?site={site.pk}")
+    return render(request, "sites/site.html", {"form": form, "first": is_first}, status=422 if form.errors else 200)
+
+
+def require_superuser(request: HttpRequest) -> None:
+    if not request.user.is_superuser:
+        if access.sites(request.user).exists():
+            raise PermissionDenied
+        raise Http404
+
+
+def site(request: HttpRequest, site_id: int) -> HttpResponse:
+    found = get_site(request, site_id)
+    form = SiteForm(request.POST or None, instance=found)
+    if request.method == "POST" and form.is_valid():
+        changed = list(form.changed_data)
+        form.save()
+        auditing.note(request, Action.SITE_CHANGED, ", ".join(changed), found)
+        messages.success(request, _("%(site)s is saved.") % {"site": found})
+        return redirect("site", found.pk)
+    named = Site.objects.get(pk=site_id)
+    context = {"form": form, "site": named, "has_history": request.user.is_superuser and has_history(named)}
+    return render(request, "sites/site.html", context, status=422 if form.errors else 200)
+
+
+def has_history(found: Site) -> bool:
+    """Whether anything was ever seen there, or could have been."""
+    return any(rows.filter(site=found).exists() for rows in (Violation.objects, Passage.objects, Camera.objects))
+
+
+@require_POST
+def archive_site(request: HttpRequest, site_id: int) -> HttpResponse:
+    """Archive a site that has a history; delete one that never had a camera."""
+    require_superuser(request)
+    found = get_site(request, site_id)
+    if not has_history(found):
+        auditing.note(request, Action.SITE_DELETED, site=found)
+        found.delete()
+        messages.success(request, _("%(site)s is deleted.") % {"site": found})
+        return redirect("sites")
+    Site.objects.filter(pk=found.pk).update(archived_at=timezone.now())
+    auditing.note(request, Action.SITE_ARCHIVED, site=found)
+    told = _("%(site)s is archived: its cameras rest, and nobody sees it. What it kept goes when its days are over.")
+    messages.success(request, told % {"site": found}, extra_tags=undo_by(reverse("site_restore", args=[found.pk])))
+    return redirect("sites")
+
+
+@require_POST
+def restore_site(request: HttpRequest, site_id: int) -> HttpResponse:
+    require_superuser(request)
+    found = Site.objects.filter(pk=site_id).first()
+    if found is None:
+        raise Http404
+    Site.objects.filter(pk=site_id).update(archived_at=None)
+    auditing.note(request, Action.SITE_RESTORED, site=found)
+    messages.success(request, _("%(site)s is back.") % {"site": found})
+    return redirect("sites")

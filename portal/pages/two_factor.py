@@ -1,0 +1,151 @@
+"""The second factor: asked for after the password, set up and turned off in the profile."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import django_otp
+import segno
+from django import forms
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.db.models import F
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from portal import access, auditing, two_factor
+from portal.auditing import Action
+from portal.models import User
+
+
+class CodeForm(forms.Form):
+    """Six digits of the app, or a recovery code."""
+
+    code = forms.CharField(
+        label=gettext_lazy("Code"),
+        max_length=20,
+        widget=forms.TextInput(attrs={"autofocus": True, "autocomplete": "one-time-code", "inputmode": "text"}),
+        help_text=gettext_lazy("Six digits from your app, or one of your recovery codes."),
+    )
+
+
+WRONG = gettext_lazy("This code does not fit. Wait for the next one in your app, and look whether its clock is right.")
+
+
+def second_factor(request: HttpRequest) -> HttpResponse:
+    """Asks for the code of who has given her password."""
+    if not request.user.is_authenticated:
+        return redirect("login")
+    onward = safe_next(request)
+    if getattr(request, "is_complete", False):
+        return redirect(onward)
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        device = two_factor.matching_device(request.user, form.cleaned_data["code"])
+        if device is not None:
+            django_otp.login(request, device)
+            return redirect(onward)
+        auditing.note(request, Action.SIGN_IN_FAILED, _("wrong code"))
+        form.add_error("code", WRONG)
+    return render(request, "people/second_factor.html", {"form": form, "next": onward})
+
+
+def safe_next(request: HttpRequest) -> str:
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    fine = wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+    return wanted if fine else reverse("dashboard")
+
+
+@never_cache
+def set_up(request: HttpRequest) -> HttpResponse:
+    """Turn the second factor on: a picture to scan, then a code to prove it."""
+    user = request.user
+    if not user.is_authenticated:
+        return redirect("login")
+    has = two_factor.has_second_factor(user)
+    if has and not getattr(request, "is_complete", False):
+        return redirect("second_factor")
+    if has:
+        return redirect("profile")
+    device = two_factor.begin(user)
+    form = CodeForm(request.POST or None)
+    form.fields["code"].help_text = _("Six digits that the app shows now.")
+    if request.method == "POST" and form.is_valid():
+        codes = two_factor.confirm(user, form.cleaned_data["code"].replace(" ", ""))
+        if codes is not None:
+            end_other_sessions(request, user)
+            django_otp.login(request, two_factor.app_of(user))
+            auditing.note(request, Action.TWO_FACTOR_ON)
+            return render(request, "people/recovery_codes.html", {"codes": codes, "first": True})
+        form.add_error("code", WRONG)
+    context = {
+        "form": form,
+        "picture": qr_picture(device.config_url),
+        "secret": base64.b32encode(device.bin_key).decode(),
+        "required": two_factor.must_have(user),
+    }
+    return render(request, "people/two_factor.html", context)
+
+
+def qr_picture(text: str) -> str:
+    """A QR code (ISO/IEC 18004) as a data: address."""
+    out = io.BytesIO()
+    segno.make(text, error="m").save(out, kind="png", scale=5, border=3, dark="#111", light="#fff")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def end_other_sessions(request: HttpRequest, user: User) -> None:
+    """All sessions of this person but this one end within seconds, sockets included."""
+    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    user.refresh_from_db(fields=["session_epoch"])
+    update_session_auth_hash(request, user)
+    user.sessions.exclude(session_key=request.session.session_key).delete()
+    user.sessions.get_or_create(
+        session_key=request.session.session_key,
+        defaults={"address": auditing.address_of(request), "browser": request.META.get("HTTP_USER_AGENT", "")[:300]},
+    )
+
+
+class PasswordForm(forms.Form):
+    """Who turns safety off proves that it is she."""
+
+    password = forms.CharField(
+        label=gettext_lazy("Your password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+@require_POST
+def turn_off(request: HttpRequest) -> HttpResponse:
+    """Turn the second factor off, with the password."""
+    user = access.person(request)
+    if two_factor.must_have(user):
+        messages.error(request, _("Who runs this portal wants you to keep two-factor on."))
+    elif not user.check_password(request.POST.get("password", "")):
+        messages.error(request, _("This is not your password. Two-factor stays on."))
+    else:
+        two_factor.turn_off(user)
+        end_other_sessions(request, user)
+        auditing.note(request, Action.TWO_FACTOR_OFF)
+        messages.success(request, _("Two-factor is off. Your password alone signs you in now."))
+    return redirect("profile")
+
+
+@require_POST
+def new_recovery_codes(request: HttpRequest) -> HttpResponse:
+    """Ten new recovery codes, shown once."""
+    if not two_factor.has_second_factor(request.user):
+        return redirect("profile")
+    codes = two_factor.make_recovery_codes(access.person(request))
+    auditing.note(request, Action.RECOVERY_CODES)
+    answer = render(request, "people/recovery_codes.html", {"codes": codes})
+    answer["Cache-Control"] = "no-store"
+    return answer

@@ -1,0 +1,72 @@
+"""The demo's lobby, coded anew as cameras code it: with a key frame now and then, in H.264 or H.265."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from tests.conftest import DEMO_CLIPS
+
+
+def lobby(
+    path: Path,
+    codec: str = "libx264",
+    rate: int = 10,
+    seconds: float = 6.0,
+    key_every_s: float = 1.0,
+    start_s: float = 8.0,
+    width: int = 640,
+    black: bool = False,
+) -> Path:
+    """Write `seconds` of the lobby of Maple Tower (somebody without a mask walks in at 8 s); the path again."""
+    with av.open(str(DEMO_CLIPS / "maple-tower.mp4")) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream(codec, rate=Fraction(rate))
+        stream.pix_fmt = "yuv420p"
+        stream.width, stream.height = width, width * 9 // 16 // 2 * 2
+        gop = str(max(1, round(key_every_s * rate)))
+        stream.options = {"preset": "ultrafast", "tune": "zerolatency", "g": gop, "crf": "24"} | (
+            {"x265-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:log-level=error"}
+            if codec == "libx265"
+            else {"x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:repeat-headers=1"}
+        )
+        wanted = 0
+        for frame in source.decode(video=0):
+            at = float(frame.time or 0) - start_s
+            if at < wanted / rate:
+                continue
+            picture = frame.reformat(stream.width, stream.height, "yuv420p")
+            if black:
+                picture = av.VideoFrame.from_ndarray(picture.to_ndarray(format="bgr24") * 0, format="bgr24").reformat(
+                    format="yuv420p"
+                )
+            picture.pts, picture.time_base = wanted, Fraction(1, rate)
+            target.mux(stream.encode(picture))
+            wanted += 1
+            if wanted >= seconds * rate:
+                break
+        target.mux(stream.encode())
+    return path
+
+
+def joined(path: Path, parts: Sequence[Path]) -> Path:
+    """Clips of different sizes one after another in one MPEG-TS, as a camera that changes its resolution."""
+    with av.open(str(path), "w", format="mpegts") as target:
+        copy, offset = None, 0.0
+        for part in parts:
+            with av.open(str(part)) as source:
+                stream = source.streams.video[0]
+                copy = copy or target.add_stream_from_template(stream)
+                end = 0.0
+                for packet in source.demux(stream):
+                    if packet.dts is None:
+                        continue
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                    shift = round(offset / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = copy
+                    target.mux(packet)
+                offset += end
+    return path

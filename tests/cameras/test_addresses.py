@@ -1,0 +1,252 @@
+"""Which addresses may be opened, and that nothing else is: the second listener counts 0 connections, 0 datagrams."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cameras import addresses
+from cameras.addresses import judge, mask_login, parse_address, split_login
+from cameras.errors import AddressError, CameraError, StreamError
+from cameras.sources import Opening, open_source
+from tests.cameras.footage import lobby
+from tests.cameras.http_camera import HttpCamera, file_as, http_camera, redirect
+from tests.cameras.rtsp_server import RtspCamera
+
+NEVER = threading.Event()
+
+
+@pytest.fixture
+def loopback(settings: Any) -> None:
+    settings.CAMERA_NETWORKS = ["127.0.0.0/8"]
+
+
+class SecondListener:
+    """Another machine, as far as the tests go: 127.0.0.2. Whatever reaches it is counted."""
+
+    def __init__(self) -> None:
+        self.tcp = socket.create_server(("127.0.0.2", 0))
+        self.port = self.tcp.getsockname()[1]
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(("127.0.0.2", self.port))
+        for each in (self.tcp, self.udp):
+            each.setblocking(False)
+
+    def count(self) -> int:
+        """Connections and datagrams so far."""
+        found = 0
+        for take in (lambda: self.tcp.accept(), lambda: self.udp.recvfrom(2000)):
+            while True:
+                try:
+                    take()
+                except BlockingIOError:
+                    break
+                found += 1
+        return found
+
+
+@pytest.fixture
+def second() -> Iterator[SecondListener]:
+    listener = SecondListener()
+    yield listener
+    listener.tcp.close()
+    listener.udp.close()
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("", "Write the camera's address"),
+        ("rtsp://10.0.0.5/a b", "There is a space"),
+        ("rtsp://10.0.0.5/a\nb", "There is a space"),
+        ("10.0.0.5/stream1", "must begin with rtsp://"),
+        ("file:///etc/passwd", "must begin with rtsp://"),
+        ("concat:a.mp4|b.mp4", "must begin with rtsp://"),
+        ("subfile,,start,0,end,9,,:/etc/passwd", "must begin with rtsp://"),
+        ("http://10.0.0.5/", "must begin with rtsp://"),
+        ("rtsp://10.0.0.5:99999/", "Host or port"),
+        ("rtsp://[::1/", "Host or port"),
+        ("rtsp:///stream1", "names no host"),
+        ("rtsp://10.0.0.5:0/", "names no host"),
+        ("rtsp://user:pass@10.0.0.5/", "have fields of their own"),
+        ("rtsp://10.0.0.5/" + "x" * 600, "too long"),
+    ],
+)
+def test_what_cannot_be_read_says_what_to_write(address: str, says: str) -> None:
+    with pytest.raises(AddressError, match=says):
+        parse_address(address, ("rtsp",))
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_an_address_or_a_sentence(text: str) -> None:
+    for candidate in (text, f"rtsp://{text}", f"http://{text}/x"):
+        try:
+            found = parse_address(candidate, ("rtsp", "http"))
+        except AddressError as error:
+            assert str(error).endswith(".")
+        else:
+            assert found.host and 1 <= found.port <= 65535 and found.target.startswith("/")
+
+
+@pytest.mark.parametrize(
+    ("pasted", "parts"),
+    [
+        ("rtsp://admin:p%40ss@10.0.0.5/live", ("rtsp://10.0.0.5/live", "admin", "p@ss")),
+        ("rtsp://admin:p@ss/w@10.0.0.5:554/live?x=1", ("rtsp://10.0.0.5:554/live?x=1", "admin", "p@ss/w")),
+        ("rtsp://admin@10.0.0.5/", ("rtsp://10.0.0.5/", "admin", "")),
+        ("rtsp://10.0.0.5/user@home", ("rtsp://10.0.0.5/user@home", "", "")),
+        ("rtsp://10.0.0.5:554/stream1", ("rtsp://10.0.0.5:554/stream1", "", "")),
+        ("http://[fe80::1]/x", ("http://[fe80::1]/x", "", "")),
+        (" rtsp://a:b@[2001:db8::1]:554/x ", ("rtsp://[2001:db8::1]:554/x", "a", "b")),
+    ],
+)
+def test_a_login_in_a_pasted_address_is_taken_out(pasted: str, parts: tuple[str, str, str]) -> None:
+    assert split_login(pasted) == parts
+    assert "p@ss" not in mask_login(pasted) and "p%40ss" not in mask_login(pasted)
+
+
+# -- judging --------------------------------------------------------------------------------------------------------
+
+REFUSED = ["127.0.0.1", "127.8.8.8", "0.0.0.0", "::1", "::", "169.254.1.1", "169.254.169.254", "fe80::1",  # noqa: S104
+           "100.100.100.200", "224.0.0.1", "255.255.255.255", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
+           "fd00:ec2::254", "::127.0.0.1",
+           "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "240.0.0.1", "ff02::1"]  # fmt: skip
+ALLOWED = ["10.0.0.5", "172.16.3.4", "192.168.1.20", "fd12:3456::7", "203.0.113.9", "100.64.0.9", "2001:4860::1"]
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_loopback_link_local_and_metadata_are_refused_in_every_spelling(address: str) -> None:
+    assert judge(ipaddress.ip_address(address), 554).endswith(".")
+
+
+@pytest.mark.parametrize("address", ALLOWED)
+def test_private_networks_are_where_cameras_live(address: str) -> None:
+    assert judge(ipaddress.ip_address(address), 554) == ""
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "localhost", "017700000001"])
+def test_other_spellings_of_loopback_are_refused_after_they_are_looked_up(host: str) -> None:
+    with pytest.raises(AddressError, match="portal's own machine"):
+        addresses.resolve(host, 554, NEVER)
+
+
+def test_the_portals_own_services_are_refused(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REDIS_URL = "redis://10.0.0.9:6379/0"
+    assert "service of the portal" in judge(ipaddress.ip_address("10.0.0.9"), 6379)
+    assert judge(ipaddress.ip_address("10.0.0.9"), 554) == ""
+    monkeypatch.setattr(addresses, "is_this_machine", lambda ip: True)
+    assert "service of the portal" in judge(ipaddress.ip_address("192.168.1.2"), settings.PORT)
+
+
+def test_the_operator_can_allow_a_network(loopback: None) -> None:
+    assert judge(ipaddress.ip_address("127.0.0.1"), 554) == ""
+    assert judge(ipaddress.ip_address("::1"), 554) != ""
+
+
+def test_a_name_that_changes_after_the_check_is_of_no_use(
+    loopback: None, second: SecondListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS that answers otherwise the second time: it is asked once."""
+    answers = iter([["127.0.0.1"], ["127.0.0.2"], ["127.0.0.2"]])
+    real = socket.getaddrinfo
+
+    def fickle(host: Any, *rest: Any, **more: Any) -> Any:
+        return real(next(answers)[0] if host == "camera.example" else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", fickle)
+    with pytest.raises(StreamError, match="nothing listens"):
+        open_source(Opening("rtsp", f"rtsp://camera.example:{second.port}/"))
+    assert second.count() == 0
+
+
+def test_a_silent_resolver_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "RESOLVE_S", 0.4)
+    blocked = threading.Event()
+    monkeypatch.setattr(addresses, "_look_up", lambda host: blocked.wait(20) and [])
+    with pytest.raises(StreamError, match="could not be looked up in time"):
+        addresses.resolve("slow.example", 554, NEVER)
+    blocked.set()
+
+
+# -- opening --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["rtsp://127.0.0.1/", "http://127.0.0.1/", "https://[::1]/"])
+def test_what_is_refused_is_not_connected_to(address: str) -> None:
+    with pytest.raises(AddressError):
+        open_source(Opening(address.split(":")[0].rstrip("s"), address))
+
+
+def test_rtsp_that_redirects_is_not_followed(loopback: None, second: SecondListener, tmp_path: Path) -> None:
+    clip, to = lobby(tmp_path / "a.mp4", seconds=1), f"rtsp://127.0.0.2:{second.port}/"
+    with RtspCamera(clip, redirect_to=to) as camera, pytest.raises(StreamError, match="sends us on"):
+        open_source(Opening("rtsp", camera.address))
+    assert second.count() == 0
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_foreign_source_in_transport_gets_nothing(
+    loopback: None, second: SecondListener, tmp_path: Path, transport: str
+) -> None:
+    clip = lobby(tmp_path / "a.mp4", seconds=3)
+    with RtspCamera(clip, foreign_source=f"127.0.0.2;server_port={second.port}-{second.port + 1}") as camera:
+        stop = threading.Event()
+        source = open_source(Opening("rtsp", camera.address, transport=transport, stop=stop))
+        frames = source.frames(stop)
+        for _ in range(12):
+            next(frames)
+        source.close()
+    assert second.count() == 0
+
+
+def test_http_that_redirects_to_loopback_is_not_followed(loopback: None, second: SecondListener) -> None:
+    answer = redirect(f"http://127.0.0.2:{second.port}/")
+    with http_camera(HttpCamera(answer)) as camera, pytest.raises(StreamError, match="sends us on"):
+        open_source(Opening("http", camera.address))
+    assert second.count() == 0
+
+
+@pytest.mark.parametrize(
+    "told", ["application/vnd.apple.mpegurl", "video/mp2t", "video/mp4", "", "multipart/x-mixed-replace"]
+)
+def test_a_playlist_that_names_another_host_is_refused_whatever_it_calls_itself(
+    loopback: None, second: SecondListener, told: str
+) -> None:
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.2:{second.port}/a.ts\n".encode()
+    with http_camera(HttpCamera(file_as(playlist, told))) as camera, pytest.raises(CameraError, match="playlist"):
+        open_source(Opening("http", camera.address))
+    assert second.count() == 0
+
+
+def test_files_are_never_opened_by_a_network_kind(tmp_path: Path) -> None:
+    for kind in ("rtsp", "http"):
+        for address in (
+            "file:///etc/passwd",
+            "concat:/etc/passwd|x",
+            "subfile,,start,0,end,9,,:/etc/passwd",
+            "/etc/passwd",
+        ):
+            with pytest.raises(AddressError, match="must begin with"):
+                open_source(Opening(kind, address))
+
+
+@pytest.mark.parametrize("address", ["/dev/video", "/dev/sda", "video0", "/dev/video0/../sda", "/dev/video0 ", "0"])
+def test_a_usb_camera_is_a_video_device_and_nothing_else(address: str) -> None:
+    with pytest.raises(AddressError, match="/dev/video0"):
+        open_source(Opening("usb", address))
+
+
+def test_a_usb_camera_that_is_not_there_says_so() -> None:
+    with pytest.raises(StreamError, match="No camera answers at /dev/video97"):
+        open_source(Opening("usb", "/dev/video97"))

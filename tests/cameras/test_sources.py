@@ -1,0 +1,419 @@
+"""Cameras over the network: real RTSP and web servers that play, freeze, die and come back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cameras import outages, watch
+from cameras.errors import LoginError, StreamError
+from cameras.outages import OutageClock
+from cameras.sources import Opening, open_source
+from cameras.sources import feed as feeding
+from cameras.sources.login import Login
+from cameras.sources.rtsp import ProtocolFault, Reader
+from cameras.sources.stream import Anchor
+from cameras.states import CameraState
+from cameras.watch import CameraSettings, Watch
+from detection import Analyzer, Detector
+from tests.cameras.footage import joined, lobby
+from tests.cameras.http_camera import HttpCamera, endless_headers, file_as, http_camera, jpegs_of, mjpeg, mpegts_of
+from tests.cameras.rtsp_server import RtspCamera
+from tests.cameras.test_watch import Notes
+from tests.portal_process import wait_for
+
+DETECTOR = Detector.load()
+PASSWORD = "p@ss/w%rd:#ü"
+
+
+@pytest.fixture(autouse=True)
+def _loopback(settings: Any) -> None:
+    settings.CAMERA_NETWORKS = ["127.0.0.0/8"]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lobby(tmp_path_factory.mktemp("footage") / "lobby.mp4")
+
+
+@pytest.fixture(scope="module")
+def clip_h265(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lobby(tmp_path_factory.mktemp("footage") / "lobby.mp4", "libx265")
+
+
+@pytest.fixture
+def watching() -> Iterator[Callable[[CameraSettings], Notes]]:
+    started: list[tuple[threading.Event, threading.Thread]] = []
+
+    def start(settings: CameraSettings) -> Notes:
+        notes, stop = Notes(), threading.Event()
+        thread = threading.Thread(target=Watch(settings, 1, lambda: Analyzer(DETECTOR), notes, stop).run)
+        thread.start()
+        started.append((stop, thread))
+        return notes
+
+    yield start
+    for stop, _ in started:
+        stop.set()
+    for _, thread in started:
+        thread.join(5)
+        assert not thread.is_alive(), "a watch ends when it is asked to"
+
+
+def settings_for(camera: RtspCamera | HttpCamera, user: str = "", password: str = "", **more: str) -> CameraSettings:
+    kind = camera.address.partition(":")[0]
+    return CameraSettings(1, "Door", kind, camera.address, 5.0, 1, user, password, **more)
+
+
+def is_online(notes: Notes, after: int = 0) -> bool:
+    return any(state is CameraState.ONLINE for state, _ in notes.states[after:])
+
+
+# -- RTSP -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("codec", "transport", "scheme"),
+    [("h264", "tcp", "digest"), ("h264", "udp", "basic"), ("h265", "tcp", "basic"), ("h265", "udp", "digest")],
+)
+def test_rtsp_plays(clip: Path, clip_h265: Path, codec: str, transport: str, scheme: str) -> None:
+    footage = clip if codec == "h264" else clip_h265
+    with RtspCamera(footage, login=("admin", PASSWORD), scheme=scheme) as camera:
+        stop, reached = threading.Event(), []
+        opening = Opening("rtsp", camera.address, "admin", PASSWORD, transport, stop, reached.append)
+        source = open_source(opening)
+        times = []
+        for frame in source.frames(stop):
+            times.append((frame.captured_at, time.time()))
+            if len(times) == 40:
+                break
+        assert frame.image_bgr().shape == (360, 640, 3)
+        source.close()
+        assert reached == ["name", "connection", "login"] and camera.refused == 0
+        assert camera.transports_used == [transport]
+        wait_for(lambda: camera.requests[-1].startswith("TEARDOWN"), 3, "the goodbye")
+        facts = source.facts
+        assert facts.codec == {"h264": "h264", "h265": "hevc"}[codec]
+        assert 9 < facts.packets_per_second < 11 and facts.key_frame_gap_s == pytest.approx(1, abs=0.3)
+    late = [now - at for at, now in times[25:]]
+    assert all(-0.001 <= seconds < 0.4 for seconds in late), "a frame's time is when it was taken"
+    assert all(later >= earlier for (earlier, _), (later, _) in pairwise(times))
+
+
+def test_a_killed_camera_comes_back(
+    clip: Path, watching: Callable[..., Notes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comes up, plays, is killed, comes back: online again within 10 s of its first key frame."""
+    monkeypatch.setattr(outages, "OPENS_AFTER_S", 2.0)
+    monkeypatch.setattr(outages, "STEADY_S", 1.5)
+    with RtspCamera(clip) as camera:
+        notes = watching(settings_for(camera))
+        wait_for(lambda: is_online(notes), 15, "the first picture")
+        wait_for(lambda: notes.recoveries, 10, "the note that all is well")
+        camera.kill()
+        wait_for(lambda: notes.outages, 15, "the outage")
+        wait_for(lambda: "nothing listens" in notes.states[-1][1], 10, "the plain reason")
+        assert notes.states[-1][0] is CameraState.OFFLINE
+        assert abs(notes.outages[0][0] - time.time()) < 20 and notes.outages[0][1]
+        seen = len(notes.states)
+        camera.revive()
+        wait_for(lambda: is_online(notes, seen), 10, "the camera, online again")
+        wait_for(lambda: len(notes.recoveries) == 2, 10, "the outage's end")
+        assert len(notes.outages) == 1
+
+
+def test_a_frozen_camera_is_found_out_by_the_age_of_its_last_packet(
+    clip: Path, watching: Callable[..., Notes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeding, "LEAST_LIMIT_S", 2.0)
+    with RtspCamera(clip) as camera:
+        notes = watching(settings_for(camera))
+        wait_for(lambda: is_online(notes), 15, "the first picture")
+        wait_for(lambda: len(notes.offers) > 10, 10, "some pictures")
+        camera.frozen = True
+        wait_for(lambda: notes.states[-1][0] is CameraState.OFFLINE, 6, "the fault")
+        assert "no picture came" in notes.states[-1][1]
+        camera.frozen, seen = False, len(notes.states)
+        wait_for(lambda: is_online(notes, seen), 15, "the camera, online again")
+
+
+def test_one_picture_a_second_is_no_frozen_camera(tmp_path: Path, watching: Callable[..., Notes]) -> None:
+    with RtspCamera(lobby(tmp_path / "slow.mp4", rate=1, seconds=12)) as camera:
+        notes = watching(settings_for(camera))
+        wait_for(lambda: is_online(notes), 25, "the first picture")
+        wait_for(lambda: len(notes.offers) > 8, 20, "more pictures")
+        assert [state for state, _ in notes.states] == [CameraState.CONNECTING, CameraState.ONLINE]
+
+
+def test_the_watchdog_gives_a_slow_camera_three_gaps() -> None:
+    silence = feeding.Silence()
+    silence.expect(0.1)
+    assert silence.limit_s == 10
+    silence.expect(5.0)
+    assert silence.limit_s == 15
+
+
+def test_a_wrong_password_is_tried_once(clip: Path, watching: Callable[..., Notes]) -> None:
+    with RtspCamera(clip, login=("admin", PASSWORD)) as camera:
+        notes = watching(settings_for(camera, "admin", "wrong"))
+        wait_for(lambda: notes.refusals, 10, "the refusal")
+        state, detail = notes.states[-1]
+        assert state is CameraState.OFFLINE and "does not accept" in detail and "10 minutes" in detail
+        asked = len(camera.requests)
+        with pytest.raises(AssertionError):
+            wait_for(lambda: len(camera.requests) > asked, 7, "a second try")  # longer than any backoff
+        assert camera.refused == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"status": 404}, "no stream under this path"),
+        ({"status": 403}, "does not let it watch"),
+        ({"status": 453}, "no room for another"),
+        ({"status": 500}, "error 500"),
+        ({"transports": ("udp",)}, "Choose the other one, TCP or UDP"),
+        ({"login": ("admin", "x")}, "asks for a user"),
+    ],
+)
+def test_each_answer_of_a_camera_has_its_plain_words(clip: Path, fault: dict[str, Any], says: str) -> None:
+    with RtspCamera(clip, **fault) as camera, pytest.raises(StreamError, match=says):
+        open_source(Opening("rtsp", camera.address))
+
+
+def test_what_is_no_rtsp_server_says_so(clip: Path) -> None:
+    with http_camera(HttpCamera(file_as(b"x", "text/html"))) as camera:
+        address = camera.address.replace("http://", "rtsp://")
+        with pytest.raises(StreamError, match="does not speak RTSP"):
+            open_source(Opening("rtsp", address))
+
+
+def test_opening_ends_when_it_is_asked_to(clip: Path) -> None:
+    """A camera that takes the connection and says nothing holds no worker up."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stop = threading.Event()
+        opening = Opening("rtsp", f"rtsp://127.0.0.1:{silent.getsockname()[1]}/", stop=stop)
+        threading.Timer(0.5, stop.set).start()
+        began = time.monotonic()
+        with pytest.raises(StreamError):
+            open_source(opening)
+        assert time.monotonic() - began < 3
+
+
+@given(st.lists(st.binary(max_size=40), max_size=12))
+def test_any_bytes_from_a_camera_are_cut_or_refused(pieces: list[bytes]) -> None:
+    reader = Reader()
+    try:
+        for piece in pieces:
+            reader.feed(piece)
+            while reader.next() is not None:
+                pass
+    except ProtocolFault as fault:
+        assert str(fault)
+
+
+@given(
+    st.lists(st.sampled_from([b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 4\r\n\r\nv=0\n", b"$\x00\x00\x03abc"]))
+)
+def test_messages_and_packets_are_cut_alike_however_they_arrive(parts: list[bytes]) -> None:
+    def cut(step: int) -> list[object]:
+        reader, found, whole = Reader(), [], b"".join(parts)
+        for start in range(0, len(whole), step):
+            reader.feed(whole[start : start + step])
+            while (part := reader.next()) is not None:
+                found.append(part)
+        return found
+
+    assert len(cut(1)) == len(parts) and cut(1) == cut(7) == cut(10_000)
+
+
+def test_headers_without_an_end_are_refused() -> None:
+    reader = Reader()
+    with pytest.raises(ProtocolFault, match="headers"):
+        for _ in range(40):
+            reader.feed(b"X-More: " + b"a" * 1000 + b"\r\n")
+            reader.next()
+
+
+# -- HTTP -----------------------------------------------------------------------------------------------------------
+
+
+def test_mjpeg_plays_is_killed_and_comes_back(clip: Path, watching: Callable[..., Notes]) -> None:
+    camera = HttpCamera(mjpeg(jpegs_of(clip), 5), login=("admin", PASSWORD))
+    with http_camera(camera):
+        notes = watching(settings_for(camera, "admin", PASSWORD))
+        wait_for(lambda: is_online(notes), 10, "the first picture")
+        wait_for(lambda: notes.findings, 15, "somebody in the picture")
+        assert abs(notes.offers[-1].captured_at - time.time()) < 1.5
+    wait_for(lambda: notes.states[-1][0] is CameraState.OFFLINE, 10, "the fault")
+    seen = len(notes.states)
+    with http_camera(camera):
+        wait_for(lambda: is_online(notes, seen), 10, "the camera, online again")
+
+
+def test_mpeg_ts_and_fragments_play_and_their_end_is_a_fault(clip: Path, tmp_path: Path) -> None:
+    for told in ("video/mp2t", ""):
+        with http_camera(HttpCamera(file_as(mpegts_of(clip), told))) as camera:
+            source, stop, count = open_source(Opening("http", camera.address)), threading.Event(), 0
+            with pytest.raises(StreamError, match="ended the stream"):
+                for _frame in source.frames(stop):
+                    count += 1
+            source.close()
+            assert count == 60
+
+
+def test_a_camera_that_changes_its_resolution_is_watched_on(clip: Path, tmp_path: Path) -> None:
+    small = lobby(tmp_path / "small.mp4", width=320, seconds=3)
+    stream = joined(tmp_path / "both.ts", [clip, small]).read_bytes()
+    with http_camera(HttpCamera(file_as(stream, "video/mp2t"))) as camera:
+        source, stop, analyzer = open_source(Opening("http", camera.address)), threading.Event(), Analyzer(DETECTOR)
+        shapes = set()
+        with pytest.raises(StreamError, match="ended"):
+            for frame in source.frames(stop):
+                image = frame.image_bgr()
+                shapes.add(image.shape)
+                analyzer.feed(image, frame.captured_at)
+        source.close()
+    assert shapes == {(360, 640, 3), (180, 320, 3)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (endless_headers(0.0), "does not speak HTTP"),
+        (file_as(b"<html>hello</html>", "text/html"), "web page"),
+        (file_as(b"\xff\xd8\xff\xe0", "image/jpeg"), "one single picture"),
+        (file_as(b"nothing known", "application/octet-stream"), "no video that is known"),
+        (file_as(b"", ""), "no video that is known"),
+        (file_as(b"G" + b"x" * 4000, "video/mp2t"), "no video that can be read"),
+    ],
+)
+def test_each_answer_of_a_web_camera_has_its_plain_words(answer: Any, says: str) -> None:
+    with http_camera(HttpCamera(answer)) as camera, pytest.raises(StreamError, match=says):
+        open_source(Opening("http", camera.address))
+
+
+def test_headers_that_drip_for_ever_end_at_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cameras.sources import http
+
+    monkeypatch.setattr(http, "HEADERS_S", 1.5)
+    with http_camera(HttpCamera(endless_headers(0.2))) as camera:
+        began = time.monotonic()
+        with pytest.raises(StreamError, match="does not answer"):
+            open_source(Opening("http", camera.address))
+        assert time.monotonic() - began < 4
+
+
+# -- logins ---------------------------------------------------------------------------------------------------------
+
+
+def test_digest_is_as_in_rfc_7616() -> None:
+    """Section 3.9.1, with its client nonce."""
+    login = Login("Mufasa", "Circle of Life")
+    challenge = (
+        'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5, '
+        'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
+    )
+    import unittest.mock
+
+    nonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
+    with unittest.mock.patch.object(httpx.DigestAuth, "_get_client_nonce", lambda self, count, nonce_: nonce.encode()):
+        header = login.answer("GET", "/dir/index.html", [challenge])
+    assert 'response="8ca523f5e9506fed4657c9700eebdbec"' in header and 'uri="/dir/index.html"' in header
+
+
+def test_a_login_is_answered_once_and_in_a_known_way() -> None:
+    with pytest.raises(LoginError, match="Fill in both"):
+        Login("", "").answer("GET", "/", ['Basic realm="x"'])
+    with pytest.raises(LoginError, match="not known here"):
+        Login("a", "b").answer("GET", "/", ["Negotiate"])
+    with pytest.raises(LoginError, match="not known here"):
+        Login("a", "b").answer("GET", "/", ['Digest realm="x", nonce="1", algorithm=ROT13'])
+    login = Login("a", "b")
+    assert login.header("GET", "/") == "" and login.answer("GET", "/", ['Basic realm="x"']).startswith("Basic ")
+    with pytest.raises(LoginError, match="does not accept"):
+        login.answer("GET", "/", ['Basic realm="x"'])
+    assert PASSWORD not in repr(Opening("rtsp", "rtsp://h/", "a", PASSWORD)) + repr(login)
+    assert PASSWORD not in repr(CameraSettings(1, "n", "rtsp", "a", 5.0, 1, "u", PASSWORD))
+
+
+# -- times ----------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.floats(0, 2.0), min_size=5, max_size=60),
+    st.floats(-1000, 1000),
+    st.integers(1, 30),
+)
+def test_a_late_packet_does_not_move_the_time_of_its_frame(delays: list[float], start: float, rate: int) -> None:
+    anchor, best = Anchor(), float("inf")
+    for number, delay in enumerate(delays):
+        taken = 1_000_000 + number / rate
+        anchor.note(start + number / rate, taken + delay)
+        best = min(best, delay)
+        stamped = anchor.stamp(start + number / rate, taken + delay)
+        assert stamped <= taken + delay
+        assert stamped - taken == pytest.approx(min(best, delay), abs=1e-6)
+
+
+def test_pts_that_jump_set_the_anchor_anew() -> None:
+    anchor = Anchor()
+    anchor.note(500.0, 1000.0)
+    anchor.note(0.0, 1001.0)
+    assert anchor.stamp(0.0, 1001.0) == 1001.0
+    assert anchor.stamp(None, 1002.0) == 1002.0
+
+
+def test_an_outage_opens_late_and_closes_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "time", lambda: 1000 + clock[0])
+    opened: list[tuple[float, str]] = []
+    recovered: list[float] = []
+    one = OutageClock(lambda at, reason: opened.append((at, reason)), recovered.append)
+
+    def play(until: float) -> None:
+        while clock[0] < until:
+            clock[0] += 0.2
+            one.picture()
+
+    def fail(until: float, reason: str) -> None:
+        one.fault(reason)
+        while clock[0] < until:
+            clock[0] += 1
+            one.tick()
+
+    play(11)
+    assert recovered == [pytest.approx(1000.2)] and not opened
+    fail(20, "hiccup")
+    play(23)
+    fail(24, "again")
+    assert not opened, "the dark began anew only if nobody was told that all is well"
+    fail(40, "gone")
+    assert len(opened) == 1 and opened[0][0] == pytest.approx(1011, abs=1.5)
+    play(45)
+    fail(46, "flap")
+    play(60)
+    assert len(opened) == 1 and len(recovered) == 2 and recovered[1] == pytest.approx(1046.2, abs=0.5)
+
+
+def test_states_are_told_in_words_without_the_password(
+    clip: Path, watching: Callable[..., Notes], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with RtspCamera(clip, login=("admin", "right")) as camera:
+        notes = watching(settings_for(camera, "admin", PASSWORD))
+        wait_for(lambda: notes.refusals, 10, "the refusal")
+    assert PASSWORD not in caplog.text + repr(notes.states)
+    assert watch.REFUSED_S == 600
