@@ -148,6 +148,12 @@ def split_login(address: str) -> tuple[str, str, str]:
     return f"{scheme}://{found['place']}", unquote(user), unquote(password)
 
 
+def authority_of(address: str) -> str:
+    """Scheme, host and port of an address, to compare two."""
+    scheme, _separator, rest = address.partition("://")
+    return f"{scheme}://{re.split(r'[/?#]', rest, maxsplit=1)[0]}".lower()
+
+
 def mask_login(text: str) -> str:
     """A text without what stands between :// and @, for errors and logs that may quote an address."""
     return re.sub(r"://[^\s]*@", "://…@", text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cameras.addresses import authority_of
 from cameras.redis import connection
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ def note_refused(settings: CameraSettings) -> None:
 
 def take_turn(address: str, who: str) -> bool:
     """Whether it is this one's turn to sign in at this address; its own turn it keeps."""
-    authority = address.rpartition("://")[2].partition("/")[0].lower()
-    key = f"signing-in:{authority}"
+    key = f"signing-in:{authority_of(address)}"
     if connection().set(key, who, nx=True, ex=SIGNING_IN_S):
         return True
     return connection().get(key) == who.encode()

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db import OperationalError
 from django.dispatch import receiver
+from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse
 
 from cameras.models import Site
+from cameras.redis import connection
 from portal.models import AuditEntry, User
 
 Action = AuditEntry.Action
@@ -26,6 +31,7 @@ NOT_VIEWS = frozenset(
     {"strip", "healthz", "face", "thumbnail", "snapshot", "probe", "probe_picture", "audit_export", "authority"}
 )
 MARK = "audited_site"
+LATE_KEY = "audit-late"  # a list: rows that wait until the database can be written
 
 
 def note(
@@ -36,8 +42,34 @@ def note(
     actor: User | None = None,
 ) -> None:
     """Add a row. The actor is who is signed in at `request`, unless given. One query."""
+    entry_of(request, action, subject, site, actor).save(force_insert=True)
+
+
+def note_look(request: HttpRequest, action: AuditEntry.Action, subject: str, site: Site | None) -> None:
+    """Add a row for what somebody sees. A database that cannot be written now holds up no page: the row comes later."""
+    entry = entry_of(request, action, subject, site, None)
+    try:
+        entry.save(force_insert=True)
+    except OperationalError:
+        connection().rpush(LATE_KEY, json.dumps(model_to_dict(entry) | {"at": entry.at.isoformat()}))
+
+
+def write_late() -> int:
+    """Write what `note_look` had to put off; how many rows. Run by beat."""
+    count = 0
+    while (text := cast("bytes | None", connection().lindex(LATE_KEY, 0))) is not None:
+        given = json.loads(text)
+        AuditEntry.objects.create(**(given | {"at": datetime.fromisoformat(given["at"])}))
+        connection().lpop(LATE_KEY)
+        count += 1
+    return count
+
+
+def entry_of(
+    request: HttpRequest | None, action: AuditEntry.Action, subject: str, site: Site | None, actor: User | None
+) -> AuditEntry:
     who = actor or (request.user if request is not None and request.user.is_authenticated else None)
-    AuditEntry.objects.create(
+    return AuditEntry(
         action=action,
         subject=subject[:400],
         actor_id=who.pk if who else None,
@@ -99,7 +131,7 @@ class PageViewMiddleware:
             and match.url_name not in NOT_VIEWS
             and response.get("Content-Type", "").startswith("text/html")
         ):
-            note(request, Action.VIEWED, request.get_full_path(), getattr(request, MARK, None))
+            note_look(request, Action.VIEWED, request.get_full_path(), getattr(request, MARK, None))
         return response
 
 

@@ -211,6 +211,7 @@ X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
 LOG_FILE = env.text("LOG_FILE")
+LOG_LEVEL = env.choice("LOG_LEVEL", ("INFO", "DEBUG", "WARNING"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -232,7 +233,7 @@ LOGGING = {
             else {}
         ),
     },
-    "root": {"handlers": ["file"] if LOG_FILE else ["stderr"], "level": "INFO"},
+    "root": {"handlers": ["file"] if LOG_FILE else ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django.request": {"level": "CRITICAL"},  # portal/pages/errors.py logs what went wrong, with its number
         "axes": {"level": "ERROR"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from portal import health, watchkeeping
+from portal import auditing, health, watchkeeping
 from portal import retention as keeping
 
 
@@ -13,6 +13,7 @@ from portal import retention as keeping
 def pulse() -> None:
     health.note_jobs_alive()
     watchkeeping.tell_changes()
+    auditing.write_late()
 
 
 @shared_task(name="portal.tasks.retention")

@@ -153,7 +153,11 @@ class Visitor:
     def post(self, path: str, **fields: str) -> tuple[int, bytes]:
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.text(path))
         assert token, "the page has no form"
-        data = urllib.parse.urlencode(fields | {"csrfmiddlewaretoken": token.group(1)}).encode()
+        return self.send(path, fields | {"csrfmiddlewaretoken": token.group(1)})
+
+    def send(self, path: str, fields: dict[str, str]) -> tuple[int, bytes]:
+        """A form as it is."""
+        data = urllib.parse.urlencode(fields).encode()
         return self._open(urllib.request.Request(self.address + path, data, {"Referer": self.address + path}))
 
     def sign_in(self, email: str, password: str) -> None:

@@ -111,10 +111,26 @@ class CameraForm(forms.ModelForm[Camera]):
             self._compose(cleaned, make)
         elif make:
             self._take_written(cleaned, make)
+        self._check_name(cleaned)
+        self._check_kept_password(cleaned)
         version = cleaned.get("version")
         if self.instance.pk and version is not None and version != self.instance.version:
             self.add_error(None, _("Somebody changed this camera meanwhile. Load the page again, then change it."))
         return cleaned
+
+    def _check_name(self, cleaned: dict[str, Any]) -> None:
+        """Django cannot check it by itself: the constraint leaves deleted cameras out."""
+        same = Camera.objects.filter(site=cleaned.get("site"), name=cleaned.get("name"), deleted_at__isnull=True)
+        if cleaned.get("name") and same.exclude(pk=self.instance.pk).exists():
+            self.add_error("name", _("There is a camera of this name at this site already. Choose another name."))
+
+    def _check_kept_password(self, cleaned: dict[str, Any]) -> None:
+        """A kept password goes only to the host for which it was typed: else one could have it sent to oneself."""
+        if not self.instance.pk or cleaned.get("password") or not cleaned.get("user") or not cleaned.get("address"):
+            return
+        address, sealed = Camera.objects.values_list("address", "sealed_password").get(pk=self.instance.pk)
+        if sealed and addresses.authority_of(address) != addresses.authority_of(cleaned["address"]):
+            self.add_error("password", _("The address leads to another host now. Type the password again."))
 
     def _compose(self, cleaned: dict[str, Any], key: str) -> None:
         if "host" not in cleaned:

@@ -208,7 +208,7 @@ def picture(request: HttpRequest, violation_id: UUID, view: str) -> HttpResponse
         raise Http404 from error
     if PictureView(view) is PictureView.FULL:
         subject = f"{found.get_label_display()}, {found.camera.name}, {found.started_at:%Y-%m-%d %H:%M:%S} UTC"
-        auditing.note(request, Action.SAW_PICTURE, subject, found.site)
+        auditing.note_look(request, Action.SAW_PICTURE, subject, found.site)
     answer = HttpResponse(data, content_type="image/jpeg")
     answer["Cache-Control"] = "private, no-store"
     if "download" in request.GET:

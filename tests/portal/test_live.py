@@ -221,9 +221,20 @@ def no_role(user: User) -> None:
     Membership.objects.filter(user=user).delete()
 
 
+def signed_out_everywhere(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(session_epoch=user.session_epoch + 1)
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
-    [(signed_out, 4401), (switched_off, 4401), (new_password, 4401), (other_role, 4403), (no_role, 4403)],
+    [
+        (signed_out_everywhere, 4401),
+        (signed_out, 4401),
+        (switched_off, 4401),
+        (new_password, 4401),
+        (other_role, 4403),
+        (no_role, 4403),
+    ],
 )
 def test_an_open_socket_closes_within_five_seconds_of(world: World, change: Callable[[User], None], code: int) -> None:
     async def test() -> None:
@@ -375,3 +386,83 @@ def test_both_ends_know_the_same_messages() -> None:
     )
     used = set(re.findall(r"(?:message|violation)\.(\w+)", scripts)) - {"isNew", "old", "picture"}
     assert used <= fields, used - fields
+
+
+# What each gets for a message about Harbour House's camera and feed: "yes", or the code with which the socket closes.
+SOCKET_TABLE = [
+    ("look", {"root": "yes", "alice": "yes", "bob": "yes", "vera": "yes", "charlie": 4403, "stranger": 4403, "": 4401}),
+    ("ack", {"root": "yes", "alice": "yes", "bob": "yes", "vera": "yes", "charlie": "yes", "stranger": 4403, "": 4401}),
+    ("missed", {"root": "yes", "alice": "yes", "bob": "yes", "vera": "yes", "charlie": "no", "stranger": 4403,
+                "": 4401}),
+]  # fmt: skip
+SOCKET_CASES = [(message, who, expected) for message, row in SOCKET_TABLE for who, expected in row.items()]
+
+
+@pytest.mark.parametrize(("message", "who", "expected"), SOCKET_CASES)
+def test_who_may_say_what_over_the_socket(world: World, message: str, who: str, expected: int | str) -> None:
+    seen = see(world.door)
+    bodies = {
+        "look": {"type": "look", "cameras": [world.door.pk]},
+        "ack": {"type": "ack", "camera": world.door.pk, "number": 1},
+        "missed": {"type": "missed", "after": {str(world.here.pk): 0}},
+    }
+
+    async def test() -> None:
+        async with socket(getattr(world, who) if who else None) as one:
+            assert await one.connect()
+            if isinstance(expected, int) and who in {"", "stranger"}:
+                assert await closing_code(one) == expected
+                return
+            await hear(one, "hello")
+            await one.send_input({"type": "websocket.receive", "text": json.dumps(bodies[message])})
+            if expected == 4403:
+                assert await closing_code(one) == 4403
+            elif message == "missed" and expected == "yes":
+                assert (await hear(one, "violation"))["id"] == str(seen.pk)
+            elif message == "missed":
+                assert (await hear(one, "caught-up"))["feeds"] == {}
+            else:
+                await still_open(one)
+
+    run(test)
+
+
+async def still_open(one: SocketCommunicator) -> None:
+    """What was sent before is worked off, and the socket goes on: it answers what makes no sense."""
+    await one.send_input({"type": "websocket.receive", "text": "{}"})
+    await hear(one, "error")
+
+
+def test_without_the_second_factor_there_is_no_socket(world: World) -> None:
+    from django_otp.plugins.otp_totp.models import TOTPDevice
+
+    TOTPDevice.objects.create(user=world.alice, name="app", confirmed=True)
+
+    async def test() -> None:
+        async with socket(world.alice) as alice:
+            assert await alice.connect()
+            assert await closing_code(alice) == 4401
+
+    run(test)
+
+
+def test_watching_live_is_in_the_audit_log_from_begin_to_end(world: World) -> None:
+    from portal.models import AuditEntry
+
+    def noted() -> list[tuple[str, str, str]]:
+        live = AuditEntry.objects.filter(action__startswith="live-").order_by("pk")
+        return list(live.values_list("action", "subject", "site"))
+
+    def look(*cameras: int) -> dict[str, str]:
+        return {"type": "websocket.receive", "text": json.dumps({"type": "look", "cameras": cameras})}
+
+    async def test() -> None:
+        async with socket(world.alice) as alice:
+            await hello(alice)
+            for cameras in ([world.door.pk], [world.door.pk], [], [world.door.pk]):
+                await alice.send_input(look(*cameras))
+            await still_open(alice)
+        begun, ended = [(f"live-{what}", "Front door", "Harbour House") for what in ("started", "stopped")]
+        assert await sync_to_async(noted)() == [begun, ended, begun, ended]
+
+    run(test)

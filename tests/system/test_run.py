@@ -174,7 +174,7 @@ def test_without_demo_only_the_printed_link_makes_the_first_user_and_only_once(p
     visitor = Visitor(portal.address)
     fields = {"name": "Ada", "email": "ada@example.org", "password1": "a-Long-pass-4u", "password2": "a-Long-pass-4u"}
     status, page = visitor.post(path, **fields)
-    assert status == 200 and b"No camera yet" in page
+    assert status == 200 and b"First steps: 1 of 3" in page
     assert visitor.get("/admin/")[0] == 200
     assert stranger.get(path)[0] == 404
     portal.stop()
