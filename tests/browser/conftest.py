@@ -54,7 +54,7 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
 
     def make(portal: PortalProcess, login: tuple[str, str] | None = None, **given: object) -> Page:
         options: dict[str, object] = {"viewport": {"width": 1440, "height": 900}, **given}
-        context = browser.new_context(base_url=portal.address, **options)  # type: ignore[arg-type]
+        context = browser.new_context(**{"base_url": portal.address} | options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complain(message.text) if message.type == "error" else None)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
+from tests.browser import gallery
+from tests.conftest import ROOT
 from tests.portal_process import PortalProcess, Visitor, wait_for
 
 Visit = Callable[..., Page]
@@ -30,26 +33,82 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "node_modules" / "axe-core" / "axe.min.js"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
-def test_no_page_has_a_serious_fault(portal: PortalProcess, visit: Visit, axe: Path, width: int, scheme: str) -> None:
+@pytest.fixture(scope="module")
+def things(portal: PortalProcess) -> dict[str, str]:
+    """The gallery's world, with a violation to look at."""
     visitor = Visitor(portal.address)
     visitor.sign_in(*portal.login())
-    violation = wait_for(visitor.violations, 60, "a violation")[0]
-    page = visit(portal, viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True)
-    faults = {path: look(page, path, axe) for path in ("/sign-in/", "/password/")}
-    from tests.browser.conftest import sign_in
-
-    sign_in(page, *portal.login())
-    expect(page.locator(".tile[data-fresh]")).to_have_count(2, timeout=20_000)
-    paths = ("/", "/violations/", "/violations/?status=nonsense", "/violations/?status=dismissed",
-             f"/violations/{violation}/", "/people/", "/nothing/")  # fmt: skip
-    faults |= {path: look(page, path, axe) for path in paths}
-    assert {path: found for path, found in faults.items() if found} == {}
+    found = wait_for(visitor.violations, 60, "a violation")
+    return gallery.make_world(portal) | {"violation": found[0]}
 
 
-def look(page: Page, path: str, axe: Path) -> list[str]:
-    page.goto(path)
+def test_every_page_of_the_url_list_is_in_the_gallery() -> None:
+    shown = {shot.route for shot in gallery.SHOTS} | gallery.ELSEWHERE
+    assert gallery.page_routes() <= shown, gallery.page_routes() - shown
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_page_has_a_serious_fault(
+    portal: PortalProcess, visit: Visit, axe: Path, things: dict[str, str], width: int, scheme: str
+) -> None:
+    options = {"viewport": {"width": width, "height": 844}, "color_scheme": scheme, "bypass_csp": True}
+    pages: dict[str, Page] = {}
+    faults = {}
+    for shot in gallery.SHOTS:
+        if shot.who not in pages:
+            pages[shot.who] = visit(portal, gallery.login_of(portal, shot.who) if shot.who else None, **options)
+        page = pages[shot.who]
+        page.goto(shot.path.format(**things))
+        shot.act(page)
+        if found := look(page, axe):
+            faults[shot.name] = found
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{shot.name} is wider than its window"
+    assert faults == {}
+
+
+def test_the_pages_of_other_portals_have_no_serious_fault(visit: Visit, axe: Path, tmp_path: Path) -> None:
+    portal = PortalProcess(tmp_path / "data", environment={"DEMO": "0", "HTTPS": "1"}).start()
+    try:
+        page = visit(
+            portal, bypass_csp=True, ignore_https_errors=True, base_url=portal.address.replace("http", "https")
+        )
+        link = re.search(r"https://\S+/first-user/\S+", portal.output)
+        assert link
+        faults = {}
+        for path in (link[0], "/connect/"):
+            page.goto(path)
+            faults[path] = look(page, axe)
+        assert not any(faults.values()), faults
+    finally:
+        portal.stop()
+        portal.kill()
+
+
+SIZES = {"desktop": (1440, 900, "light"), "phone-dark": (390, 844, "dark")}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_screenshots_of_all_pages(portal: PortalProcess, visit: Visit, things: dict[str, str], size: str) -> None:
+    """Written to docs/screenshots/all with SCREENSHOTS=1; the whole gallery is walked by the tests above otherwise."""
+    if not os.environ.get("SCREENSHOTS"):
+        pytest.skip("SCREENSHOTS=1 writes them")
+    width, height, scheme = SIZES[size]
+    folder = ROOT / "docs" / "screenshots" / "all"
+    folder.mkdir(parents=True, exist_ok=True)
+    pages: dict[str, Page] = {}
+    for shot in gallery.SHOTS:
+        if shot.who not in pages:
+            login = gallery.login_of(portal, shot.who) if shot.who else None
+            pages[shot.who] = visit(portal, login, viewport={"width": width, "height": height}, color_scheme=scheme)
+        page = pages[shot.who]
+        page.goto(shot.path.format(**things))
+        shot.act(page)
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=folder / f"{shot.name}-{size}.jpg", full_page=True, type="jpeg", quality=70)
+
+
+def look(page: Page, axe: Path) -> list[str]:
     page.add_script_tag(path=axe)
     found = page.evaluate("axe.run().then(result => result.violations)")
     return [

@@ -1,0 +1,210 @@
+"""Every page of the portal in its states: what accessibility is checked on, and what screenshots are taken of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.sync_api import Page, expect
+
+from tests.portal_process import PortalProcess, python_in
+
+PASSWORD = "a-Long-pass-4u"
+
+# A world beside the demo: a superuser, a colleague, an empty site with its manager, one with a second factor, one
+# without any site, invitations, a camera that is down.
+MAKE = """
+import json
+from datetime import timedelta
+from django.conf import settings
+from django.utils import timezone
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from cameras.models import *
+from portal import memberships
+from portal.models import *
+from portal.pages.sign_in import password_link
+P = 'a-Long-pass-4u'
+harbour, maple = Site.objects.order_by('name')[:2]
+olivia = User.objects.get(email='manager@demo.example')
+make = lambda name, **more: User.objects.create_user(name.split()[0].lower() + '@example.org', P, name=name, **more)
+root, bob, nina, stan = make('Root', is_superuser=True, is_staff=True), make('Bob Tanaka'), make('Nina'), make('Stan')
+eva = make('Eva Lindqvist')
+TOTPDevice.objects.create(user=eva, name='app', confirmed=True)
+for user in (bob, eva):
+    Membership.objects.create(user=user, site=harbour, role='reviewer')
+empty = Site.objects.create(name='Elm Court', time_zone='Europe/Berlin', address='Elmallee 4')
+Membership.objects.create(user=nina, site=empty, role='manager')
+old = Site.objects.create(name='Old Mill', archived_at=timezone.now())
+Camera.objects.create(site=old, name='Gate', address='x.mp4', paused=True)
+down = Camera.objects.create(site=harbour, name='Side entrance', kind='rtsp', address='rtsp://127.0.0.1:9/live')
+Outage.objects.create(camera=down, began_at=timezone.now() - timedelta(hours=30), reason='Nothing answers there.',
+                      ended_at=timezone.now() - timedelta(hours=28))
+_, new = memberships.invite('dora@example.org', maple, 'viewer', olivia)
+_, known = memberships.invite('stan@example.org', maple, 'viewer', olivia)
+tests = ProbeRequest.objects.create(site=harbour, asked_by=olivia.pk, sealed='')
+print(json.dumps({'down': down.pk, 'harbour': harbour.pk, 'empty': empty.pk, 'new': new, 'known': known,
+                  'reset': password_link(bob).partition('/password/')[2]}))
+"""
+WHO = {
+    "olivia": ("manager@demo.example", ""),
+    **{name: (f"{name}@example.org", PASSWORD) for name in ("root", "nina", "stan", "bob", "eva")},
+}
+
+
+def nothing(page: Page) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One page in one state.
+
+    Args:
+        route: its name in portal/urls.py.
+        who: who is signed in; empty is nobody.
+        act: what is done on the page before it is looked at.
+    """
+
+    name: str
+    route: str
+    path: str
+    who: str = "olivia"
+    act: Callable[[Page], None] = nothing
+
+
+def press(button: str, **fields: str) -> Callable[[Page], None]:
+    """Fill fields by their labels, and press a button."""
+
+    def act(page: Page) -> None:
+        for label, value in fields.items():
+            page.get_by_label(label.replace("_", " "), exact=True).first.fill(value)
+        page.get_by_role("button", name=button, exact=True).first.click()
+        page.wait_for_load_state()
+
+    return act
+
+
+def wrong_login(page: Page) -> None:
+    page.get_by_label("E-mail").fill("nobody@example.org")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_load_state()
+
+
+def make_password_link(page: Page) -> None:
+    open_more(page)
+    page.get_by_role("button", name="Make a password link for Bob Tanaka").click()
+    page.wait_for_load_state()
+
+
+def wrong_address(page: Page) -> None:
+    page.get_by_label("Site").select_option(index=1)
+    page.get_by_label("Address").fill("file:///etc/passwd")
+    page.get_by_role("button", name="Add this camera").click()
+    page.wait_for_load_state()
+
+
+def failed_test(page: Page) -> None:
+    page.get_by_role("button", name="Test it").click()
+    expect(page.locator(".verdict")).to_be_visible(timeout=16_000)
+
+
+def good_test(page: Page) -> None:
+    page.get_by_label("Site").select_option(index=1)
+    page.get_by_label("Make").select_option("clip")
+    page.get_by_label("Address").fill("maple-tower.mp4")
+    page.get_by_role("button", name="Test it").click()
+    expect(page.locator(".verdict")).to_be_visible(timeout=16_000)
+    page.wait_for_load_state("networkidle")
+
+
+def live(page: Page) -> None:
+    expect(page.locator(".tile[data-fresh]")).to_have_count(2, timeout=20_000)
+
+
+def open_hours(page: Page) -> None:
+    for day in range(5):
+        page.locator(f"#id_opens_{day}").fill("08:00")
+        page.locator(f"#id_closes_{day}").fill("18:00" if day else "08:00")
+    page.get_by_role("button", name="Save the changes").click()
+    page.wait_for_load_state()
+
+
+def open_more(page: Page) -> None:
+    page.get_by_label("More for Bob Tanaka").click()
+
+
+SHOTS = (
+    Shot("sign-in", "login", "/sign-in/", ""),
+    Shot("sign-in-error", "login", "/sign-in/", "", wrong_login),
+    Shot("forgotten", "password_reset", "/password/", ""),
+    Shot("forgotten-sent", "password_reset_done", "/password/sent/", ""),
+    Shot("new-password", "password_reset_confirm", "/password/{reset}", ""),
+    Shot("new-password-over", "password_reset_confirm", "/password/x/y/", ""),
+    Shot("invitation-new", "invitation", "/invitation/{new}/", ""),
+    Shot("invitation-error", "invitation", "/invitation/{new}/", "", press("Join Maple Tower")),
+    Shot("invitation-known", "invitation", "/invitation/{known}/", ""),
+    Shot("invitation-yes", "invitation", "/invitation/{known}/", "stan"),
+    Shot("invitation-over", "invitation", "/invitation/nonsense/", ""),
+    Shot("code", "second_factor", "/sign-in/code/", "eva"),
+    Shot("code-error", "second_factor", "/sign-in/code/", "eva", press("Sign in", Code="000000")),
+    Shot("live", "dashboard", "/", act=live),
+    Shot("live-empty", "dashboard", "/", "nina"),
+    Shot("live-no-site", "dashboard", "/", "stan"),
+    Shot("violations", "violations", "/violations/"),
+    Shot("violations-empty", "violations", "/violations/", "nina"),
+    Shot("violations-none-fits", "violations", "/violations/?status=dismissed"),
+    Shot("violations-error", "violations", "/violations/?status=nonsense"),
+    Shot("violation", "violation", "/violations/{violation}/"),
+    Shot("cameras", "cameras", "/cameras/"),
+    Shot("cameras-empty", "cameras", "/cameras/", "nina"),
+    Shot("camera-add", "camera_add", "/cameras/add/"),
+    Shot("camera-add-error", "camera_add", "/cameras/add/", act=wrong_address),
+    Shot("camera-add-tested", "camera_add", "/cameras/add/", act=good_test),
+    Shot("camera-down-tested", "camera", "/cameras/{down}/", act=failed_test),
+    Shot("sites", "sites", "/sites/", "root"),
+    Shot("site-add", "site_add", "/sites/add/", "root"),
+    Shot("site", "site", "/sites/{harbour}/"),
+    Shot("site-error", "site", "/sites/{harbour}/", act=open_hours),
+    Shot("people", "people", "/people/", act=open_more),
+    Shot("people-error", "people", "/people/", act=press("Invite")),
+    Shot("password-link", "people", "/people/", act=make_password_link),
+    Shot("log", "audit", "/audit/"),
+    Shot("log-empty", "audit", "/audit/?who=nobody+at+all"),
+    Shot("profile", "profile", "/profile/"),
+    Shot("profile-error", "profile", "/profile/", act=press("Change the password")),
+    Shot("two-factor", "two_factor", "/profile/two-factor/"),
+    Shot("two-factor-error", "two_factor", "/profile/two-factor/", act=press("Turn it on", Code="000000")),
+    Shot("not-here", "", "/nothing/"),
+    Shot("not-allowed", "cameras", "/cameras/", "bob"),
+)  # fmt: skip
+ELSEWHERE = {"first_user", "connect"}  # need another portal: an empty one, and one with HTTPS
+
+
+# Parts of pages, pictures, files, and what is only posted to.
+NOT_PAGES = {
+    *("strip", "snapshot", "face", "thumbnail", "healthz", "probe", "probe_picture", "authority", "audit_export"),
+    *("logout", "review", "camera_test", "invite", "change_role", "remove_member", "hand_over", "bring_back"),
+    *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),
+    *("two_factor_off", "recovery_codes", "camera_duplicate", "camera_pause", "camera_resume", "camera_delete"),
+    *("camera_restore", "site_archive", "site_restore"),
+}
+
+
+def make_world(portal: PortalProcess) -> dict[str, str]:
+    """What the paths' names stand for."""
+    return {name: str(value) for name, value in json.loads(python_in(portal, MAKE)).items()}
+
+
+def login_of(portal: PortalProcess, who: str) -> tuple[str, str]:
+    email, password = WHO[who]
+    return (email, password) if password else portal.login()
+
+
+def page_routes() -> set[str]:
+    """The names of all routes that show a page, from the URL list."""
+    from django.urls import get_resolver
+
+    named = {str(pattern.name) for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}
+    return named - NOT_PAGES
