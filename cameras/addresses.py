@@ -168,7 +168,7 @@ def judge(ip: IpAddress, port: int) -> str:
     if any(plain.version == network.version and plain in network for network in allowed_networks()):
         return ""
     if plain.is_unspecified or plain.is_loopback:
-        return _("This address is the portal's own machine. Cameras there need CAMERA_NETWORKS to allow it.")
+        return _("This address leads to the portal's own machine. Write the camera's own address.")
     if plain.is_link_local or plain in _METADATA:
         return _("This address is link-local (169.254… or fe80…). Give the camera an address of your network.")
     if (

@@ -50,13 +50,13 @@ class Site(models.Model):
     """A place with a lobby. Its day, its pictures' lifetime and its people are its own."""
 
     name = models.CharField(_("name"), max_length=120, unique=True)
-    address = models.CharField(_("address"), max_length=300, blank=True, help_text=_("Where it is, for people."))
+    address = models.CharField(_("address"), max_length=300, blank=True, help_text=_("Street and town."))
     language = models.CharField(
         _("language"),
         max_length=8,
         choices=LANGUAGES,
         default="en",
-        help_text=_("Of those who come in: what is said at the door is said in it."),
+        help_text=_("What is said at its door is said in this language."),
     )
     opening_hours: models.JSONField[dict[str, list[str]], dict[str, list[str]]] = models.JSONField(
         _("opening hours"), default=dict, blank=True, validators=[check_hours]
@@ -70,7 +70,7 @@ class Site(models.Model):
         _("goal"),
         default=95,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text=_("How many of 100 people should wear a mask."),
+        help_text=_("What the reports compare with."),
     )
     archived_at = models.DateTimeField(_("archived"), null=True, blank=True, editable=False)
     time_zone = models.CharField(

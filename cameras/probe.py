@@ -55,7 +55,7 @@ PICTURE_PX = 960
 class Step(models.TextChoices):
     """The steps, in their order."""
 
-    NAME = "name", gettext_lazy("Name")
+    NAME = "name", gettext_lazy("Address")
     CONNECTION = "connection", gettext_lazy("Connection")
     LOGIN = "login", gettext_lazy("Login")
     VIDEO = "video", gettext_lazy("Video")

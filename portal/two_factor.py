@@ -62,10 +62,10 @@ class SecondFactorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.is_complete = self._is_complete(request)  # type: ignore[attr-defined]
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
-        request.is_complete = self._is_complete(request)  # type: ignore[attr-defined]
         match = request.resolver_match
         if request.is_complete or (match is not None and match.url_name in OPEN_WITHOUT):  # type: ignore[attr-defined]
             return None

@@ -73,7 +73,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='site',
             name='address',
-            field=models.CharField(blank=True, help_text='Where it is, for people.', max_length=300, verbose_name='address'),
+            field=models.CharField(blank=True, help_text='Street and town.', max_length=300, verbose_name='address'),
         ),
         migrations.AddField(
             model_name='site',
@@ -88,12 +88,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='site',
             name='language',
-            field=models.CharField(choices=[('en', 'English'), ('zh', '中文'), ('es', 'Español'), ('fr', 'Français'), ('de', 'Deutsch'), ('he', 'עברית'), ('ar', 'العربية'), ('ru', 'Русский')], default='en', help_text='Of those who come in: what is said at the door is said in it.', max_length=8, verbose_name='language'),
+            field=models.CharField(choices=[('en', 'English'), ('zh', '中文'), ('es', 'Español'), ('fr', 'Français'), ('de', 'Deutsch'), ('he', 'עברית'), ('ar', 'العربية'), ('ru', 'Русский')], default='en', help_text='What is said at its door is said in this language.', max_length=8, verbose_name='language'),
         ),
         migrations.AddField(
             model_name='site',
             name='mask_goal',
-            field=models.PositiveSmallIntegerField(default=95, help_text='How many of 100 people should wear a mask.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)], verbose_name='goal'),
+            field=models.PositiveSmallIntegerField(default=95, help_text='What the reports compare with.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)], verbose_name='goal'),
         ),
         migrations.AddField(
             model_name='site',

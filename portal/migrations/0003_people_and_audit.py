@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='user',
             name='theme',
-            field=models.CharField(choices=[('system', 'As the device is set'), ('light', 'Light'), ('dark', 'Dark')], default='system', max_length=8, verbose_name='looks'),
+            field=models.CharField(choices=[('system', 'As the device is set'), ('light', 'Light'), ('dark', 'Dark')], default='system', max_length=8, verbose_name='appearance'),
         ),
         migrations.AddField(
             model_name='user',

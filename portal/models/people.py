@@ -55,7 +55,7 @@ class User(AbstractUser):
         validators=[check_time_zone],
         help_text=_("Like Europe/Lisbon. Times of a site in another zone are then marked with its name."),
     )
-    theme = models.CharField(_("looks"), max_length=8, choices=Theme.choices, default=Theme.SYSTEM)
+    theme = models.CharField(_("appearance"), max_length=8, choices=Theme.choices, default=Theme.SYSTEM)
     session_epoch = models.PositiveIntegerField(
         _("session epoch"), default=0, editable=False, help_text=_("Raised, it ends all sessions.")
     )

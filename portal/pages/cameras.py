@@ -75,8 +75,7 @@ class CameraForm(forms.ModelForm[Camera]):
         widgets = {"user": forms.TextInput(attrs={"autocomplete": "off"})}
         labels = {"analyses_per_second": gettext_lazy("Looks a second")}
         help_texts = {
-            "address": gettext_lazy("Like rtsp://192.168.1.20/stream1, http://192.168.1.20/video.mjpg, /dev/video0, or "
-                                    "the name of a file in DATA_DIR/clips."),
+            "address": gettext_lazy("The whole address, as the camera's manual gives it."),
             "analyses_per_second": gettext_lazy("Five are good for a door. Fewer cost less computing."),
         }  # fmt: skip
 
@@ -339,13 +338,18 @@ def show_probe(request: HttpRequest, probe_id: UUID) -> HttpResponse:
     """The report of a test as it now is, as a part of a page; X-Done says whether more comes."""
     report = get_report(request, probe_id)
     steps = [
-        {"name": Step(step.name).label, "status": step.status, "said": Status(step.status).label, "text": step.text}
+        {"name": Step(step.name).label, "status": step.status, "said": said_of(step, report), "text": step.text}
         for step in report.steps
     ]
     answer = render(request, "cameras/probe.html", {"steps": steps, "report": report, "probe_id": probe_id})
     answer["X-Done"] = "1" if report.done else "0"
     answer["Cache-Control"] = "no-store"
     return answer
+
+
+def said_of(step: probe.StepReport, report: probe.Report) -> str:
+    """How a step went, in a word; what comes after a failure was not tried."""
+    return _("not tried") if report.done and step.status == Status.WAITING else str(Status(step.status).label)
 
 
 @require_safe

@@ -16,7 +16,7 @@ from cameras.models import Camera, Site
 from cameras.redis import Errors
 from cameras.states import CameraState
 from portal import access
-from portal.access import AnyUser
+from portal.access import AnyUser, Right
 from portal.live import messages
 from portal.models import Passage
 from portal.notices import current_notices
@@ -62,9 +62,12 @@ def strip(request: HttpRequest) -> HttpResponse:
 
 
 def read_tiles(user: AnyUser) -> list[dict[str, Any]]:
-    """This person's cameras, each with its state as messages.camera says it. One query."""
+    """This person's cameras, each with its state as messages.camera says it. Two queries."""
     cameras = access.cameras(user).order_by("site__name", "name")
-    return [{"camera": camera, "state": messages.camera(camera)} for camera in cameras]
+    own = set(access.sites(user, Right.SET_UP).values_list("pk", flat=True))
+    return [
+        {"camera": camera, "state": messages.camera(camera), "may_set_up": camera.site_id in own} for camera in cameras
+    ]
 
 
 def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from portal.access import Right
 from portal.auditing import Action
 from portal.memberships import MembershipError
 from portal.models import Invitation, Membership, User
-from portal.pages.sign_in import password_link
+from portal.pages.sign_in import ShortHelpMixin, password_link
 from portal.pages.undo import undo_by
 
 UNDO_SALT = "portal.people.undo"
@@ -148,7 +148,7 @@ def withdraw_invitation(request: HttpRequest, invitation_id: int) -> HttpRespons
     return redirect("people")
 
 
-class JoinForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
+class JoinForm(ShortHelpMixin, BaseUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
     """Name and password of somebody who was invited; the e-mail is the invitation's."""
 
     class Meta:

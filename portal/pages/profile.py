@@ -24,6 +24,7 @@ from django.views.decorators.http import require_POST
 from portal import access, auditing, two_factor
 from portal.auditing import Action
 from portal.models import SignedIn, User
+from portal.pages.sign_in import ShortHelpMixin
 from portal.pages.two_factor import PasswordForm, end_other_sessions
 
 MOST_SESSIONS = 20
@@ -63,6 +64,14 @@ class ProfileForm(forms.ModelForm[User]):
         self.fields["language"].choices = [("", _("As the browser is set")), *settings.LANGUAGES]  # type: ignore[attr-defined]
 
 
+class NewPasswordForm(ShortHelpMixin, PasswordChangeForm):
+    """Django's, without taking the cursor on a page of several forms."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["old_password"].widget.attrs.pop("autofocus", None)
+
+
 def profile(request: HttpRequest) -> HttpResponse:
     form = ProfileForm(request.POST or None, instance=User.objects.get(pk=access.person(request).pk))
     if request.method == "POST" and form.is_valid():
@@ -70,7 +79,7 @@ def profile(request: HttpRequest) -> HttpResponse:
         auditing.note(request, Action.PROFILE_CHANGED, ", ".join(form.changed_data))
         messages.success(request, _("Saved."))
         return redirect("profile")
-    return show(request, form, PasswordChangeForm(access.person(request)), 422 if form.errors else 200)
+    return show(request, form, NewPasswordForm(access.person(request)), 422 if form.errors else 200)
 
 
 def show(request: HttpRequest, form: ProfileForm, password_form: PasswordChangeForm, status: int) -> HttpResponse:
@@ -102,7 +111,7 @@ def own_sessions(request: HttpRequest) -> list[SignedIn]:
 
 @require_POST
 def change_password(request: HttpRequest) -> HttpResponse:
-    form = PasswordChangeForm(access.person(request), request.POST)
+    form = NewPasswordForm(access.person(request), request.POST)
     if not form.is_valid():
         return show(request, ProfileForm(instance=User.objects.get(pk=access.person(request).pk)), form, 422)
     form.save()

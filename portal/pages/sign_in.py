@@ -32,6 +32,22 @@ FIRST_USER_SALT = "portal.first-user"
 FIRST_USER_LINK_S = 24 * 3600
 
 
+PASSWORD_HELP = _("At least 10 characters, no common password, not like your name.")
+
+
+class ShortHelpMixin:
+    """Says what a password must be in one line."""
+
+    fields: dict[str, forms.Field]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for first, again in (("password1", "password2"), ("new_password1", "new_password2")):
+            if first in self.fields:
+                self.fields[first].help_text = PASSWORD_HELP
+                self.fields[again].help_text = ""
+
+
 class SignInForm(AuthenticationForm):
     """E-mail and password."""
 
@@ -89,7 +105,7 @@ class PasswordResetDone(auth_views.PasswordResetDoneView):
     template_name = "people/password_reset_done.html"
 
 
-class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic only in the stubs
+class NewPasswordForm(ShortHelpMixin, SetPasswordForm):  # type: ignore[type-arg]  # generic only in the stubs
     """A new password; who has a second factor needs its code, too: a mailbox alone opens no account."""
 
     code = forms.CharField(
@@ -134,7 +150,7 @@ def password_link(user: User) -> str:
     return f"{settings.BASE_URL}{path}"
 
 
-class FirstUserForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
+class FirstUserForm(ShortHelpMixin, BaseUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
     """Name, e-mail and password of the one who sets the portal up."""
 
     class Meta:

@@ -39,13 +39,16 @@ class SiteForm(forms.ModelForm[Site]):
     """What managers set; the opening hours are two fields a day."""
 
     time_zone = ZoneField(
-        label=gettext_lazy("Time zone"), help_text=gettext_lazy("Its days and hours are counted in it.")
+        label=gettext_lazy("Time zone"), help_text=gettext_lazy("Used for this site's days and hours.")
     )
 
     class Meta:
         model = Site
         fields = ("name", "address", "time_zone", "language", "mask_goal", "retention_days", "alert_when_closed")
-        labels = {"retention_days": gettext_lazy("Days to keep"), "mask_goal": gettext_lazy("Goal, of 100 people")}
+        labels = {
+            "retention_days": gettext_lazy("Days to keep"),
+            "mask_goal": gettext_lazy("Goal: people with a mask, of 100"),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -64,18 +67,17 @@ class SiteForm(forms.ModelForm[Site]):
     def days(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:
         return [(str(WEEKDAYS[day]), self[f"opens_{day}"], self[f"closes_{day}"]) for day in range(7)]
 
-    @property
-    def hour_errors(self) -> list[str]:
-        return [str(error) for _day, *pair in self.days for field in pair for error in field.errors]
-
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         hours: dict[str, list[str]] = {}
         for day in range(7):
             opens: time | None = cleaned.get(f"opens_{day}")
             closes: time | None = cleaned.get(f"closes_{day}")
-            if (opens is None) != (closes is None) or (opens is not None and opens == closes):
+            if (opens is None) != (closes is None):
                 wrong = _("%(day)s: write both, from and until, or neither for a day that is closed.")
+                self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
+            elif opens is not None and opens == closes:
+                wrong = _("%(day)s: from and until are the same. Change one, or clear both for a day that is closed.")
                 self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
             elif opens is not None and closes is not None:
                 hours[str(day)] = [opens.strftime("%H:%M"), closes.strftime("%H:%M")]

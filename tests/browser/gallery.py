@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ PASSWORD = "a-Long-pass-4u"
 # without any site, invitations, a camera that is down.
 MAKE = """
 import json
+import time
 from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
@@ -29,6 +31,7 @@ harbour, maple = Site.objects.order_by('name')[:2]
 olivia = User.objects.get(email='manager@demo.example')
 make = lambda name, **more: User.objects.create_user(name.split()[0].lower() + '@example.org', P, name=name, **more)
 root, bob, nina, stan = make('Root', is_superuser=True, is_staff=True), make('Bob Tanaka'), make('Nina'), make('Stan')
+rita = make('Rita')
 eva = make('Eva Lindqvist')
 TOTPDevice.objects.create(user=eva, name='app', confirmed=True)
 for user in (bob, eva):
@@ -44,7 +47,7 @@ _, new = memberships.invite('dora@example.org', maple, 'viewer', olivia)
 _, known = memberships.invite('stan@example.org', maple, 'viewer', olivia)
 tests = ProbeRequest.objects.create(site=harbour, asked_by=olivia.pk, sealed='')
 print(json.dumps({'down': down.pk, 'harbour': harbour.pk, 'empty': empty.pk, 'new': new, 'known': known,
-                  'reset': password_link(bob).partition('/password/')[2]}))
+                  'reset': password_link(rita).partition('/password/')[2]}))
 """
 WHO = {
     "olivia": ("manager@demo.example", ""),
@@ -86,7 +89,7 @@ def press(button: str, **fields: str) -> Callable[[Page], None]:
 
 
 def wrong_login(page: Page) -> None:
-    page.get_by_label("E-mail").fill("nobody@example.org")
+    page.get_by_label("E-mail").fill(f"nobody{time.time_ns()}@example.org")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_load_state()
@@ -117,6 +120,13 @@ def good_test(page: Page) -> None:
     page.get_by_role("button", name="Test it").click()
     expect(page.locator(".verdict")).to_be_visible(timeout=16_000)
     page.wait_for_load_state("networkidle")
+
+
+def scroll_through(page: Page) -> None:
+    """So that pictures further down are loaded."""
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_load_state("networkidle")
+    page.evaluate("window.scrollTo(0, 0)")
 
 
 def live(page: Page) -> None:
@@ -152,7 +162,7 @@ SHOTS = (
     Shot("live", "dashboard", "/", act=live),
     Shot("live-empty", "dashboard", "/", "nina"),
     Shot("live-no-site", "dashboard", "/", "stan"),
-    Shot("violations", "violations", "/violations/"),
+    Shot("violations", "violations", "/violations/", act=scroll_through),
     Shot("violations-empty", "violations", "/violations/", "nina"),
     Shot("violations-none-fits", "violations", "/violations/?status=dismissed"),
     Shot("violations-error", "violations", "/violations/?status=nonsense"),

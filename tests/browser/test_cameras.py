@@ -138,7 +138,7 @@ def failed(page: Page, step: str, says: str) -> None:
     expect(line).to_have_count(1)
     expect(line).to_contain_text(step)
     expect(line).to_contain_text(says)
-    expect(page.locator(".verdict")).to_contain_text("Mend what is marked")
+    expect(page.locator(".verdict")).to_contain_text("Mend the marked step")
 
 
 def test_each_step_that_fails_says_why_and_what_to_do(
@@ -151,9 +151,9 @@ def test_each_step_that_fails_says_why_and_what_to_do(
         run_test(page)
 
     attempt("rtsp://nothing.invalid/live")
-    failed(page, "Name", "There is no “nothing.invalid” in this network")
+    failed(page, "Address", "There is no “nothing.invalid” in this network")
     attempt("rtsp://169.254.169.254/live")
-    failed(page, "Name", "link-local")
+    failed(page, "Address", "link-local")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         attempt(f"rtsp://127.0.0.1:{taken.getsockname()[1]}/live")
@@ -190,7 +190,7 @@ def test_pictures_that_are_rare_black_or_empty_are_told(portal: PortalProcess, v
         run_test(page)
         expect(page.locator(".steps li.remark").first).to_contain_text("The picture is black")
         expect(page.locator(".steps li.remark").last).to_contain_text("That is no fault: stand before the camera")
-        expect(page.locator(".verdict")).to_contain_text("can be watched")
+        expect(page.locator(".verdict")).to_contain_text("This camera works")
 
 
 def test_the_fields_follow_the_make(portal: PortalProcess, visit: Visit) -> None:
@@ -306,10 +306,10 @@ def test_dark_is_dark_whatever_the_device_says(portal: PortalProcess, visit: Vis
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
     page.goto("/profile/")
-    page.get_by_label("Looks").select_option("dark")
+    page.get_by_label("Appearance").select_option("dark")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator(".message")).to_contain_text("Saved")
     assert page.evaluate(ground) != light
-    page.get_by_label("Looks").select_option("system")
+    page.get_by_label("Appearance").select_option("system")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("html")).not_to_have_attribute("data-theme", "dark")

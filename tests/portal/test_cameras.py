@@ -215,7 +215,7 @@ def test_outages_are_listed_with_their_reason(world: World, alice: Client) -> No
     assert began is not None
     Outage.objects.create(camera=world.door, began_at=began, reason="Nothing answers there.")
     page = alice.get(f"/cameras/{world.door.pk}/").content.decode()
-    assert "still out" in page and "Nothing answers there." in page
+    assert "still offline" in page and "Nothing answers there." in page
 
 
 # -- the test before saving -----------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def test_a_forgotten_password_is_set_by_a_link_in_the_mail_built_from_public_url
     assert link
     set_password(client, link.group(1), "an-Even-longer-pass-7")
     assert try_to_sign_in(Client(), "alice@example.org", "an-Even-longer-pass-7").status_code == 302
-    assert "used up" in Client().get(link.group(1), follow=True).content.decode()
+    assert "no longer works" in Client().get(link.group(1), follow=True).content.decode()
 
 
 def test_an_unknown_e_mail_gets_no_mail_and_the_same_answer(world: World, client: Client, settings: Any) -> None:
@@ -131,7 +131,7 @@ def test_without_e_mail_the_page_says_so_and_a_manager_hands_a_link_over_once(
     assert link
     set_password(client, link.group(1), "a-Third-long-pass-9")
     assert try_to_sign_in(Client(), "bob@example.org", "a-Third-long-pass-9").status_code == 302
-    assert "used up" in Client().get(link.group(1), follow=True).content.decode()
+    assert "no longer works" in Client().get(link.group(1), follow=True).content.decode()
 
 
 def test_a_password_that_is_too_simple_is_refused_in_words(world: World, client: Client, sign_in: SignIn) -> None:

@@ -34,6 +34,7 @@ function startTest(form) {
     button.disabled = true;
     button.textContent = say("testing");
     intro.hidden = true;
+    report.closest("section").scrollIntoView({ block: "nearest" }); // on a phone it lies below the form
     forgetErrors(form);
     try {
       await runTest(form, report);

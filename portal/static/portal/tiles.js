@@ -94,7 +94,9 @@ class Tile {
       this.#write("veil-text", "");
     }
     const time = age === null ? "" : new Date(this.capturedAt * 1000).toLocaleTimeString([], { timeStyle: "short" });
-    const since = age === null ? "" : say("lastSeen", { time, ago: ago(age) });
+    const out = !online && message?.since ? this.live.now() - Date.parse(message.since) / 1000 : 0;
+    const never = out > 5 ? say("noPictureFor", { time: duration(out) }) : "";
+    const since = age === null ? never : say("lastSeen", { time, ago: ago(age) });
     const retrying = message?.state === "offline" ? say("retrying") : "";
     this.#write("veil-since", [since, retrying].filter(Boolean).join(" "));
     const remedy = message?.state === "offline" || message?.state === "waiting" ? message.remedy : "";
