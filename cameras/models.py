@@ -9,9 +9,11 @@ from datetime import UTC, date, datetime, time
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from cameras.states import CameraState
+from detection import model_names
 
 
 def check_time_zone(value: str) -> None:
@@ -121,6 +123,11 @@ class Site(models.Model):
         return self.alert_when_closed or self.is_open(moment)
 
 
+def model_choices() -> list[tuple[str, str | Promise]]:
+    """The detection models that a camera can be watched with."""
+    return [(name, _("The portal's own") if name == "default" else name) for name in model_names()]
+
+
 class Camera(models.Model):
     """One stream of pictures, watched by at most one worker at a time."""
 
@@ -148,6 +155,7 @@ class Camera(models.Model):
     sealed_password = models.TextField(_("sealed password"), blank=True, editable=False)
     transport = models.CharField(_("transport"), max_length=4, choices=Transport.choices, default=Transport.TCP)
     view = models.PositiveSmallIntegerField(_("what it looks at"), choices=View.choices, default=View.NEAR)
+    model = models.CharField(_("model"), max_length=80, choices=model_choices, default="default")
     analyses_per_second = models.FloatField(
         _("analyses a second"), default=5.0, validators=[MinValueValidator(1), MaxValueValidator(30)]
     )

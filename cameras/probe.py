@@ -34,7 +34,7 @@ from cameras.models import ProbeRequest
 from cameras.redis import Errors, connection
 from cameras.sources import Opening, Source, StreamFacts, open_source
 from cameras.watch import BLACK, BLACK_BELOW
-from detection import Detector, Image, draw, encode_jpeg, scaled_down
+from detection import Detector, Image, ModelError, draw, encode_jpeg, scaled_down
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,7 @@ class Typed:
     password: str = field(default="", repr=False)
     transport: str = "tcp"
     view: int = 0
+    model: str = "default"
     language: str = "en"
 
 
@@ -168,7 +169,7 @@ def fail(probe_id: UUID, text: str) -> None:
 # -- the test -------------------------------------------------------------------------------------------------------
 
 
-def carry_out(probe_id: UUID, detector: Detector) -> None:
+def carry_out(probe_id: UUID, detector_for: Callable[[str, int], Detector]) -> None:
     """Test what was typed, and publish each step as it happens. Does nothing where the row is gone."""
     request = ProbeRequest.objects.filter(pk=probe_id).first()
     if request is None:
@@ -184,7 +185,12 @@ def carry_out(probe_id: UUID, detector: Detector) -> None:
         publish(probe_id, report)
 
     with translation.override(typed.language):
-        Probe(typed, detector.at(typed.view), publish_all).run()
+        try:
+            detector = detector_for(typed.model, typed.view)
+        except ModelError as error:
+            fail(probe_id, str(error))
+            return
+        Probe(typed, detector, publish_all).run()
 
 
 class Probe:

@@ -32,7 +32,7 @@ def probe_camera(probe_id: str) -> None:
     if stream_worker is None:
         return
     try:
-        probe.carry_out(UUID(probe_id), stream_worker.detector)
+        probe.carry_out(UUID(probe_id), stream_worker.detector_for)
     finally:
         close_old_connections()
 

@@ -51,6 +51,7 @@ class CameraSettings:
     password: str = field(default="", repr=False)
     transport: str = "tcp"
     input_size: int = 0
+    model: str = "default"
 
     def opening(self, stop: threading.Event) -> Opening:
         return Opening(self.kind, self.address, self.user, self.password, self.transport, stop)

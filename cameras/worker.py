@@ -26,7 +26,7 @@ from cameras.redis import Errors
 from cameras.spool import Record, SpoolWriter, finding_record
 from cameras.states import CameraState
 from cameras.watch import CameraSettings, Watch
-from detection import Analyzer, Detector, Finding
+from detection import Analyzer, Detector, Finding, ModelError
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,8 @@ class StreamWorker:
         self.instance = uuid4().hex[:12]
         self.capacity = capacity
         self.site_ids = site_ids
-        self.detector = Detector.load()
+        self._detectors = {"default": Detector.load()}
+        self._loading = threading.Lock()
         self.spool = SpoolWriter(spool_root() / f"{name}.{self.instance}")
         self.previews = PreviewWriter()
         self.reconciler = Reconciler(name, self.instance, ring)
@@ -159,11 +160,21 @@ class StreamWorker:
         outlet.say("reign")
         self._safely(lambda: leases.renew(self.name, [(found.camera_id, running.token)]))
         self.previews.begin(found.camera_id)
-        detector = self.detector.at(found.input_size)
         try:
+            detector = self.detector_for(found.model, found.input_size)
             Watch(found, running.token, lambda: Analyzer(detector), outlet, running.stop).run()
+        except ModelError as error:
+            outlet.tell_state(CameraState.OFFLINE, str(error))
+            running.stop.wait()  # until the camera is edited, or goes to another worker
         finally:
             self.previews.end(found.camera_id)
+
+    def detector_for(self, model: str, input_size: int) -> Detector:
+        """A model, loaded once for all cameras that use it, at an input size; raises ModelError."""
+        with self._loading:
+            if model not in self._detectors:
+                self._detectors[model] = Detector.named(model)
+            return self._detectors[model].at(input_size)
 
     def watched(self) -> dict[int, Running]:
         with self._guard:
@@ -290,6 +301,7 @@ def settings_of(camera: Camera) -> CameraSettings:
         password,
         camera.transport,
         camera.view,
+        camera.model,
     )
 
 

@@ -11,6 +11,7 @@ from detection.pictures import MAX_PIXELS, decode_picture, draw, encode_jpeg, re
 from detection.analyzer import Analyzer, Finding, Passage, Sighting, Snapshot, Violation, make_key
 from detection.detector import Box, Detection, Detector, Image
 from detection.errors import DetectionError, ModelError, PictureError
+from detection.manifest import model_names
 
 __all__ = [
     "MAX_PIXELS",
@@ -31,6 +32,7 @@ __all__ = [
     "draw",
     "encode_jpeg",
     "make_key",
+    "model_names",
     "read_picture",
     "scaled_down",
     "write_picture",

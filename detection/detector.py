@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from detection.decoders import DECODERS, Floats, count_anchors
 from detection.errors import ModelError, PictureError
-from detection.manifest import OUTPUTS, Manifest, ModelInput, read_manifest
+from detection.manifest import MODELS, OUTPUTS, Manifest, ModelInput, model_names, read_manifest
 
 Image = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -69,6 +69,13 @@ class Detector:
         detector._check_names()
         detector._check_outputs()
         return detector
+
+    @classmethod
+    def named(cls, name: str) -> Detector:
+        """Load one of the models in models/; raises ModelError."""
+        if name not in model_names():
+            raise ModelError(f"There is no model “{name}” in models/. Choose another one.")
+        return cls.load(MODELS / f"{name}.json")
 
     def at(self, longer_side: int) -> Detector:
         """The same model, its input with another longer side in px; itself where it has one size only.

@@ -75,6 +75,12 @@ class Manifest:
     anchors: AnchorGrid | None = None
 
 
+def model_names() -> tuple[str, ...]:
+    """The models in models/, by their manifests' file names; the default one first."""
+    names = sorted(path.stem for path in MODELS.glob("*.json"))
+    return tuple(sorted(names, key=lambda name: name != "default"))
+
+
 def manifest_path(model: str | Path | None) -> Path:
     """The manifest of a model: None is models/default.json; of a .onnx file, the .json beside it."""
     if model is None:

@@ -71,7 +71,7 @@ class CameraForm(forms.ModelForm[Camera]):
 
     class Meta:
         model = Camera
-        fields = ("site", "name", "address", "user", "transport", "view", "analyses_per_second")
+        fields = ("site", "name", "address", "user", "transport", "view", "model", "analyses_per_second")
         widgets = {"user": forms.TextInput(attrs={"autocomplete": "off"})}
         labels = {"analyses_per_second": gettext_lazy("Looks a second")}
         help_texts = {
@@ -86,7 +86,7 @@ class CameraForm(forms.ModelForm[Camera]):
             site.queryset = access.sites(request.user, Right.SET_UP)
             site.empty_label = _("Choose one")
         self.fields["make"].choices = make_choices()  # type: ignore[attr-defined]
-        self.fields["address"].required = False
+        self.fields["address"].required = self.fields["model"].required = False
         self.moved_login = False
         editing = self.instance.pk is not None
         if editing:
@@ -102,6 +102,9 @@ class CameraForm(forms.ModelForm[Camera]):
         if host and not HOST.fullmatch(host):
             raise ValidationError(_("Write only the host here, like 192.168.1.20 or camera.lan."))
         return host
+
+    def clean_model(self) -> str:
+        return self.cleaned_data["model"] or "default"
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -195,7 +198,8 @@ class CameraForm(forms.ModelForm[Camera]):
         cleaned = self.cleaned_data
         return Typed(
             cleaned["kind"], cleaned["address"], cleaned.get("user") or "", self.secret,
-            cleaned.get("transport") or "tcp", int(cleaned.get("view") or 0), translation.get_language() or "en",
+            cleaned.get("transport") or "tcp", int(cleaned.get("view") or 0), cleaned["model"],
+            translation.get_language() or "en",
         )  # fmt: skip
 
     # The form as the page shows it, part by part.
@@ -214,7 +218,7 @@ class CameraForm(forms.ModelForm[Camera]):
 
     @property
     def more_fields(self) -> list[forms.BoundField]:
-        return [self["view"], self["transport"], self["analyses_per_second"]]
+        return [self["view"], self["model"], self["transport"], self["analyses_per_second"]]
 
 
 # -- pages ----------------------------------------------------------------------------------------------------------
@@ -374,7 +378,7 @@ def duplicate_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     copy = Camera(
         site=found.site, name=next(name for name in copies if name not in names), kind=found.kind,
         address=found.address, user=found.user, sealed_password=found.sealed_password,
-        transport=found.transport, view=found.view,
+        transport=found.transport, view=found.view, model=found.model,
         analyses_per_second=found.analyses_per_second, paused=True,
     )  # fmt: skip
     copy.save()

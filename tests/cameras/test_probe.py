@@ -122,7 +122,7 @@ def test_what_was_typed_is_sealed_and_dropped(world: World, tmp_path: Path) -> N
     with RtspCamera(lobby(tmp_path / "a.mp4"), login=("u", "p@ss/w%rd")) as camera:
         request = probe.ask(world.here.pk, world.alice.pk, Typed("rtsp", camera.address, "u", "p@ss/w%rd"))
         assert "p@ss" not in request.sealed and camera.address not in request.sealed
-        probe.carry_out(request.pk, DETECTOR)
+        probe.carry_out(request.pk, lambda model, size: DETECTOR.at(size))
     report = probe.read_report(request.pk)
     assert report is not None and report.passed and report.picture
     assert (probe.read_picture(request.pk) or b"")[:2] == b"\xff\xd8"

@@ -17,6 +17,7 @@ from cameras.models import Camera, CameraLease
 from cameras.spool import Record, SpoolReader
 from cameras.states import CameraState
 from cameras.worker import StreamWorker
+from detection import ModelError
 from tests.conftest import DEMO_CLIPS
 from tests.portal_process import wait_for
 from tests.worlds import World
@@ -140,3 +141,12 @@ def test_what_an_earlier_run_left_is_taken_anew_at_once(start: Any, world: World
     worker = start("north")
     watch_door(worker, world)
     assert worker.watched()[world.door.pk].token == 3
+
+
+def test_a_model_is_loaded_once_and_one_that_is_not_there_says_so(start: Callable[[str], StreamWorker]) -> None:
+    worker = start("north")
+    near, wide = worker.detector_for("default", 320), worker.detector_for("default", 512)
+    assert wide.manifest.input.longer_side == 512 and near._session is wide._session
+    assert worker.detector_for("aizoo-260", 512).manifest.name == "aizoo-260"
+    with pytest.raises(ModelError, match="Choose another one"):
+        worker.detector_for("../secret-key", 320)

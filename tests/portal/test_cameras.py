@@ -21,7 +21,7 @@ from cameras.credentials import unseal
 from cameras.leases import WorkerState
 from cameras.makes import makes
 from cameras.models import Camera, CameraLease, Outage, ProbeRequest
-from cameras.worker import read_settings
+from cameras.worker import read_settings, settings_of
 from portal import retention
 from portal.models import User, Violation
 from tests.conftest import DEMO_CLIPS
@@ -302,3 +302,12 @@ def test_any_host_gives_an_address_or_an_error(text: str, key: str) -> None:
     if key in makes() and HOST.fullmatch(text):
         address = makes()[key].address(text, "main")
         assert text in address
+
+
+def test_a_camera_is_watched_with_the_model_and_the_size_that_were_chosen(world: World, alice: Client) -> None:
+    alice.post("/cameras/add/", form(world, model="aizoo-260", view="512"))
+    camera = Camera.objects.get(name="Back door")
+    settings_ = settings_of(camera)
+    assert (settings_.model, settings_.input_size) == ("aizoo-260", 512)
+    page = alice.post("/cameras/add/", form(world, name="Other", model="../secret-key")).content.decode()
+    assert "Select a valid choice" in page

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.conf import settings as django_settings
 from django.test import Client
 from hypothesis import given
@@ -463,6 +464,6 @@ def test_watching_live_is_in_the_audit_log_from_begin_to_end(world: World) -> No
                 await alice.send_input(look(*cameras))
             await still_open(alice)
         begun, ended = [(f"live-{what}", "Front door", "Harbour House") for what in ("started", "stopped")]
-        assert await sync_to_async(noted)() == [begun, ended, begun, ended]
+        assert await database_sync_to_async(noted)() == [begun, ended, begun, ended]
 
     run(test)

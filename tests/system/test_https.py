@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import ssl
 import stat
 import subprocess
@@ -66,3 +67,27 @@ def test_check_deploy_is_clean(tmp_path: Path, environment: dict[str, str]) -> N
     )
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
+
+
+LAN = "ip link set lo up && ip addr add 192.168.7.5/24 dev lo"
+ASK = """
+import ssl, sys, urllib.request
+trust = ssl.create_default_context(cafile=sys.argv[1])
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
+print(opener.open(f"https://192.168.7.5:{sys.argv[2]}/connect/", timeout=10).status)
+"""
+
+
+def test_bound_everywhere_a_phone_in_the_lan_is_let_in(portals: Callable[..., PortalProcess]) -> None:
+    """In a network of its own, with one private address: nothing listens outside of it."""
+    if os.geteuid() != 0 or not all(shutil.which(tool) for tool in ("unshare", "nsenter", "ip")):
+        pytest.skip("a network of its own needs root, unshare, nsenter and ip")
+    command = ["unshare", "--net", "sh", "-c", f'{LAN} && exec "$0" -m portal.run', sys.executable]
+    portal = portals(environment={"HTTPS": "1", "BIND": "0.0.0.0"}, command=command).start()  # noqa: S104
+    assert f"https://192.168.7.5:{portal.port}/connect/" in portal.output
+    assert portal.process is not None
+    inside = ["nsenter", f"--net=/proc/{portal.process.pid}/ns/net", sys.executable, "-c", ASK]
+    authority = str(portal.data_dir / "certificates" / "authority.crt")
+    answer = subprocess.run([*inside, authority, str(portal.port)], capture_output=True, text=True, check=False)
+    assert answer.stdout.strip() == "200", answer.stderr
+    portal.stop()
