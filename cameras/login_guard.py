@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cameras.watch import CameraSettings
 
 REFUSED_S = 600
-SIGNING_IN_S = 4  # freed by the time-to-live alone
+SIGNING_IN_S = 4  # at most, where the signing in comes to nothing
 
 
 def refused_key(settings: CameraSettings) -> str:
@@ -30,16 +30,31 @@ def wait_s(settings: CameraSettings) -> float:
     left = connection().ttl(refused_key(settings))
     if left > 0:
         return float(left)
-    return 0.0 if take_turn(settings.address, f"watch {settings.camera_id}") else 1.0
+    return 0.0 if take_turn(settings.address, watcher(settings)) else 1.0
+
+
+def watcher(settings: CameraSettings) -> str:
+    return f"watch {settings.camera_id}"
 
 
 def note_refused(settings: CameraSettings) -> None:
     connection().set(refused_key(settings), "1", ex=REFUSED_S)
 
 
+def give_turn_back(address: str, who: str) -> None:
+    """Signed in: the next one may. One recorder has many cameras at one address."""
+    key = turn_key(address)
+    if connection().get(key) == who.encode():
+        connection().delete(key)
+
+
+def turn_key(address: str) -> str:
+    return f"signing-in:{authority_of(address)}"
+
+
 def take_turn(address: str, who: str) -> bool:
     """Whether it is this one's turn to sign in at this address; its own turn it keeps."""
-    key = f"signing-in:{authority_of(address)}"
+    key = turn_key(address)
     if connection().set(key, who, nx=True, ex=SIGNING_IN_S):
         return True
     return connection().get(key) == who.encode()

@@ -50,6 +50,7 @@ MEASURE_S = 2.5  # of video, for its rate
 CODECS = {"h264": "H.264", "hevc": "H.265", "mjpeg": "MJPEG"}
 TURN_S = 5.0
 PICTURE_PX = 960
+WHO = "test"  # signs in
 
 
 class Step(models.TextChoices):
@@ -249,10 +250,16 @@ class Probe:
             return
         until = time.monotonic() + TURN_S
         try:
-            while time.monotonic() < until and not login_guard.take_turn(self._typed.address, "test"):
+            while time.monotonic() < until and not login_guard.take_turn(self._typed.address, WHO):
                 self._stop.wait(0.25)
         except Errors:
             return
+
+    def _give_turn_back(self) -> None:
+        try:
+            login_guard.give_turn_back(self._typed.address, WHO)
+        except Errors:
+            log.debug("Redis does not answer; the turn ends by itself")
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
@@ -280,6 +287,8 @@ class Probe:
             "login": _("The camera lets us in.") if self._typed.user else _("The camera asks for no login."),
         }
         self._set(Step(name), Status.PASSED, said[name])
+        if name == "login":
+            self._give_turn_back()
         self._begin(list(Step)[list(Step).index(Step(name)) + 1])
         self._video_at = time.monotonic()
 

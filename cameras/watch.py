@@ -53,8 +53,8 @@ class CameraSettings:
     input_size: int = 0
     model: str = "default"
 
-    def opening(self, stop: threading.Event) -> Opening:
-        return Opening(self.kind, self.address, self.user, self.password, self.transport, stop)
+    def opening(self, stop: threading.Event, reached: Callable[[str], None]) -> Opening:
+        return Opening(self.kind, self.address, self.user, self.password, self.transport, stop, reached)
 
 
 class Outlet(Protocol):
@@ -69,6 +69,8 @@ class Outlet(Protocol):
     def tell_recovered(self, at: float) -> None: ...
 
     def may_sign_in(self) -> float: ...
+
+    def signed_in(self) -> None: ...
 
     def login_refused(self) -> None: ...
 
@@ -142,7 +144,7 @@ class Watch:
                 self._login_failed(refused())
             return wait_s
         try:
-            with closing(open_source(self._settings.opening(self._stop))) as source:
+            with closing(open_source(self._settings.opening(self._stop, self._reached))) as source:
                 self._follow(source)
         except LoginError as error:
             self._outlet.login_refused()
@@ -154,6 +156,10 @@ class Watch:
             self._log.exception("the watch broke off; it begins anew")
             return self._failed(CameraError(_("The portal had a fault while watching; its log says more.")))
         return 0.0
+
+    def _reached(self, step: str) -> None:
+        if step == "login" and self._settings.user:
+            self._outlet.signed_in()
 
     def _follow(self, source: Source) -> None:
         pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")

@@ -86,6 +86,12 @@ class WorkerOutlet:
         except Errors:
             return 0.0
 
+    def signed_in(self) -> None:
+        try:
+            login_guard.give_turn_back(self.settings.address, login_guard.watcher(self.settings))
+        except Errors:
+            log.debug("Redis does not answer; the turn ends by itself")
+
     def login_refused(self) -> None:
         try:
             login_guard.note_refused(self.settings)

@@ -39,6 +39,7 @@ class Notes:
     outages: list[tuple[float, str]] = field(default_factory=list)
     recoveries: list[float] = field(default_factory=list)
     refusals: int = 0
+    sign_ins: int = 0
 
     def tell(self, finding: Finding) -> None:
         self.findings.append(finding)
@@ -54,6 +55,9 @@ class Notes:
 
     def may_sign_in(self) -> float:
         return 0.0
+
+    def signed_in(self) -> None:
+        self.sign_ins += 1
 
     def login_refused(self) -> None:
         self.refusals += 1

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from cameras import leases
+from cameras import leases, login_guard
 from cameras.addresses import clips_folder
 from cameras.models import Camera, CameraLease
 from cameras.spool import Record, SpoolReader
 from cameras.states import CameraState
+from cameras.watch import CameraSettings
 from cameras.worker import StreamWorker
 from detection import ModelError
 from tests.conftest import DEMO_CLIPS
@@ -150,3 +151,14 @@ def test_a_model_is_loaded_once_and_one_that_is_not_there_says_so(start: Callabl
     assert worker.detector_for("aizoo-260", 512).manifest.name == "aizoo-260"
     with pytest.raises(ModelError, match="Choose another one"):
         worker.detector_for("../secret-key", 320)
+
+
+def test_cameras_of_one_recorder_sign_in_one_after_the_other_without_waiting(redis: object) -> None:
+    first, second = (CameraSettings(n, "x", "rtsp", f"rtsp://10.0.0.9/{n}", 5.0, 1, "admin", "p") for n in (1, 2))
+    assert login_guard.wait_s(first) == 0 and login_guard.wait_s(second) == 1.0
+    login_guard.give_turn_back(first.address, login_guard.watcher(first))
+    assert login_guard.wait_s(second) == 0
+    login_guard.note_refused(second)
+    assert login_guard.wait_s(second) > 500
+    edited = CameraSettings(2, "x", "rtsp", second.address, 5.0, 2, "admin", "q")
+    assert login_guard.wait_s(edited) == 0, "a change is tried at once"
