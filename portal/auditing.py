@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import OperationalError
+from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse
@@ -151,6 +152,17 @@ def _failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | Non
     AuditEntry.objects.create(
         action=Action.SIGN_IN_FAILED, subject=str(credentials.get("username", ""))[:400], address=address_of(request)
     )
+
+
+def _administered(sender: Any, instance: Any, created: bool, **kwargs: Any) -> None:
+    """What is done in Django's admin, which keeps a log of its own; its actor is known by number there."""
+    if created:
+        who = User.objects.filter(pk=instance.user_id).first()
+        subject = f"{instance.content_type}: {instance.object_repr} ({instance.get_action_flag_display()})"
+        note(None, Action.ADMINISTERED, subject, actor=who)
+
+
+post_save.connect(_administered, sender="admin.LogEntry")
 
 
 # -- export ---------------------------------------------------------------------------------------------------------

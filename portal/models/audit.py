@@ -20,7 +20,7 @@ class AuditEntry(models.Model):
         TWO_FACTOR_OFF = "two-factor-off", _("turned two-factor off")
         RECOVERY_CODES = "recovery-codes", _("made new recovery codes")
         PROFILE_CHANGED = "profile-changed", _("changed the profile")
-        VIEWED = "viewed", _("viewed a page")
+        VIEWED = "viewed", _("opened")
         SAW_PICTURE = "saw-picture", _("saw a picture in full size")
         LIVE_STARTED = "live-started", _("began to watch live")
         LIVE_STOPPED = "live-stopped", _("ended watching live")

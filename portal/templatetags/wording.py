@@ -8,13 +8,14 @@ from zoneinfo import ZoneInfo
 
 from django import template
 from django.contrib.messages.storage.base import Message
-from django.urls import reverse
+from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.pages import undo
 
@@ -54,6 +55,32 @@ def at_own(moment: datetime) -> SafeString:
     """The exact time in the person's own zone."""
     local = timezone.localtime(moment)
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), date_format(local, "j M Y, H:i:s"))
+
+
+PAGES = {
+    "dashboard": gettext_lazy("the live pictures"),
+    "violations": gettext_lazy("the list of violations"),
+    "violation": gettext_lazy("a violation"),
+    "cameras": gettext_lazy("the cameras"),
+    "camera": gettext_lazy("a camera"),
+    "camera_add": gettext_lazy("adding a camera"),
+    "sites": gettext_lazy("the sites"),
+    "site": gettext_lazy("a site"),
+    "site_add": gettext_lazy("making a site"),
+    "people": gettext_lazy("the people"),
+    "audit": gettext_lazy("the audit log"),
+    "profile": gettext_lazy("the own profile"),
+}
+
+
+@register.filter
+def page_name(address: str) -> str:
+    """What a page of this address is called; empty where it has no name of its own."""
+    try:
+        name = resolve(address.partition("?")[0]).url_name
+    except Resolver404:
+        return ""
+    return str(PAGES.get(str(name), ""))
 
 
 @register.filter

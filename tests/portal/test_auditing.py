@@ -97,6 +97,7 @@ def test_a_manager_reads_her_sites_and_her_people_and_no_more(world: World, sign
     sign_in(world.bob).get("/violations/")
     page = sign_in(world.alice).get("/audit/").content.decode()
     assert "Bob" in page and "Charlie" not in page and str(there.pk) not in page
+    assert "opened <strong>the list of violations</strong>" in page
     everything = sign_in(world.root).get("/audit/").content.decode()
     assert "Bob" in everything and "Charlie" in everything
     found = sign_in(world.root).get("/audit/?who=charlie&what=viewed").content.decode().split("<tbody>")[1]
@@ -151,3 +152,10 @@ def test_what_is_seen_while_the_database_cannot_be_written_is_noted_later(
     late = AuditEntry.objects.filter(pk__gt=start.pk).order_by("pk")
     assert [row.action for row in late] == ["viewed", "saw-picture"]
     assert all(row.actor_id == world.bob.pk and row.site == "Harbour House" for row in late)
+
+
+def test_what_is_done_in_djangos_admin_is_noted_too(world: World, sign_in: SignIn) -> None:
+    his = Membership.objects.get(user=world.bob)
+    sign_in(world.root).post(f"/admin/portal/membership/{his.pk}/delete/", {"post": "yes"})
+    entry = AuditEntry.objects.filter(action="administered").get()
+    assert entry.actor_id == world.root.pk and "Bob: reviewer" in entry.subject
