@@ -23,6 +23,15 @@ class Login(httpx.Auth):
         self._password = password
         self._method: httpx.Auth | None = None
 
+    @property
+    def is_used(self) -> bool:
+        """Whether a challenge was answered."""
+        return self._method is not None
+
+    def forget(self) -> None:
+        """The next challenge is answered anew: the login was right, the camera only wants a new nonce."""
+        self._method = None
+
     def header(self, method: str, uri: str) -> str:
         """The Authorization for a further request, after `answer`; empty before."""
         return self._header(method, uri, None) if isinstance(self._method, httpx.DigestAuth) else self._basic()

@@ -41,6 +41,7 @@ MOST_BODY_BYTES = 65_536
 ANSWER_S = 8.0  # for one answer of the camera
 CHUNK = 65_536
 UDP_PACKET = 65_535
+MOST_PENDING = 16
 TO_CAMERA = ("accept", "session", "range", "scale", "content-type")
 TO_FFMPEG = ("public", "session", "content-type", "range", "scale")
 
@@ -153,6 +154,7 @@ class Exchange:
     request: Message
     track: Track | None = None
     asked_at: float = field(default_factory=time.monotonic)
+    is_repeated: bool = False
 
 
 class Relay(threading.Thread):
@@ -182,6 +184,7 @@ class Relay(threading.Thread):
         self._selector = selectors.DefaultSelector()
         self._signed_in = False
         self._has_answered = False
+        self._login_worked = False
 
     @property
     def fault(self) -> CameraError | None:
@@ -343,6 +346,8 @@ class Relay(threading.Thread):
         cseq = self._send_request(exchange.method, exchange.uri, headers, exchange.request.body)
         exchange.asked_at = time.monotonic()
         self._pending[cseq] = exchange
+        while len(self._pending) > MOST_PENDING:  # a camera that never answers "are you there" is no fault
+            del self._pending[next(iter(self._pending))]
 
     def _send_request(self, method: str, uri: str, headers: list[tuple[str, str]], body: bytes = b"") -> str:
         self._cseq += 1
@@ -395,10 +400,9 @@ class Relay(threading.Thread):
     def _answer(self, answer: Message, exchange: Exchange, client: socket.socket) -> None:
         status = answer.status
         if status == 401:
-            header = self._login.answer(exchange.method, exchange.uri, answer.all("www-authenticate"))
-            del header  # the request is sent again with it, by way of Login.header
-            self._ask(exchange)
+            self._sign_in(exchange, answer)
             return
+        self._login_worked = self._login_worked or (self._login.is_used and 200 <= status < 300)
         if not 200 <= status < 300:
             if exchange.method in {"OPTIONS", "GET_PARAMETER"}:
                 self._reply(
@@ -419,6 +423,16 @@ class Relay(threading.Thread):
         elif exchange.method == "PLAY":
             self.silence.heard()
         self._reply(client, exchange, Message("RTSP/1.0 200 OK", headers, body))
+
+    def _sign_in(self, exchange: Exchange, answer: Message) -> None:
+        """Answer a challenge. Some cameras change their nonce without saying that the old one is stale."""
+        if self._login_worked:
+            if exchange.is_repeated:
+                raise StreamError(_("The camera does not know our login any more. It is opened anew."))
+            exchange.is_repeated = True
+            self._login.forget()
+        self._login.answer(exchange.method, exchange.uri, answer.all("www-authenticate"))
+        self._ask(exchange)
 
     def _note_signed_in(self) -> None:
         if not self._signed_in:

@@ -116,6 +116,7 @@ class RtspCamera:
     transports: tuple[str, ...] = ("tcp", "udp")
     port: int = 0
     start_at_key: bool = True
+    changes_nonce: bool = False
     frozen: bool = False
     refused: int = 0
     requests: list[str] = field(default_factory=list)
@@ -236,6 +237,7 @@ class _Session:
             code = camera.status
         elif method == "DESCRIBE":
             body = camera.video.sdp()
+            camera.nonce = secrets.token_hex(8) if camera.changes_nonce else camera.nonce
             extra |= {"Content-Type": "application/sdp", "Content-Base": uri.rstrip("/") + "/"}
         elif method == "SETUP":
             code, transport = self.set_up(headers.get("transport", ""))

@@ -190,6 +190,15 @@ def test_each_answer_of_a_camera_has_its_plain_words(clip: Path, fault: dict[str
         open_source(Opening("rtsp", camera.address))
 
 
+def test_a_camera_that_changes_its_nonce_in_the_middle_is_answered_anew(clip: Path) -> None:
+    with RtspCamera(clip, login=("admin", PASSWORD), changes_nonce=True) as camera:
+        stop = threading.Event()
+        source = open_source(Opening("rtsp", camera.address, "admin", PASSWORD, stop=stop))
+        assert next(source.frames(stop)).image_bgr().shape == (360, 640, 3)
+        source.close()
+        assert camera.refused == 1, "the old nonce, once"
+
+
 def test_what_is_no_rtsp_server_says_so(clip: Path) -> None:
     with http_camera(HttpCamera(file_as(b"x", "text/html"))) as camera:
         address = camera.address.replace("http://", "rtsp://")
