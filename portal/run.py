@@ -174,7 +174,8 @@ class Supervisor:
         if self.certificate:
             web += ["--ssl-certfile", str(self.certificate / "portal.crt")]
             web += ["--ssl-keyfile", str(self.certificate / "portal.key")]
-        name = os.environ.setdefault("WORKER_NAME", os.uname().nodename.split(".")[0])
+        name = os.environ.get("WORKER_NAME") or os.uname().nodename.split(".")[0]  # make exports it empty
+        os.environ["WORKER_NAME"] = name
         threads = int(os.environ.get("WORKER_CAPACITY") or DEFAULT_CAPACITY) + 4
         queues = f"streams.{name},probes.{name}"
         return [
