@@ -171,11 +171,7 @@ def judge(ip: IpAddress, port: int) -> str:
         return _("This address leads to the portal's own machine. Write the camera's own address.")
     if plain.is_link_local or plain in _METADATA:
         return _("This address is link-local (169.254… or fe80…). Give the camera an address of your network.")
-    if (
-        plain.is_multicast
-        or plain.is_reserved
-        or (plain.version == 4 and plain == ipaddress.ip_address("255.255.255.255"))
-    ):
+    if plain.is_multicast or plain.is_reserved:
         return _("This address is nobody's own (multicast or reserved). Write the camera's own address.")
     if (plain, port) in own_services() or (is_this_machine(plain) and port in own_ports()):
         return _("This is a service of the portal itself, not a camera.")

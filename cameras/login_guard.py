@@ -15,7 +15,7 @@ from cameras.redis import connection
 if TYPE_CHECKING:
     from cameras.watch import CameraSettings
 
-REFUSED_S = 600
+REFUSED_S = 600  # an edit of the camera begins anew
 SIGNING_IN_S = 4  # at most, where the signing in comes to nothing
 
 

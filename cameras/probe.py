@@ -33,7 +33,7 @@ from cameras.errors import CameraError
 from cameras.models import ProbeRequest
 from cameras.redis import Errors, connection
 from cameras.sources import Opening, Source, StreamFacts, open_source
-from cameras.watch import BLACK, BLACK_BELOW
+from cameras.watch import BLACK, is_black
 from detection import Detector, Image, ModelError, draw, encode_jpeg, scaled_down
 
 log = logging.getLogger(__name__)
@@ -369,7 +369,7 @@ def judge_video(facts: StreamFacts) -> tuple[Status, str]:
 
 def judge_picture(image: Image, waited_s: float) -> tuple[Status, str]:
     """The first picture: is it black, did it take long?"""
-    if image[::16, ::16].mean() < BLACK_BELOW:
+    if is_black(image):
         return Status.REMARK, str(BLACK)
     if waited_s > RARE_KEYS_S:
         return Status.REMARK, _(

@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cameras.errors import CameraError, LoginError
+from cameras.login_guard import REFUSED_S
 from cameras.outages import OutageClock
 from cameras.preview import Offer
 from cameras.sources import Opening, Source, open_source
@@ -27,7 +28,6 @@ from detection import Analyzer, DetectionError, Finding, Image
 
 BACKOFF_S = (1.0, 5.0)
 PERMANENT_S = 30.0  # until an address that cannot be opened is tried again
-REFUSED_S = 600.0  # after a login that was refused: cameras lock accounts. An edit of the camera begins a new watch.
 BUSY_S = 1.0  # while another of us signs in at the same camera
 BLACK_BELOW = 12  # mean brightness, of 255
 DARK_EVERY = 25  # analyses from one look at the brightness to the next
@@ -77,6 +77,11 @@ class Outlet(Protocol):
     def wants_previews(self) -> bool: ...
 
     def offer_preview(self, offer: Offer) -> None: ...
+
+
+def is_black(image_bgr: Image) -> bool:
+    """Whether a picture shows as good as nothing; a few of its pixels are looked at."""
+    return bool(image_bgr[::16, ::16].mean() < BLACK_BELOW)
 
 
 class AnalysisPace:
@@ -190,7 +195,7 @@ class Watch:
         self._analysed += 1
         if self._analysed % DARK_EVERY != 1:
             return self._state[1] if self._state and self._state[0] is CameraState.ONLINE else ""
-        return str(BLACK) if image[::16, ::16].mean() < BLACK_BELOW else ""
+        return str(BLACK) if is_black(image) else ""
 
     def _login_failed(self, error: CameraError) -> None:
         again = _("It is tried once in 10 minutes only, or the camera would lock the account; after a change, at once.")

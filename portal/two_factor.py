@@ -52,7 +52,12 @@ def is_complete(user: AnyUser, session: SessionBase) -> bool:
         device = Device.from_persistent_id(device_id)
         if device is not None and device.user_id == user.pk and device.confirmed:
             return True
-    return not has_second_factor(user) and not must_have(user)
+    return not needs_code(user)
+
+
+def needs_code(user: AnyUser) -> bool:
+    """Whether the password alone is not enough for this person. Two queries at most."""
+    return has_second_factor(user) or must_have(user)
 
 
 class SecondFactorMiddleware:
@@ -78,7 +83,7 @@ class SecondFactorMiddleware:
         user = request.user
         if not user.is_authenticated or user.is_verified():  # type: ignore[attr-defined]
             return True
-        return not has_second_factor(user) and not must_have(user)
+        return not needs_code(user)
 
 
 # -- set up ---------------------------------------------------------------------------------------------------------

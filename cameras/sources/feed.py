@@ -54,3 +54,17 @@ class Feed(Protocol):
     def fault(self) -> CameraError | None: ...
 
     def close(self) -> None: ...
+
+
+def fault_of_status(status: int) -> StreamError | None:
+    """What an answer means that HTTP and RTSP have in common; None for the others."""
+    if 300 <= status < 400:
+        return StreamError(
+            _("The camera sends us on to another address. That is not followed: write the final address yourself."),
+            permanent=True,
+        )
+    if status == 403:
+        return StreamError(_("The camera knows this user, but does not let it watch. Give it the right to view live."))
+    if status == 404:
+        return StreamError(_("The camera has no stream under this path. Choose its make, or look into its manual."))
+    return None

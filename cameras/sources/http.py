@@ -22,7 +22,7 @@ from cameras import addresses
 from cameras.addresses import TICK_S
 from cameras.errors import CameraError, StreamError
 from cameras.sources.base import Opening, register
-from cameras.sources.feed import Silence
+from cameras.sources.feed import Silence, fault_of_status
 from cameras.sources.login import Login, refused
 from cameras.sources.stream import Stream
 
@@ -178,17 +178,8 @@ class Body:
     def _check_status(self, status: int) -> None:
         if status == 401:
             raise refused()
-        if 300 <= status < 400:
-            raise StreamError(
-                _("The camera sends us on to another address. That is not followed: write the final address yourself."),
-                permanent=True,
-            )
-        if status == 403:
-            raise StreamError(
-                _("The camera knows this user, but does not let it watch. Give it the right to view live.")
-            )
-        if status == 404:
-            raise StreamError(_("The camera has no stream under this path. Choose its make, or look into its manual."))
+        if (known := fault_of_status(status)) is not None:
+            raise known
         if status != 200:
             raise StreamError(_("The camera answers with error %(status)d.") % {"status": status})
 

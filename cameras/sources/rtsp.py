@@ -30,7 +30,7 @@ from cameras import addresses
 from cameras.addresses import TICK_S, NetworkAddress
 from cameras.errors import CameraError, StreamError
 from cameras.sources.base import Opening, register
-from cameras.sources.feed import Silence
+from cameras.sources.feed import Silence, fault_of_status
 from cameras.sources.login import Login
 from cameras.sources.stream import Stream
 
@@ -496,15 +496,8 @@ class Relay(threading.Thread):
 
 def fault_of(status: int, method: str) -> StreamError:
     """What an answer other than 200 means, for people."""
-    if 300 <= status < 400:
-        return StreamError(
-            _("The camera sends us on to another address. That is not followed: write the final address yourself."),
-            permanent=True,
-        )
-    if status == 403:
-        return StreamError(_("The camera knows this user, but does not let it watch. Give it the right to view live."))
-    if status == 404:
-        return StreamError(_("The camera has no stream under this path. Choose its make, or look into its manual."))
+    if (known := fault_of_status(status)) is not None:
+        return known
     if status == 453 or status == 503:
         return StreamError(_("The camera has no room for another viewer. End another one, or use its substream."))
     if status == 461:

@@ -122,8 +122,8 @@ class CameraForm(forms.ModelForm[Camera]):
 
     def _check_name(self, cleaned: dict[str, Any]) -> None:
         """Django cannot check it by itself: the constraint leaves deleted cameras out."""
-        same = Camera.objects.filter(site=cleaned.get("site"), name=cleaned.get("name"), deleted_at__isnull=True)
-        if cleaned.get("name") and same.exclude(pk=self.instance.pk).exists():
+        name, site = cleaned.get("name"), cleaned.get("site")
+        if name and site and is_taken(name, site, self.instance):
             self.add_error("name", _("There is a camera of this name at this site already. Choose another name."))
 
     def _check_kept_password(self, cleaned: dict[str, Any]) -> None:
@@ -219,6 +219,12 @@ class CameraForm(forms.ModelForm[Camera]):
     @property
     def more_fields(self) -> list[forms.BoundField]:
         return [self["view"], self["model"], self["transport"], self["analyses_per_second"]]
+
+
+def is_taken(name: str, site: Site, camera: Camera) -> bool:
+    """Whether another camera of the site than this one has the name; deleted ones gave theirs free."""
+    same = Camera.objects.filter(site=site, name=name, deleted_at__isnull=True)
+    return same.exclude(pk=camera.pk).exists()
 
 
 # -- pages ----------------------------------------------------------------------------------------------------------
@@ -375,12 +381,10 @@ def duplicate_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     found = get_camera(request, camera_id)
     names = set(Camera.objects.filter(site=found.site, deleted_at__isnull=True).values_list("name", flat=True))
     copies = (f"{found.name[:100]} {number}" for number in range(2, 1000))
-    copy = Camera(
-        site=found.site, name=next(name for name in copies if name not in names), kind=found.kind,
-        address=found.address, user=found.user, sealed_password=found.sealed_password,
-        transport=found.transport, view=found.view, model=found.model,
-        analyses_per_second=found.analyses_per_second, paused=True,
-    )  # fmt: skip
+    copy = Camera.objects.get(pk=found.pk)
+    copy.pk, copy.version, copy.paused = None, 1, True
+    copy._state.adding = True
+    copy.name = next(name for name in copies if name not in names)
     copy.save()
     auditing.note(request, Action.CAMERA_ADDED, copy.name, copy.site)
     messages.success(request, _("This is the copy. It is paused: change what differs, then resume it."))
@@ -426,7 +430,7 @@ def restore_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     if found is None:
         raise Http404
     access.require(request.user, Right.SET_UP, found.site)
-    if Camera.objects.filter(site=found.site, name=found.name, deleted_at__isnull=True).exclude(pk=found.pk).exists():
+    if is_taken(found.name, found.site, found):
         messages.error(
             request, _("There is another %(camera)s now. Give that one a new name first.") % {"camera": found}
         )

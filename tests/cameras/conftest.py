@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from cameras.watch import CameraSettings, Watch
+from detection import Analyzer, Detector
+from tests.cameras.notes import Notes
 from tests.worlds import World, make_world
 
 
@@ -15,3 +20,24 @@ def _fast_passwords(settings: Any) -> None:
 @pytest.fixture
 def world(db: None, redis: Any) -> World:
     return make_world()
+
+
+@pytest.fixture
+def watches() -> Iterator[Callable[[CameraSettings], Notes]]:
+    """Starts watches in threads, and ends them."""
+    detector = Detector.load()
+    started: list[tuple[threading.Event, threading.Thread]] = []
+
+    def start(settings: CameraSettings) -> Notes:
+        notes, stop = Notes(), threading.Event()
+        thread = threading.Thread(target=Watch(settings, 1, lambda: Analyzer(detector), notes, stop).run)
+        thread.start()
+        started.append((stop, thread))
+        return notes
+
+    yield start
+    for stop, _ in started:
+        stop.set()
+    for _, thread in started:
+        thread.join(5)
+        assert not thread.is_alive(), "a watch ends when it is asked to"

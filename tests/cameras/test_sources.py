@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ from cameras.sources.login import Login
 from cameras.sources.rtsp import ProtocolFault, Reader
 from cameras.sources.stream import Anchor
 from cameras.states import CameraState
-from cameras.watch import CameraSettings, Watch
+from cameras.watch import CameraSettings
 from detection import Analyzer, Detector
 from tests.cameras.footage import joined, lobby
 from tests.cameras.http_camera import HttpCamera, endless_headers, file_as, http_camera, jpegs_of, mjpeg, mpegts_of
+from tests.cameras.notes import Notes
 from tests.cameras.rtsp_server import RtspCamera
-from tests.cameras.test_watch import Notes
 from tests.portal_process import wait_for
 
 DETECTOR = Detector.load()
@@ -48,25 +48,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def clip_h265(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return lobby(tmp_path_factory.mktemp("footage") / "lobby.mp4", "libx265")
-
-
-@pytest.fixture
-def watching() -> Iterator[Callable[[CameraSettings], Notes]]:
-    started: list[tuple[threading.Event, threading.Thread]] = []
-
-    def start(settings: CameraSettings) -> Notes:
-        notes, stop = Notes(), threading.Event()
-        thread = threading.Thread(target=Watch(settings, 1, lambda: Analyzer(DETECTOR), notes, stop).run)
-        thread.start()
-        started.append((stop, thread))
-        return notes
-
-    yield start
-    for stop, _ in started:
-        stop.set()
-    for _, thread in started:
-        thread.join(5)
-        assert not thread.is_alive(), "a watch ends when it is asked to"
 
 
 def settings_for(camera: RtspCamera | HttpCamera, user: str = "", password: str = "", **more: str) -> CameraSettings:
@@ -109,14 +90,12 @@ def test_rtsp_plays(clip: Path, clip_h265: Path, codec: str, transport: str, sch
     assert all(later >= earlier for (earlier, _), (later, _) in pairwise(times))
 
 
-def test_a_killed_camera_comes_back(
-    clip: Path, watching: Callable[..., Notes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_camera_comes_back(clip: Path, watches: Callable[..., Notes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Comes up, plays, is killed, comes back: online again within 10 s of its first key frame."""
     monkeypatch.setattr(outages, "OPENS_AFTER_S", 2.0)
     monkeypatch.setattr(outages, "STEADY_S", 1.5)
     with RtspCamera(clip) as camera:
-        notes = watching(settings_for(camera))
+        notes = watches(settings_for(camera))
         wait_for(lambda: is_online(notes), 15, "the first picture")
         wait_for(lambda: notes.recoveries, 10, "the note that all is well")
         camera.kill()
@@ -132,11 +111,11 @@ def test_a_killed_camera_comes_back(
 
 
 def test_a_frozen_camera_is_found_out_by_the_age_of_its_last_packet(
-    clip: Path, watching: Callable[..., Notes], monkeypatch: pytest.MonkeyPatch
+    clip: Path, watches: Callable[..., Notes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feeding, "LEAST_LIMIT_S", 2.0)
     with RtspCamera(clip) as camera:
-        notes = watching(settings_for(camera))
+        notes = watches(settings_for(camera))
         wait_for(lambda: is_online(notes), 15, "the first picture")
         wait_for(lambda: len(notes.offers) > 10, 10, "some pictures")
         camera.frozen = True
@@ -146,9 +125,9 @@ def test_a_frozen_camera_is_found_out_by_the_age_of_its_last_packet(
         wait_for(lambda: is_online(notes, seen), 15, "the camera, online again")
 
 
-def test_one_picture_a_second_is_no_frozen_camera(tmp_path: Path, watching: Callable[..., Notes]) -> None:
+def test_one_picture_a_second_is_no_frozen_camera(tmp_path: Path, watches: Callable[..., Notes]) -> None:
     with RtspCamera(lobby(tmp_path / "slow.mp4", rate=1, seconds=12)) as camera:
-        notes = watching(settings_for(camera))
+        notes = watches(settings_for(camera))
         wait_for(lambda: is_online(notes), 25, "the first picture")
         wait_for(lambda: len(notes.offers) > 8, 20, "more pictures")
         assert [state for state, _ in notes.states] == [CameraState.CONNECTING, CameraState.ONLINE]
@@ -162,9 +141,9 @@ def test_the_watchdog_gives_a_slow_camera_three_gaps() -> None:
     assert silence.limit_s == 15
 
 
-def test_a_wrong_password_is_tried_once(clip: Path, watching: Callable[..., Notes]) -> None:
+def test_a_wrong_password_is_tried_once(clip: Path, watches: Callable[..., Notes]) -> None:
     with RtspCamera(clip, login=("admin", PASSWORD)) as camera:
-        notes = watching(settings_for(camera, "admin", "wrong"))
+        notes = watches(settings_for(camera, "admin", "wrong"))
         wait_for(lambda: notes.refusals, 10, "the refusal")
         state, detail = notes.states[-1]
         assert state is CameraState.OFFLINE and "does not accept" in detail and "10 minutes" in detail
@@ -258,10 +237,10 @@ def test_headers_without_an_end_are_refused() -> None:
 # -- HTTP -----------------------------------------------------------------------------------------------------------
 
 
-def test_mjpeg_plays_is_killed_and_comes_back(clip: Path, watching: Callable[..., Notes]) -> None:
+def test_mjpeg_plays_is_killed_and_comes_back(clip: Path, watches: Callable[..., Notes]) -> None:
     camera = HttpCamera(mjpeg(jpegs_of(clip), 5), login=("admin", PASSWORD))
     with http_camera(camera):
-        notes = watching(settings_for(camera, "admin", PASSWORD))
+        notes = watches(settings_for(camera, "admin", PASSWORD))
         wait_for(lambda: is_online(notes), 10, "the first picture")
         wait_for(lambda: notes.findings, 15, "somebody in the picture")
         assert abs(notes.offers[-1].captured_at - time.time()) < 1.5
@@ -418,11 +397,11 @@ def test_an_outage_opens_late_and_closes_late(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_states_are_told_in_words_without_the_password(
-    clip: Path, watching: Callable[..., Notes], caplog: pytest.LogCaptureFixture
+    clip: Path, watches: Callable[..., Notes], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     with RtspCamera(clip, login=("admin", "right")) as camera:
-        notes = watching(settings_for(camera, "admin", PASSWORD))
+        notes = watches(settings_for(camera, "admin", PASSWORD))
         wait_for(lambda: notes.refusals, 10, "the refusal")
     assert PASSWORD not in caplog.text + repr(notes.states)
     assert watch.REFUSED_S == 600

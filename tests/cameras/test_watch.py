@@ -3,8 +3,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,51 +21,12 @@ from cameras.sources import Frame, Opening, StreamFacts, open_source
 from cameras.sources.base import register
 from cameras.states import CameraState
 from cameras.watch import AnalysisPace, CameraSettings, Watch
-from detection import Analyzer, Detector, Finding, Passage
+from detection import Analyzer, Detector, Passage
+from tests.cameras.notes import Notes
 from tests.conftest import DEMO_CLIPS
 from tests.portal_process import wait_for
 
 DETECTOR = Detector.load()
-
-
-@dataclass
-class Notes:
-    """An outlet that writes everything down."""
-
-    findings: list[Finding] = field(default_factory=list)
-    states: list[tuple[CameraState, str]] = field(default_factory=list)
-    offers: list[Offer] = field(default_factory=list)
-    outages: list[tuple[float, str]] = field(default_factory=list)
-    recoveries: list[float] = field(default_factory=list)
-    refusals: int = 0
-    sign_ins: int = 0
-
-    def tell(self, finding: Finding) -> None:
-        self.findings.append(finding)
-
-    def tell_state(self, state: CameraState, detail: str) -> None:
-        self.states.append((state, detail))
-
-    def tell_outage(self, began_at: float, reason: str) -> None:
-        self.outages.append((began_at, reason))
-
-    def tell_recovered(self, at: float) -> None:
-        self.recoveries.append(at)
-
-    def may_sign_in(self) -> float:
-        return 0.0
-
-    def signed_in(self) -> None:
-        self.sign_ins += 1
-
-    def login_refused(self) -> None:
-        self.refusals += 1
-
-    def wants_previews(self) -> bool:
-        return True
-
-    def offer_preview(self, offer: Offer) -> None:
-        self.offers.append(offer)
 
 
 @pytest.fixture
@@ -76,25 +36,9 @@ def clips(settings: Any, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def watching(clips: Path) -> Iterator[Any]:
-    """Starts watches in threads, and ends them."""
-    started: list[tuple[threading.Event, threading.Thread]] = []
-
-    def start(kind: str, address: str) -> Notes:
-        notes, stop = Notes(), threading.Event()
-        settings = CameraSettings(1, "Front door", kind, address, 5.0, 1)
-        one = Watch(settings, 1, lambda: Analyzer(DETECTOR), notes, stop)
-        thread = threading.Thread(target=one.run)
-        thread.start()
-        started.append((stop, thread))
-        return notes
-
-    yield start
-    for stop, _ in started:
-        stop.set()
-    for _, thread in started:
-        thread.join(5)
-        assert not thread.is_alive(), "a watch ends when it is asked to"
+def watching(clips: Path, watches: Callable[[CameraSettings], Notes]) -> Callable[[str, str], Notes]:
+    """Starts the watch of a camera of this kind and address."""
+    return lambda kind, address: watches(CameraSettings(1, "Front door", kind, address, 5.0, 1))
 
 
 def test_a_clip_is_a_live_camera_at_its_own_pace(clips: Path, watching: Any) -> None:
