@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 # `make run DEMO=0 PORT=9000` and `PORT=9000 make run` mean the same.
 export PORT BIND DATA_DIR REDIS_URL DATABASE_URL PUBLIC_URL ALLOWED_HOSTS SECRET_KEY EMAIL_URL DEFAULT_FROM_EMAIL TRUSTED_PROXIES DEMO CAMERA_NETWORKS HTTPS REQUIRE_TWO_FACTOR LOG_LEVEL WORKER_NAME WORKER_CAPACITY WORKER_SITES FREE_DISK_FLOOR_MB
 
-# Real streams at their real pace: not for every commit.
-SLOW := tests/cameras/test_sources.py tests/cameras/test_probe.py
+# Real streams at their real pace, and a tiny run of training: not for every commit.
+SLOW := tests/cameras/test_sources.py tests/cameras/test_probe.py tests/detection/test_training.py
 
 .PHONY: run check test clean install install-dev
 

@@ -11,6 +11,7 @@ from cameras.sources.clip import Clip, upright
 from cameras.watch import AnalysisPace
 from detection import Analyzer, Detector, Finding, Image, Passage, Sighting, Snapshot, Violation
 from detection.pictures import draw_box
+from detection.votes import UNSURE
 
 
 @dataclass
@@ -21,6 +22,15 @@ class Replay:
     violations: dict[UUID, Violation] = field(default_factory=dict)
     snapshots: dict[UUID, Snapshot] = field(default_factory=dict)  # the best of each violation
     seconds: float = 0.0  # the clip's length
+    analyses: dict[UUID, int] = field(default_factory=dict)  # in how many a person was seen, by the passage's key
+    sure_after: dict[UUID, int] = field(default_factory=dict)  # with which of them the vote was sure
+
+    def count(self, sightings: list[Sighting]) -> None:
+        """Take note of who is in one analysed frame, and of whom the vote is sure now."""
+        for seen in sightings:
+            self.analyses[seen.key] = self.analyses.get(seen.key, 0) + 1
+            if seen.label != UNSURE:
+                self.sure_after.setdefault(seen.key, self.analyses[seen.key])
 
     def note(self, findings: list[Finding]) -> None:
         for finding in findings:
@@ -32,8 +42,12 @@ class Replay:
                     self.snapshots[finding.key] = finding.snapshot
 
     def as_json(self) -> dict[str, list[dict[str, object]]]:
+        """Passages and violations; of a passage also in how many analyses the person was seen, and sure after which."""
         return {
-            "passages": [as_json(passage) for passage in self.passages.values()],
+            "passages": [
+                as_json(passage) | {"analyses": self.analyses.get(key), "sure_after": self.sure_after.get(key)}
+                for key, passage in self.passages.items()
+            ],
             "violations": [as_json(violation) for violation in self.violations.values()],
         }
 
@@ -67,6 +81,7 @@ def replay(path: Path, analyses_per_second: float = 5.0, model: str | None = Non
                 image = upright(frame)
             if due:
                 result.note(analyzer.feed(image, seconds))
+                result.count(analyzer.sightings())
             result.seconds = seconds
             if drawing:
                 drawing.add(draw_sightings(image, analyzer.sightings()))

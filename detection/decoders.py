@@ -22,7 +22,7 @@ Decoder = Callable[[Manifest, tuple[Floats, ...], float], tuple[Floats, Floats]]
 def decode_points(manifest: Manifest, outputs: tuple[Floats, ...], threshold: float) -> tuple[Floats, Floats]:
     """Boxes in pixels of the input, decoded in the graph already: boxes (1, p, 4), scores (1, p, labels)."""
     boxes_px, scores = outputs[0][0], outputs[1][0]
-    chosen = np.flatnonzero(scores.max(axis=1) >= threshold)
+    chosen = _reaching(scores, threshold)
     return boxes_px[chosen], scores[chosen]
 
 
@@ -31,7 +31,7 @@ def decode_ssd(manifest: Manifest, outputs: tuple[Floats, ...], threshold: float
     loc, scores = outputs[0][0], outputs[1][0]
     if manifest.anchors is None:
         raise ModelError(f"The manifest of {manifest.name} has no anchors.")
-    chosen = np.flatnonzero(scores.max(axis=1) >= threshold)
+    chosen = _reaching(scores, threshold)
     anchors = make_anchors(manifest.anchors)[chosen]
     offsets = loc[chosen] * np.asarray(manifest.anchors.variances, np.float32)
     centres = offsets[:, :2] * anchors[:, 2:] + anchors[:, :2]
@@ -39,6 +39,11 @@ def decode_ssd(manifest: Manifest, outputs: tuple[Floats, ...], threshold: float
     boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1)
     side_px = np.asarray([manifest.input.width, manifest.input.height] * 2, np.float32)
     return (boxes * side_px).astype(np.float32), scores[chosen]
+
+
+def _reaching(scores: Floats, threshold: float) -> npt.NDArray[np.intp]:
+    """The points (of rows of labels) whose best score reaches the threshold; few do, so no maximum is taken of all."""
+    return np.unique(np.flatnonzero(scores.ravel() >= threshold) // scores.shape[1])
 
 
 @lru_cache(maxsize=4)

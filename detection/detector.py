@@ -106,12 +106,14 @@ class Detector:
         check_image(image_bgr)
         tensor, scale = prepare(image_bgr, self.manifest.input)
         threshold = self.confidence_threshold if confidence_threshold is None else confidence_threshold
-        boxes_px, scores = DECODERS[self.manifest.kind](self.manifest, self._run(tensor), threshold)
-        kept = suppress(boxes_px, scores.max(axis=1, initial=0), self.manifest.iou_threshold)
+        calibration = self.manifest.calibration
+        boxes_px, raw = DECODERS[self.manifest.kind](self.manifest, self._run(tensor), calibration.score(threshold))
+        kept = suppress(boxes_px, raw.max(axis=1, initial=0), self.manifest.iou_threshold)
+        scores = calibration.confidence(raw[kept])
         height, width = image_bgr.shape[:2]
         sides = np.asarray([width, height, width, height], np.float32)
         boxes = np.clip(boxes_px[kept] / np.asarray(scale * 2, np.float32) / sides, 0, 1)
-        return [self._detection(box, row) for box, row in zip(boxes, scores[kept], strict=True) if _has_area(box)]
+        return [self._detection(box, row) for box, row in zip(boxes, scores, strict=True) if _has_area(box)]
 
     def _run(self, tensor: Floats) -> tuple[Floats, ...]:
         return tuple(self._session.run(self._outputs, {self.manifest.input.name: tensor}))
@@ -180,21 +182,33 @@ def prepare(image_bgr: Image, wanted: ModelInput) -> tuple[Floats, tuple[float, 
     else:
         inner_w, inner_h = wanted.width, wanted.height
         canvas = np.empty((inner_h, inner_w, 3), np.uint8)
-    shrinking = inner_w < width
-    cv2.resize(
-        image_bgr,
-        (inner_w, inner_h),
-        dst=canvas[:inner_h, :inner_w],
-        interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR,
-    )
-    pixels = canvas[..., ::-1] if wanted.channels == "RGB" else canvas
+    _shrink(image_bgr, canvas[:inner_h, :inner_w])
+    planes = cv2.split(canvas)  # three copies of bytes, then to float: a fifth of the time of a transposed float copy
+    if wanted.channels == "RGB":
+        planes = planes[::-1]
+    axis = 0 if wanted.layout == "NCHW" else 2
+    tensor = np.stack(planes, axis, dtype=np.float32, casting="safe")
     low, high = wanted.range
-    tensor = pixels.astype(np.float32)
     if (low, high) != (0, 255):
-        tensor = tensor * ((high - low) / 255) + low
-    if wanted.layout == "NCHW":
-        tensor = tensor.transpose(2, 0, 1)
-    return np.ascontiguousarray(tensor[None], dtype=np.float32), (inner_w / width, inner_h / height)
+        tensor *= np.float32((high - low) / 255)
+        tensor += np.float32(low)
+    return tensor[None], (inner_w / width, inner_h / height)
+
+
+def _shrink(image: Image, target: Image) -> None:
+    """Resize into `target`: halved by area, which is exact and vectorised, then linearly, or by area what is left.
+
+    Area alone takes eight times as long for what no figure shows.
+    """
+    height, width = target.shape[:2]
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
+        half = (-(-image.shape[1] // 2), -(-image.shape[0] // 2))
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+    if image.shape[1] == width and image.shape[0] == height:
+        target[:] = image
+        return
+    much = image.shape[1] >= 2 * width or image.shape[0] >= 2 * height
+    cv2.resize(image, (width, height), dst=target, interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
 
 
 def suppress(boxes_xyxy: Floats, confidences: Floats, iou_threshold: float) -> npt.NDArray[np.intp]:
@@ -204,6 +218,8 @@ def suppress(boxes_xyxy: Floats, confidences: Floats, iou_threshold: float) -> n
     than `iou_threshold` intersection over union.
     """
     order = np.argsort(-confidences, kind="stable")[:CANDIDATES]
+    if len(order) < 2:
+        return order
     overlaps = intersection_over_union(boxes_xyxy[order], boxes_xyxy[order]) > iou_threshold
     alive = np.ones(len(order), bool)
     for rank in range(len(order)):

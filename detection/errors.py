@@ -18,3 +18,7 @@ class ModelError(DetectionError):
 
 class PictureError(DetectionError):
     """The picture cannot be used."""
+
+
+class DataError(DetectionError):
+    """Pictures with boxes, or a run of training, cannot be used as they are; the text says what to do."""

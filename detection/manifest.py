@@ -13,10 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from detection.errors import ModelError
 
@@ -60,6 +64,30 @@ class AnchorGrid:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What makes a model's raw score a probability: logit(confidence) = logit(score) / temperature + shift.
+
+    Platt, "Probabilistic outputs for support vector machines" (1999), of the logit; fitted on held-out pictures.
+    """
+
+    temperature: float = 1.0
+    shift: float = 0.0
+
+    def confidence(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Confidences, 0 to 1, of raw scores of any shape; order is kept."""
+        if self == Calibration():
+            return scores
+        held = np.clip(scores, 1e-6, 1 - 1e-6)
+        logit = np.log(held / (1 - held)) / self.temperature + self.shift
+        return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
+
+    def score(self, confidence: float) -> float:
+        """The raw score of a confidence in (0, 1): the way back."""
+        logit = (math.log(confidence / (1 - confidence)) - self.shift) * self.temperature
+        return 1 / (1 + math.exp(-logit))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One model, as its .json file describes it."""
 
@@ -73,6 +101,7 @@ class Manifest:
     confidence_threshold: float
     iou_threshold: float
     anchors: AnchorGrid | None = None
+    calibration: Calibration = Calibration()
 
 
 def model_names() -> tuple[str, ...]:
@@ -134,6 +163,7 @@ def _parse(path: Path, content: Any) -> Manifest:
         confidence_threshold=float(content["confidence_threshold"]),
         iou_threshold=float(content["iou_threshold"]),
         anchors=anchors,
+        calibration=Calibration(**{name: float(value) for name, value in content.get("calibration", {}).items()}),
     )
 
 
@@ -153,6 +183,8 @@ def _check(name: str, manifest: Manifest) -> None:
         refuse("labels must be named once each")
     if not (0 < manifest.confidence_threshold < 1 and 0 < manifest.iou_threshold < 1):
         refuse("thresholds lie between 0 and 1")
+    if not (0.05 <= manifest.calibration.temperature <= 20 and abs(manifest.calibration.shift) <= 20):
+        refuse("calibration needs a temperature from 0.05 to 20 and a shift from -20 to 20")
     given = manifest.input
     if given.layout not in {"NCHW", "NHWC"} or given.channels not in {"BGR", "RGB"}:
         refuse("input needs layout NCHW or NHWC and channels BGR or RGB")

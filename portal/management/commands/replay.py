@@ -40,6 +40,7 @@ class Command(BaseCommand):
         for kind in ("passages", "violations"):
             self.stdout.write(f"{len(found[kind])} {kind}")
             for row in found[kind]:
+                sure = f"  sure after {row['sure_after']} of {row['analyses']}" if row.get("sure_after") else ""
                 self.stdout.write(
-                    f"  {row['start']:7.2f} to {row['end']:7.2f} s  {row['label']:10} {row['confidence']:.2f}"
+                    f"  {row['start']:7.2f} to {row['end']:7.2f} s  {row['label']:10} {row['confidence']:.2f}{sure}"
                 )

@@ -1,0 +1,138 @@
+"""How long a picture takes, stage by stage, against the reference in both of its runtimes."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from detection.decoders import DECODERS, Floats
+from detection.detector import Detector, Image, prepare, suppress
+from detection.errors import DataError, ModelError
+from detection.manifest import Manifest
+
+PICTURE = (720, 1280)
+WARM_UP = 10
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one stage: the median, and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+
+def measure(stages: dict[str, Run], rounds: int) -> dict[str, Timing]:
+    """Time each stage `rounds` times, one after the other in each round, so that a noisy machine hurts all alike."""
+    taken: dict[str, list[float]] = {name: [] for name in stages}
+    for turn in range(rounds + WARM_UP):
+        for name, run in stages.items():
+            began = time.perf_counter()
+            run()
+            if turn >= WARM_UP:
+                taken[name].append((time.perf_counter() - began) * 1000)
+    return {
+        name: Timing(*(round(float(value), 3) for value in np.percentile(each, (50, 25, 75))))
+        for name, each in taken.items()
+    }
+
+
+def bench(
+    size: int, picture: Image, rounds: int = 200, tflite: Path | None = None, reference: Path | None = None
+) -> dict[str, Timing | None]:
+    """Time the default model on a picture, and the reference beside it; one thread each.
+
+    float, int8, shipped, reference_ort and reference_xnnpack are whole: a picture in, detections out. pre, run and post
+    are the shipped model's stages: letterbox to tensor, the network, and threshold with suppression.
+
+    Args:
+        size: longer side of the input in px. picture: BGR. tflite: the reference's file; None leaves both out.
+        reference: its manifest for onnxruntime.
+    """
+    cv2.setNumThreads(1)
+    shipped = Detector.load().at(size)
+    tensor, _ = prepare(picture, shipped.manifest.input)
+    outputs = shipped._run(tensor)
+    stages: dict[str, Run] = {
+        "shipped": lambda: shipped.detect(picture),
+        "pre": lambda: prepare(picture, shipped.manifest.input),
+        "run": lambda: shipped._run(tensor),
+        "post": lambda: _after(shipped, outputs),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        int8 = _int8(shipped, picture, Path(folder))
+        if int8 is not None:
+            stages["int8"] = lambda: int8.detect(picture)
+        if tflite is not None:
+            theirs = Detector.load(reference)
+            xnnpack = _tflite(tflite, theirs.manifest, theirs.confidence_threshold)
+            stages |= {"reference_ort": lambda: theirs.detect(picture), "reference_xnnpack": lambda: xnnpack(picture)}
+        found: dict[str, Timing | None] = dict(measure(stages, rounds))
+    found["float"] = found["shipped"]  # float is what is shipped: INT8 is no faster (see models/README.md)
+    return {name: found.get(name) for name in (*ORDER,)}
+
+
+ORDER = ("float", "int8", "shipped", "pre", "run", "post", "reference_ort", "reference_xnnpack")
+
+
+def lobby_picture(seed: int = 1) -> Image:
+    """A picture of 1280x720 with the texture of a photograph, and nobody in it."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (PICTURE[0] // 8, PICTURE[1] // 8, 3), np.uint8)
+    return np.asarray(cv2.resize(coarse, PICTURE[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _after(detector: Detector, outputs: tuple[Floats, ...]) -> npt.NDArray[np.intp]:
+    manifest = detector.manifest
+    least = manifest.calibration.score(detector.confidence_threshold)
+    boxes, scores = DECODERS[manifest.kind](manifest, outputs, least)
+    return suppress(boxes, scores.max(axis=1, initial=0), manifest.iou_threshold)
+
+
+def _int8(shipped: Detector, picture: Image, folder: Path) -> Detector | None:
+    """The shipped model in INT8, made here: scales do not change its speed. None where the tools are not installed."""
+    try:
+        from detection.training.export import write_manifest
+        from detection.training.quantize import quantize
+    except ImportError:
+        return None
+    path = folder / "int8.onnx"
+    quantize(shipped.manifest.path, path, [picture], shipped.manifest.input)
+    write_manifest(path.with_suffix(".json"), path, "int8", {})
+    size = shipped.manifest.input.longer_side
+    return Detector.load(path.with_suffix(".json"), shipped.confidence_threshold).at(size)
+
+
+def _tflite(path: Path, manifest: Manifest, threshold: float) -> Callable[[Image], object]:
+    """The reference in its own runtime, with XNNPACK: the same pre- and post-processing around it."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise DataError("The .tflite needs ai-edge-litert: pip install -r requirements-train.txt.") from error
+    try:
+        interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ModelError(f"{path} cannot be loaded: {error}.") from error
+    given = interpreter.get_input_details()[0]["index"]
+    details = sorted(interpreter.get_output_details(), key=lambda output: -int(output["shape"][-1]))  # loc, then cls
+
+    def run(picture: Image) -> object:
+        tensor, _ = prepare(picture, manifest.input)
+        interpreter.set_tensor(given, tensor)
+        interpreter.invoke()
+        outputs = tuple(interpreter.get_tensor(output["index"]) for output in details)
+        boxes, scores = DECODERS[manifest.kind](manifest, outputs, threshold)
+        return suppress(boxes, scores.max(axis=1, initial=0), manifest.iou_threshold)
+
+    return run

@@ -1,0 +1,144 @@
+"""From labelled pictures to a model that can be shipped: split, train, calibrate, choose a threshold, export."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detection.coco import Example, hold_out, read_examples, write_examples
+from detection.detector import Detector, Image
+from detection.errors import DataError, PictureError
+from detection.evaluation.calibration import fit, outcomes, reliability, threshold_for
+from detection.evaluation.curves import draw_reliability, draw_training
+from detection.evaluation.report import Evaluation, evaluate
+from detection.manifest import Calibration
+from detection.pictures import read_picture
+from detection.training.dataset import forgiving
+from detection.training.export import first_weights, to_onnx, write_manifest
+from detection.training.loop import CURVE, Progress, Settings, train
+from detection.training.network import Network
+from detection.training.quantize import quantize
+from detection.training.teacher import Seen, Teacher, ask
+
+CALIBRATION_PICTURES = 200
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to make of what.
+
+    Args:
+        data, images: the COCO file, and the folder of its pictures.
+        folder: gets the checkpoint, the curves and the model; a second run with the same one goes on.
+        hold_out: the share of pictures, by groups of near-same ones, that thresholds and curves come from.
+        teacher: a YuNet file, or None.
+        first: an exported model to begin with, or None for chance.
+        false_alarms: how many a picture the threshold may leave.
+    """
+
+    data: Path
+    images: Path
+    folder: Path
+    name: str = "model"
+    hold_out: float = 0.1
+    teacher: Path | None = None
+    first: Path | None = None
+    false_alarms: float = 0.05
+    settings: Settings = field(default_factory=Settings)
+
+
+def build(order: Order, progress: Progress) -> Path:
+    """Train and finish a model; the path of its manifest.
+
+    In the folder then are NAME.onnx and NAME.json, their INT8 copy NAME.int8.*, curve.csv and curve.png,
+    reliability.png, and held-out.json with the pictures that were kept from training.
+
+    Raises:
+        DataError, ModelError: what cannot be used, and what to do.
+    """
+    examples = read_examples(order.data, order.images)
+    for fault in examples.faults:
+        progress.told(fault)
+    teacher = Teacher(order.teacher) if order.teacher else None
+    first = first_weights(order.first) if order.first else None
+    order.folder.mkdir(parents=True, exist_ok=True)
+    used, held = hold_out(examples.rows, order.hold_out, order.settings.seed)
+    if unread := len(examples) - len(used) - len(held):
+        progress.told(f"{unread} of {len(examples)} pictures cannot be read and are left out.")
+    if not used:
+        raise DataError(f"None of the pictures of {order.data.name} can be read.")
+    progress.told(f"{len(used)} pictures to train with, {len(held)} held out.")
+    seen: list[Seen] | None = None
+    if teacher is not None:
+        progress.told("Asking the teacher about each picture.")
+        seen = ask(teacher, used)
+        held = [forgiving(each, other) for each, other in zip(held, ask(teacher, held), strict=True)]
+    write_examples(held, order.folder / "held-out.json", order.images)
+    network = train(used, held, order.folder, order.settings, progress, seen=seen, first=first)
+    return finish(network, order, used, held, progress)
+
+
+def finish(network: Network, order: Order, used: list[Example], held: list[Example], progress: Progress) -> Path:
+    """Export a trained network, calibrate it and choose its threshold on the held-out pictures."""
+    model, manifest = order.folder / f"{order.name}.onnx", order.folder / f"{order.name}.json"
+    to_onnx(network, model)
+    write_manifest(manifest, model, order.name, {})
+    extra: dict[str, Any] = {}
+    if held:
+        extra = _chosen(evaluate(Detector.load(manifest), held), order, manifest, model)
+        write_manifest(manifest, model, order.name, extra)
+    small = model.with_suffix(".int8.onnx")
+    quantize(
+        model,
+        small,
+        _readable(used[:: max(1, len(used) // CALIBRATION_PICTURES)]),
+        Detector.load(manifest).manifest.input,
+    )
+    write_manifest(small.with_suffix(".json"), small, f"{order.name}.int8", extra)
+    draw_training(order.folder / CURVE, order.folder / "curve.png")
+    progress.told(f"Wrote {manifest} and {model.name}. Try it: manage.py detect --model {manifest} PICTURE")
+    return manifest
+
+
+def _chosen(raw: Evaluation, order: Order, manifest: Path, model: Path) -> dict[str, Any]:
+    """Calibration and threshold from the held-out pictures, and how they were found.
+
+    Every other picture fits, and the rest tests it; what is shipped is fitted on all.
+    """
+    halves = [Evaluation(raw.detector, raw.found[start::2], []) for start in (0, 1)]
+    fitted = fit(*outcomes(halves[0]))
+    scores, right = outcomes(halves[1])
+    before = reliability(scores, right)
+    after = reliability(fitted.confidence(scores.astype(np.float32)).astype(np.float64), right)
+    draw_reliability(before, after, order.folder / "reliability.png")
+    calibration: Calibration = fit(*outcomes(raw))
+    extra: dict[str, Any] = {"calibration": {"temperature": calibration.temperature, "shift": calibration.shift}}
+    write_manifest(manifest, model, order.name, extra)
+    calibrated = evaluate(Detector.load(manifest), [each.example for each in raw.found])
+    extra["confidence_threshold"] = threshold_for(calibrated, order.false_alarms)
+    extra["chosen"] = {
+        "threshold": f"the least with at most {order.false_alarms:g} false alarms a picture on those held out",
+        "pictures_held_out": len(raw.found),
+        "calibration_error_before": round(before.expected_error, 4),
+        "calibration_error_after": round(after.expected_error, 4),
+    }
+    (order.folder / "held-out-figures.json").write_text(
+        json.dumps(
+            Evaluation(Detector.load(manifest, extra["confidence_threshold"]), calibrated.found, []).as_json(), indent=1
+        )
+    )
+    return extra
+
+
+def _readable(examples: list[Example]) -> list[Image]:
+    images = []
+    for example in examples:
+        try:
+            images.append(read_picture(example.path))
+        except PictureError:
+            continue
+    return images

@@ -1,0 +1,99 @@
+"""What the network is punished for: a face missed or made up, a box beside it, a wrong label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from detection.training.assign import Assignment, assign
+from detection.training.augment import UNKNOWN
+
+BOX_WEIGHT = 5.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The parts of a batch's loss; `total` is what is minimised."""
+
+    face: Tensor
+    box: Tensor
+    label: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.face + BOX_WEIGHT * self.box + self.label
+
+
+def batch_loss(
+    points: Tensor,
+    boxes: Tensor,
+    logits: Tensor,
+    faces: list[Tensor],
+    labels: list[Tensor],
+    ignored: list[Tensor],
+    smoothing: float = 0.0,
+) -> Loss:
+    """The loss of a batch, a mean over the points that learn a face.
+
+    Args:
+        points: (p, 3). boxes: (n, p, 4) and logits: (n, p, 1 + labels), of the network.
+        faces, labels, ignored: of each scene its boxes (f, 4), labels (f,) and places (k, 4) that count as nothing.
+        smoothing: what a masked face's target gives to "incorrect", and the other way round, 0 to 0.5.
+    """
+    given = [
+        assign(points, boxes[index].detach(), logits[index].detach(), faces[index], labels[index])
+        for index in range(len(faces))
+    ]
+    count = max(1, sum(len(each.points) for each in given))
+    is_face = torch.zeros(logits.shape[:2])
+    counts = torch.ones_like(is_face)
+    for index, each in enumerate(given):
+        if len(ignored[index]):
+            place = points[:, None, :2]
+            within = ((place >= ignored[index][:, :2]) & (place <= ignored[index][:, 2:])).all(2).any(1)
+            counts[index, within] = 0
+        is_face[index, each.points] = 1
+        counts[index, each.points] = 1
+    face = (functional.binary_cross_entropy_with_logits(logits[..., 0], is_face, reduction="none") * counts).sum()
+    predicted, wanted = _gather(boxes, given), _faces(faces, given)
+    box = eiou_loss(predicted, wanted).sum() if len(wanted) else boxes.sum() * 0
+    label = _label_loss(_gather(logits, given)[:, 1:], labels, given, smoothing)
+    return Loss(face / count, box / count, label / count)
+
+
+def eiou_loss(a: Tensor, b: Tensor) -> Tensor:
+    """1 minus the efficient intersection over union of box pairs (n, 4): (n,), from 0 (the same) to about 4.
+
+    Zhang et al., "Focal and efficient IOU loss for accurate bounding box regression", 2022, equation 7.
+    """
+    common = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
+    union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - common
+    around = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
+    centres = ((a[:, :2] + a[:, 2:]) - (b[:, :2] + b[:, 2:])) / 2
+    sides = (a[:, 2:] - a[:, :2]) - (b[:, 2:] - b[:, :2])
+    far = centres.square().sum(1) / around.square().sum(1).clamp(min=1e-6)
+    shape = (sides.square() / around.square().clamp(min=1e-6)).sum(1)
+    return 1 - common / union.clamp(min=1e-6) + far + shape
+
+
+def _label_loss(logits: Tensor, labels: list[Tensor], given: list[Assignment], smoothing: float) -> Tensor:
+    chosen = torch.cat([own[each.faces] for own, each in zip(labels, given, strict=True)])
+    overlaps = torch.cat([each.overlaps for each in given])
+    known = chosen != UNKNOWN
+    target = functional.one_hot(chosen[known], logits.shape[1]).float()
+    if smoothing:
+        worn = target[:, 1:] * (1 - smoothing) + target[:, 1:].flip(1) * smoothing
+        target = torch.cat([target[:, :1], worn], 1)
+    loss = functional.binary_cross_entropy_with_logits(logits[known], target, reduction="none").sum(1)
+    return (loss * overlaps[known]).sum()
+
+
+def _gather(values: Tensor, given: list[Assignment]) -> Tensor:
+    return torch.cat([values[index, each.points] for index, each in enumerate(given)])
+
+
+def _faces(faces: list[Tensor], given: list[Assignment]) -> Tensor:
+    return torch.cat([own[each.faces] for own, each in zip(faces, given, strict=True)])

@@ -1,0 +1,57 @@
+"""manage.py bench detector: the figures that README and the model card print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from detection import DetectionError, read_picture
+from detection.evaluation.speed import bench, lobby_picture
+from detection.manifest import MODELS
+
+SIZES = (320, 512)
+
+
+class Command(BaseCommand):
+    help = "Measure how fast the product's parts are, on this machine."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("part", choices=["detector"], help="what to measure")
+        parser.add_argument(
+            "--reference", type=Path, metavar="FILE.tflite", help="the model of the beginning, beside ours"
+        )
+        parser.add_argument("--picture", type=Path, help="measure with this picture, not with a made one of 1280x720")
+        parser.add_argument("--rounds", type=int, default=200, help="how often each stage runs (200)")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not 1 <= options["rounds"] <= 10_000:
+            raise CommandError("--rounds is a number from 1 to 10000.")
+        try:
+            picture = read_picture(options["picture"]) if options["picture"] else lobby_picture()
+            figures = {
+                size: bench(size, picture, options["rounds"], options["reference"], MODELS / "aizoo-260.json")
+                for size in SIZES
+            }
+        except DetectionError as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            result = {
+                str(size): {f"{name}_ms": timing.median if timing else None for name, timing in rows.items()}
+                | {"spread_ms": {name: [timing.low, timing.high] for name, timing in rows.items() if timing}}
+                for size, rows in figures.items()
+            }
+            self.stdout.write(json.dumps(result, indent=1))
+            return
+        for size, rows in figures.items():
+            self.stdout.write(f"\nlonger side {size}, one thread, ms: median (quartiles)")
+            shipped = rows["shipped"]
+            for name, timing in rows.items():
+                if timing is None or shipped is None:
+                    continue
+                times = f"{timing.median / shipped.median:5.1f} x ours" if name.startswith("reference") else ""
+                self.stdout.write(f"{name:18}{timing.median:8.2f}  ({timing.low:.2f} to {timing.high:.2f})  {times}")

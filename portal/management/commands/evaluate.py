@@ -1,0 +1,91 @@
+"""manage.py evaluate DATA.json --images DIR: how good a model is, beside a reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from detection import DetectionError, Detector, write_picture
+from detection.coco import LABELS, read_examples
+from detection.evaluation.curves import draw_precision
+from detection.evaluation.report import CLASSES, NOT_FOUND, NOTHING, Evaluation, evaluate
+from detection.evaluation.sheet import contact_sheet
+
+
+class Command(BaseCommand):
+    help = "Average precision, thresholds, sizes, confusion and the worst errors of a model on labelled pictures."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("data", type=Path, metavar="DATA.json", help="a COCO file: no_mask, mask, incorrect")
+        parser.add_argument("--images", type=Path, required=True, help="the folder that its file names are in")
+        parser.add_argument("--model", help="a model's .json or .onnx (models/default.json)")
+        parser.add_argument("--reference", help="another model's .json, to stand beside it")
+        parser.add_argument(
+            "--size", type=int, default=320, help="longer side of the input in px, where a model allows it (320)"
+        )
+        parser.add_argument("--out", type=Path, help="write curves (.png, .json) and the worst errors into this folder")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        size = options["size"]
+        if not (32 <= size <= 2048) or size % 32:
+            raise CommandError("--size is a multiple of 32 from 32 to 2048.")
+        try:
+            examples = read_examples(options["data"], options["images"])
+            model = evaluate(Detector.load(options["model"]).at(size), examples.rows)
+            reference = None
+            if options["reference"]:
+                reference = evaluate(Detector.load(options["reference"]).at(size), examples.rows)
+            if options["out"]:
+                write(model, reference, options["out"])
+        except DetectionError as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            result = {"model": model.as_json(), "reference": reference.as_json() if reference else None}
+            self.stdout.write(json.dumps(result | {"size": size, "faults": examples.faults}, indent=1))
+            return
+        for sentence in (*examples.faults, *model.unread):
+            self.stderr.write(sentence)
+        self.show(model.as_json(), reference.as_json() if reference else None)
+
+    def show(self, ours: dict[str, Any], theirs: dict[str, Any] | None) -> None:
+        """The figures as tables."""
+        line = self.stdout.write
+        faces = ", ".join(f"{count} {label}" for label, count in ours["faces"].items())
+        line(f"{ours['name']}: {ours['pictures']} pictures, {faces}")
+        line(f"\n{'':12}{'AP50':>8}{'AP75':>8}{'precision':>11}{'recall':>8}   at {ours['threshold']:.2f}")
+        for name in CLASSES:
+            at = ours["at_threshold"].get(name, {})
+            cells = f"{_n(ours['ap50'][name]):>8}{_n(ours['ap75'][name]):>8}"
+            line(f"{name:12}{cells}{_n(at.get('precision')):>11}{_n(at.get('recall')):>8}")
+        if theirs:
+            line(f"\n{theirs['name']}")
+            for name in CLASSES:
+                line(f"{name:12}{_n(theirs['ap50'][name]):>8}{_n(theirs['ap75'][name]):>8}")
+        line(f"\n{'face, px':12}{'faces':>8}{'AP50':>8}{'recall':>8}{'label':>8}   at 640 px wide")
+        for name, row in ours["by_size"].items():
+            line(f"{name:12}{row['faces']:>8}{_n(row['ap50']):>8}{_n(row['recall']):>8}{_n(row['label_right']):>8}")
+        line(f"\n{'is, called':12}" + "".join(f"{name:>11}" for name in (*LABELS, NOT_FOUND)))
+        for name in (*LABELS, NOTHING):
+            line(f"{name:12}" + "".join(f"{count:>11}" for count in ours["confusion"][name].values()))
+
+
+def write(model: Evaluation, reference: Evaluation | None, folder: Path) -> None:
+    """Curves of face and mask as PNG and JSON, and the worst errors on one sheet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    curves = {}
+    for name in ("face", "mask", "any"):
+        each = {model.detector.manifest.name: model.curve(name)}
+        if reference:
+            each[reference.detector.manifest.name] = reference.curve(name)
+        curves[name] = {who: curve for who, curve in each.items() if curve}
+    draw_precision(curves, folder / "precision.png", f"{len(model.found)} pictures")
+    write_picture(folder / "worst.jpg", contact_sheet(model.misses(), model.false_alarms()))
+
+
+def _n(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

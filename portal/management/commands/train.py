@@ -1,0 +1,90 @@
+"""manage.py train --data FILE.json --images DIR --out DIR: make a model of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from detection import DetectionError
+
+
+class Command(BaseCommand):
+    help = "Train a detector on labelled pictures, calibrate it, choose its threshold, and write it as ONNX."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--data", type=Path, required=True, help="a COCO file: no_mask, mask, incorrect")
+        parser.add_argument("--images", type=Path, required=True, help="the folder that its file names are in")
+        parser.add_argument(
+            "--out", type=Path, required=True, help="where checkpoint, curves and model go; run again to go on"
+        )
+        parser.add_argument("--name", default="model", help="of the model (model)")
+        parser.add_argument("--first", type=Path, help="begin with this model's weights (.onnx of an earlier training)")
+        parser.add_argument("--teacher", type=Path, help="a YuNet .onnx: sees faces that labels lack, and landmarks")
+        parser.add_argument("--epochs", type=int, default=100)
+        parser.add_argument(
+            "--minutes", type=float, default=0, help="end by then, if epochs do not before (0: no limit)"
+        )
+        parser.add_argument("--batch", type=int, default=32, help="scenes a step (32)")
+        parser.add_argument("--learning-rate", type=float, default=1e-3)
+        parser.add_argument("--smoothing", type=float, default=0.0, help="between mask and incorrect, 0 to 0.5 (0)")
+        parser.add_argument("--hold-out", type=float, default=0.1, help="share kept for thresholds and curves (0.1)")
+        parser.add_argument("--false-alarms", type=float, default=0.05, help="a picture, for the threshold (0.05)")
+        parser.add_argument("--threads", type=int, default=0, help="of torch (as many as cores)")
+        parser.add_argument("--workers", type=int, default=1, help="processes that make scenes; 0: none apart (1)")
+        parser.add_argument("--seed", type=int, default=1)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            from detection.training.build import Order, build
+            from detection.training.loop import Settings
+            from detection.training.progress import Bar
+        except ImportError as error:
+            raise CommandError(
+                f"Training needs {error.name}, which the product does not: pip install -r requirements-train.txt."
+            ) from error
+        for name, low, high in (
+            ("epochs", 1, 100_000),
+            ("batch", 1, 1024),
+            ("workers", 0, 64),
+            ("learning_rate", 1e-6, 1.0),
+        ):
+            if not low <= options[name] <= high:
+                raise CommandError(f"--{name.replace('_', '-')} is a number from {low:g} to {high:g}.")
+        for name, high in (("hold_out", 0.9), ("smoothing", 0.5)):
+            if not 0 <= options[name] <= high:
+                raise CommandError(f"--{name.replace('_', '-')} is a number from 0 to {high:g}.")
+        order = Order(
+            data=options["data"],
+            images=options["images"],
+            folder=options["out"],
+            name=options["name"],
+            hold_out=options["hold_out"],
+            teacher=options["teacher"],
+            first=options["first"],
+            false_alarms=options["false_alarms"],
+            settings=Settings(
+                epochs=options["epochs"],
+                minutes=options["minutes"],
+                batch=options["batch"],
+                learning_rate=options["learning_rate"],
+                smoothing=options["smoothing"],
+                seed=options["seed"],
+                threads=options["threads"],
+                workers=options["workers"],
+            ),
+        )
+        self.stdout.write(f"Seed {options['seed']}.")
+        bar = Bar()
+        try:
+            build(order, bar)
+        except DetectionError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError(
+                f"Stopped. The same command goes on after the last whole epoch in {options['out']}."
+            ) from None
+        finally:
+            bar.close()
