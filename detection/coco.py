@@ -37,6 +37,7 @@ class Example:
         labels: (n,) indices into LABELS.
         source: where the picture came from; "" where the file does not say.
         ignored: (k, 4) places where there may be a face (`iscrowd` 1): nothing found there is right or wrong.
+        ids: of the annotations that `boxes` are, where they came from a file.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Example:
     labels: npt.NDArray[np.int64]
     source: str = ""
     ignored: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def _parse(content: dict[str, Any], images: Path) -> Examples:
     boxes: dict[int, list[list[float]]] = {key: [] for key in pictures}
     labels: dict[int, list[int]] = {key: [] for key in pictures}
     ignored: dict[int, list[list[float]]] = {key: [] for key in pictures}
+    ids: dict[int, list[int]] = {key: [] for key in pictures}
     for row in content["annotations"]:
         annotation, key = int(row["id"]), int(row["image_id"])
         if key not in pictures:
@@ -123,6 +126,7 @@ def _parse(content: dict[str, Any], images: Path) -> Examples:
             ignored[key].append([x1, y1, x2, y2])
             continue
         boxes[key].append([x1, y1, x2, y2])
+        ids[key].append(annotation)
         labels[key].append(LABELS.index(names[int(row["category_id"])]))
     rows = [
         Example(
@@ -133,6 +137,7 @@ def _parse(content: dict[str, Any], images: Path) -> Examples:
             labels=np.asarray(labels[key], np.int64),
             source=str(row.get("source", "")),
             ignored=np.asarray(ignored[key], np.float32).reshape(-1, 4),
+            ids=tuple(ids[key]),
         )
         for key, row in pictures.items()
     ]

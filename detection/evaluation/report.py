@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from detection.coco import LABELS, Example
-from detection.detector import Detector, intersection_over_union
+from detection.detector import Detector, Image, intersection_over_union
 from detection.errors import DataError, PictureError
 from detection.evaluation.precision import Ranked, match, rank
 from detection.pictures import read_picture
 
 Floats = npt.NDArray[np.float32]
-LEAST_SCORE = 0.02  # curves are drawn down to here, far below what the product shows
+LEAST_SCORE = 0.002  # curves are drawn down to here, far below what the product shows
 # What is measured: a class's name, and the labels that count as it. A face that should wear a mask is "face".
 CLASSES = {
     "face": ("no_mask", "incorrect"),
@@ -27,6 +28,8 @@ CLASSES = {
 }
 # The root of a face's area in pixels of a picture 640 px wide: at least, and less than.
 SIZES = {"<16": (0.0, 16.0), "16-32": (16.0, 32.0), "32-96": (32.0, 96.0), ">96": (96.0, np.inf)}
+# The mean grey of a face's box, 0 to 255.
+LIGHTS = {"dark, <70": (0.0, 70.0), "70-170": (70.0, 170.0), "bright, >170": (170.0, 256.0)}
 NOT_FOUND, NOTHING = "not found", "nothing"
 
 
@@ -36,12 +39,14 @@ class Found:
 
     Args:
         boxes: (n, 4) in pixels of the picture. labels: (n,) indices into LABELS. confidences: (n,), 0 to 1.
+        light: (m,) of each known face, the mean grey of its box, 0 to 255; empty where nobody measured it.
     """
 
     example: Example
     boxes: Floats
     labels: npt.NDArray[np.int64]
     confidences: Floats
+    light: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,42 @@ class Evaluation:
             }
         return result
 
+    def by_light(self) -> dict[str, dict[str, float | int | None]]:
+        """For each of LIGHTS: how many faces, how many of them the threshold finds, and how many bear their label."""
+
+        def figures(low: float, high: float) -> dict[str, float | int | None]:
+            return self._of_faces(lambda each, index: len(each.light) > index and low <= each.light[index] < high)
+
+        return {name: figures(*limits) for name, limits in LIGHTS.items()}
+
+    def by_group(self, groups: Mapping[str, Mapping[str, Sequence[int]]]) -> dict[str, dict[str, dict[str, Any]]]:
+        """The same for groups of faces that somebody sorted by hand: group, value, ids of annotations."""
+
+        def figures(chosen: frozenset[int]) -> dict[str, Any]:
+            return self._of_faces(lambda each, index: each.example.ids[index] in chosen)
+
+        return {
+            name: {value: figures(frozenset(chosen)) for value, chosen in values.items()}
+            for name, values in groups.items()
+        }
+
+    def _of_faces(self, belongs: Callable[[Found, int], bool]) -> dict[str, float | int | None]:
+        faces = found = right = 0
+        for each in self.found:
+            shown = each.confidences >= self.detector.confidence_threshold
+            hits = match(each.boxes[shown], each.example.boxes, 0.5)
+            called = {int(hit): label for hit, label in zip(hits, each.labels[shown], strict=True) if hit >= 0}
+            for index, known in enumerate(each.example.labels):
+                if belongs(each, index):
+                    faces += 1
+                    found += index in called
+                    right += bool(called.get(index, -1) == known)
+        return {
+            "faces": faces,
+            "recall": _rounded(found / faces if faces else None),
+            "label_right": _rounded(right / found if found else None),
+        }
+
     def confusion(self) -> dict[str, dict[str, int]]:
         """At the model's threshold: of each known label, what the model called it; of nothing, what it made up."""
         columns = (*LABELS, NOT_FOUND)
@@ -174,6 +215,7 @@ class Evaluation:
             "threshold": self.detector.confidence_threshold,
             "at_threshold": self.at_threshold(),
             "by_size": self.by_size(),
+            "by_light": self.by_light(),
             "confusion": self.confusion(),
             "unread": self.unread,
         }
@@ -220,6 +262,7 @@ def evaluate(detector: Detector, examples: Sequence[Example], done: Callable[[in
                 np.asarray([each.box for each in seen], np.float32).reshape(-1, 4) * np.asarray([width, height] * 2),
                 np.asarray([LABELS.index(each.label) for each in seen], np.int64),
                 np.asarray([each.confidence for each in seen], np.float32),
+                _light(image, example.boxes),
             )
         )
         if done is not None:
@@ -227,6 +270,12 @@ def evaluate(detector: Detector, examples: Sequence[Example], done: Callable[[in
     if not found:
         raise DataError("None of the pictures can be read: " + (unread[0] if unread else "the file names none."))
     return Evaluation(detector, found, unread)
+
+
+def _light(image: Image, boxes: Floats) -> Floats:
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    corners = np.stack([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])], 1).astype(int)
+    return np.asarray([grey[y1:y2, x1:x2].mean() for (x1, y1), (x2, y2) in corners], np.float32)
 
 
 def _side_px(boxes: Floats, width: int) -> Floats:

@@ -78,7 +78,7 @@ def bench(
             xnnpack = _tflite(tflite, theirs.manifest, theirs.confidence_threshold)
             stages |= {"reference_ort": lambda: theirs.detect(picture), "reference_xnnpack": lambda: xnnpack(picture)}
         found: dict[str, Timing | None] = dict(measure(stages, rounds))
-    found["float"] = found["shipped"]  # float is what is shipped: INT8 is no faster (see models/README.md)
+    found["float"] = found["shipped"]  # float is what is shipped (models/README.md says why)
     return {name: found.get(name) for name in (*ORDER,)}
 
 

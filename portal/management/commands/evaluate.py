@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from detection import DetectionError, Detector, write_picture
 from detection.coco import LABELS, read_examples
+from detection.errors import DataError
 from detection.evaluation.curves import draw_precision
 from detection.evaluation.report import CLASSES, NOT_FOUND, NOTHING, Evaluation, evaluate
 from detection.evaluation.sheet import contact_sheet
@@ -28,6 +29,7 @@ class Command(BaseCommand):
             "--size", type=int, default=320, help="longer side of the input in px, where a model allows it (320)"
         )
         parser.add_argument("--out", type=Path, help="write curves (.png, .json) and the worst errors into this folder")
+        parser.add_argument("--groups", type=Path, help="a JSON file of faces sorted by hand: name, value, annotations")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -40,17 +42,23 @@ class Command(BaseCommand):
             reference = None
             if options["reference"]:
                 reference = evaluate(Detector.load(options["reference"]).at(size), examples.rows)
+            groups = read_groups(options["groups"]) if options["groups"] else {}
             if options["out"]:
                 write(model, reference, options["out"])
         except DetectionError as error:
             raise CommandError(str(error)) from error
+        by_group = model.by_group(groups)
         if options["json"]:
             result = {"model": model.as_json(), "reference": reference.as_json() if reference else None}
-            self.stdout.write(json.dumps(result | {"size": size, "faults": examples.faults}, indent=1))
+            self.stdout.write(
+                json.dumps(result | {"by_group": by_group, "size": size, "faults": examples.faults}, indent=1)
+            )
             return
         for sentence in (*examples.faults, *model.unread):
             self.stderr.write(sentence)
         self.show(model.as_json(), reference.as_json() if reference else None)
+        for name, values in by_group.items():
+            self.table(name, values)
 
     def show(self, ours: dict[str, Any], theirs: dict[str, Any] | None) -> None:
         """The figures as tables."""
@@ -69,9 +77,30 @@ class Command(BaseCommand):
         line(f"\n{'face, px':12}{'faces':>8}{'AP50':>8}{'recall':>8}{'label':>8}   at 640 px wide")
         for name, row in ours["by_size"].items():
             line(f"{name:12}{row['faces']:>8}{_n(row['ap50']):>8}{_n(row['recall']):>8}{_n(row['label_right']):>8}")
+        self.table("light", ours["by_light"])
         line(f"\n{'is, called':12}" + "".join(f"{name:>11}" for name in (*LABELS, NOT_FOUND)))
         for name in (*LABELS, NOTHING):
             line(f"{name:12}" + "".join(f"{count:>11}" for count in ours["confusion"][name].values()))
+
+    def table(self, name: str, rows: dict[str, dict[str, Any]]) -> None:
+        """Faces, recall and labels of each row."""
+        self.stdout.write(f"\n{name:16}{'faces':>8}{'recall':>8}{'label':>8}")
+        for value, row in rows.items():
+            self.stdout.write(f"{value:16}{row['faces']:>8}{_n(row['recall']):>8}{_n(row['label_right']):>8}")
+
+
+def read_groups(path: Path) -> dict[str, dict[str, list[int]]]:
+    """Faces that somebody sorted, by the ids of their annotations. Raises DataError."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            str(name): {str(value): [int(each) for each in ids] for value, ids in values.items()}
+            for name, values in content["groups"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f'{path.name} does not sort faces: {{"groups": {{name: {{value: [annotation, ...]}}}}}}.'
+        ) from error
 
 
 def write(model: Evaluation, reference: Evaluation | None, folder: Path) -> None:
