@@ -356,3 +356,33 @@ def test_faces_sorted_by_hand_and_by_light_have_their_own_figures(portrait: Path
     groups.write_text("[]")
     with pytest.raises(CommandError, match="groups.json does not sort faces"):
         command(portrait, "--groups", str(groups))
+
+
+def bench(*arguments: str) -> dict[str, dict[str, object]]:
+    out = io.StringIO()
+    call_command("bench", "detector", "--rounds", "2", "--json", *arguments, stdout=out)
+    return dict(json.loads(out.getvalue()))
+
+
+def test_bench_measures_ours_by_size_and_leaves_out_a_reference_that_is_not_given() -> None:
+    figures = bench()
+    assert set(figures) == {"320", "512"}
+    for row in figures.values():
+        for name in ("float_ms", "int8_ms", "shipped_ms", "pre_ms", "post_ms"):
+            assert isinstance(row[name], float) and row[name] > 0
+        assert row["reference_ort_ms"] is None and row["reference_xnnpack_ms"] is None
+
+
+def test_bench_measures_the_reference_in_both_of_its_runtimes(shared: Path) -> None:
+    row = bench("--reference", str(shared / "reference" / "face_mask_detection.tflite"))["320"]
+    ours = row["shipped_ms"]
+    for name in ("reference_ort_ms", "reference_xnnpack_ms"):
+        theirs = row[name]
+        assert isinstance(theirs, float) and isinstance(ours, float) and theirs > 2 * ours
+
+
+def test_a_reference_that_is_none_is_refused(portrait: Path) -> None:
+    with pytest.raises(CommandError, match="set.json cannot be loaded"):
+        bench("--reference", str(portrait / "set.json"))
+    with pytest.raises(CommandError, match="--rounds is a number"):
+        call_command("bench", "detector", "--rounds", "0")
