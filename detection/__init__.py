@@ -10,13 +10,14 @@ Whoever uses this room imports from here, and knows nothing of its modules.
 from detection.pictures import MAX_PIXELS, decode_picture, draw, encode_jpeg, read_picture, scaled_down, write_picture  # isort: skip  (limits OpenCV)
 from detection.analyzer import Analyzer, Finding, Passage, Sighting, Snapshot, Violation, make_key
 from detection.detector import Box, Detection, Detector, Image
-from detection.errors import DetectionError, ModelError, PictureError
+from detection.errors import DataError, DetectionError, ModelError, PictureError
 from detection.manifest import model_names
 
 __all__ = [
     "MAX_PIXELS",
     "Analyzer",
     "Box",
+    "DataError",
     "Detection",
     "DetectionError",
     "Detector",

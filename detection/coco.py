@@ -21,10 +21,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from detection.detector import Image
 from detection.errors import DataError, PictureError
+from detection.manifest import LABELS
 from detection.pictures import read_picture
 
-LABELS = ("no_mask", "mask", "incorrect")
 NEAR_SAME_BITS = 6  # of 64: pictures whose hashes differ in no more are kept on one side of a split
 
 
@@ -143,6 +144,17 @@ def _parse(content: dict[str, Any], images: Path) -> Examples:
     ]
     told = [f"{count} boxes {fault} (the first is annotation {first[fault]})." for fault, count in faults.items()]
     return Examples(rows, told)
+
+
+def read_image(example: Example) -> Image:
+    """The example's picture. Raises PictureError where it cannot be read, or is not the one that its boxes are for."""
+    image = read_picture(example.path)
+    height, width = image.shape[:2]
+    if (width, height) != (example.width, example.height):
+        raise PictureError(
+            f"{example.path.name} is {width}x{height}, its boxes are for {example.width}x{example.height}."
+        )
+    return image
 
 
 def write_examples(examples: list[Example], path: Path, images: Path) -> None:

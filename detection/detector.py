@@ -106,16 +106,14 @@ class Detector:
         check_image(image_bgr)
         tensor, scale = prepare(image_bgr, self.manifest.input)
         threshold = self.confidence_threshold if confidence_threshold is None else confidence_threshold
-        calibration = self.manifest.calibration
-        boxes_px, raw = DECODERS[self.manifest.kind](self.manifest, self._run(tensor), calibration.score(threshold))
-        kept = suppress(boxes_px, raw.max(axis=1, initial=0), self.manifest.iou_threshold)
-        scores = calibration.confidence(raw[kept])
+        boxes_px, scores = find(self.manifest, self.run(tensor), threshold)
         height, width = image_bgr.shape[:2]
         sides = np.asarray([width, height, width, height], np.float32)
-        boxes = np.clip(boxes_px[kept] / np.asarray(scale * 2, np.float32) / sides, 0, 1)
+        boxes = np.clip(boxes_px / np.asarray(scale * 2, np.float32) / sides, 0, 1)
         return [self._detection(box, row) for box, row in zip(boxes, scores, strict=True) if _has_area(box)]
 
-    def _run(self, tensor: Floats) -> tuple[Floats, ...]:
+    def run(self, tensor: Floats) -> tuple[Floats, ...]:
+        """The model's outputs for an input that `prepare` made, in the order of its kind's roles."""
         return tuple(self._session.run(self._outputs, {self.manifest.input.name: tensor}))
 
     def _detection(self, box: Floats, scores: Floats) -> Detection:
@@ -142,7 +140,7 @@ class Detector:
         grey = np.full((180, 320, 3), 127, np.uint8)
         tensor, _ = prepare(grey, self.manifest.input)
         try:
-            boxes, scores = self._run(tensor)
+            boxes, scores = self.run(tensor)
         except Exception as error:
             raise ModelError(
                 f"The model {self.manifest.name} does not take what its manifest describes: {_first_line(error)}"
@@ -209,6 +207,17 @@ def _shrink(image: Image, target: Image) -> None:
         return
     much = image.shape[1] >= 2 * width or image.shape[0] >= 2 * height
     cv2.resize(image, (width, height), dst=target, interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
+
+
+def find(manifest: Manifest, outputs: tuple[Floats, ...], threshold: float) -> tuple[Floats, Floats]:
+    """What is left of a model's outputs: boxes (n, 4) in pixels of the input, and confidences (n, labels).
+
+    Args:
+        threshold: the least confidence, in (0, 1).
+    """
+    boxes_px, raw = DECODERS[manifest.kind](manifest, outputs, manifest.calibration.score(threshold))
+    kept = suppress(boxes_px, raw.max(axis=1, initial=0), manifest.iou_threshold)
+    return boxes_px[kept], manifest.calibration.confidence(raw[kept])
 
 
 def suppress(boxes_xyxy: Floats, confidences: Floats, iou_threshold: float) -> npt.NDArray[np.intp]:

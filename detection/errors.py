@@ -2,7 +2,8 @@
 
 DetectionError
 ├── ModelError      the model cannot be used as its manifest says; start with another, or mend the manifest
-└── PictureError    this picture cannot be read or is too large; leave it out and go on
+├── PictureError    this picture cannot be read or is too large; leave it out and go on
+└── DataError       pictures with boxes, or a run of training, cannot be used; mend them, and start again
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from detection.errors import ModelError
 
-LABELS = ("mask", "no_mask", "incorrect")
+LABELS = ("no_mask", "mask", "incorrect")
 OUTPUTS = {"points": ("boxes", "scores"), "ssd": ("loc", "cls")}
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
@@ -77,14 +77,19 @@ class Calibration:
         """Confidences, 0 to 1, of raw scores of any shape; order is kept."""
         if self == Calibration():
             return scores
-        held = np.clip(scores, 1e-6, 1 - 1e-6)
-        logit = np.log(held / (1 - held)) / self.temperature + self.shift
-        return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
+        scaled = logit(scores) / self.temperature + self.shift
+        return np.asarray(1 / (1 + np.exp(-scaled)), np.float32)
 
     def score(self, confidence: float) -> float:
         """The raw score of a confidence in (0, 1): the way back."""
-        logit = (math.log(confidence / (1 - confidence)) - self.shift) * self.temperature
-        return 1 / (1 + math.exp(-logit))
+        scaled = (math.log(confidence / (1 - confidence)) - self.shift) * self.temperature
+        return 1 / (1 + math.exp(-scaled))
+
+
+def logit(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The logarithm of the odds; scores of 0 and 1 count as a millionth beside them."""
+    held = np.clip(scores, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(held / (1 - held)))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detection.detector import intersection_over_union
-from detection.evaluation.precision import match
 from detection.evaluation.report import Evaluation
-from detection.manifest import Calibration
+from detection.manifest import Calibration, logit
 
 Floats = npt.NDArray[np.float64]
 BINS = 10
@@ -39,16 +37,10 @@ class Reliability:
 
 def outcomes(evaluation: Evaluation, least: float = LEAST_FITTED) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """The confidence of each detection from `least` on, and whether a known face is there that wears what it says."""
-    scores: list[float] = []
-    right: list[bool] = []
-    for each in evaluation.found:
-        faces = match(each.boxes, each.example.boxes, 0.5)
-        for index, face in enumerate(faces):
-            if each.confidences[index] < least or (face < 0 and _is_forgiven(each.boxes[index], each.example.ignored)):
-                continue
-            scores.append(float(each.confidences[index]))
-            right.append(bool(face >= 0 and each.labels[index] == each.example.labels[face]))
-    return np.asarray(scores), np.asarray(right, bool)
+    chosen = [(each, (each.confidences >= least) & ((each.faces >= 0) | each.made_up)) for each in evaluation.found]
+    scores = [each.confidences[counts].astype(np.float64) for each, counts in chosen]
+    right = [each.right[counts] for each, counts in chosen]
+    return np.concatenate(scores), np.concatenate(right)
 
 
 def fit(scores: Floats, right: npt.NDArray[np.bool_]) -> Calibration:
@@ -59,7 +51,7 @@ def fit(scores: Floats, right: npt.NDArray[np.bool_]) -> Calibration:
     """
     if not right.any() or right.all():
         return Calibration()
-    x = np.stack([_logit(scores), np.ones(len(scores))], 1)
+    x = np.stack([logit(scores), np.ones(len(scores))], 1)
     weights = np.asarray([1.0, 0.0])
     for _ in range(50):
         p = 1 / (1 + np.exp(-x @ weights))
@@ -85,24 +77,10 @@ def reliability(scores: Floats, right: npt.NDArray[np.bool_]) -> Reliability:
 def threshold_for(evaluation: Evaluation, false_alarms: float) -> float:
     """The least threshold at which at most `false_alarms` a picture are shown where no known face is.
 
-    A tenth of a point is added, so that the figure holds for what comes next to it. From 0.05 to 0.95.
+    Rounded up to a hundredth; from 0.05 to 0.95.
     """
-    wrong: list[float] = []
-    for each in evaluation.found:
-        faces = match(each.boxes, each.example.boxes, 0.5)
-        for index in np.flatnonzero(faces < 0):
-            if not _is_forgiven(each.boxes[index], each.example.ignored):
-                wrong.append(float(each.confidences[index]))
+    wrong = np.concatenate([each.confidences[each.made_up] for each in evaluation.found])
     allowed = int(false_alarms * len(evaluation.found))
-    falling = sorted(wrong, reverse=True)
-    least = falling[allowed] if allowed < len(falling) else 0.0
+    falling = np.sort(wrong)[::-1]
+    least = float(falling[allowed]) if allowed < len(falling) else 0.0
     return float(np.clip(np.ceil(least * 100) / 100, 0.05, 0.95))
-
-
-def _logit(scores: Floats) -> Floats:
-    held = np.clip(scores, 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(held / (1 - held)))
-
-
-def _is_forgiven(box: npt.NDArray[np.float32], ignored: npt.NDArray[np.float32]) -> bool:
-    return bool(intersection_over_union(box[None], ignored).max(initial=0) >= 0.5)

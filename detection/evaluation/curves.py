@@ -40,17 +40,15 @@ def draw_precision(curves: Mapping[str, Mapping[str, Ranked]], path: Path, title
     points: dict[str, dict[str, Any]] = {}
     for panel, (name, models) in zip(panels[0], curves.items(), strict=True):
         for colour, (model, curve) in zip(COLOURS.values(), models.items(), strict=False):
-            value = curve.average_precision
-            panel.plot(
-                curve.recall, curve.precision, color=colour, linewidth=1.8, label=f"{model}: AP50 {value or 0:.3f}"
-            )
+            value, recall, precision = curve.average_precision, curve.recall, curve.precision
+            panel.plot(recall, precision, color=colour, linewidth=1.8, label=f"{model}: AP50 {value or 0:.3f}")
             last = len(curve.scores) - 1
             chosen = np.unique(np.linspace(0, last, min(POINTS, last + 1)).astype(int)).tolist()
             points.setdefault(name, {})[model] = {
                 "ap50": value,
                 "score": [round(float(curve.scores[at]), 4) for at in chosen],
-                "recall": [round(float(curve.recall[at]), 4) for at in chosen],
-                "precision": [round(float(curve.precision[at]), 4) for at in chosen],
+                "recall": [round(float(recall[at]), 4) for at in chosen],
+                "precision": [round(float(precision[at]), 4) for at in chosen],
             }
         panel.set(title=name, xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         panel.grid(alpha=0.25)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from detection.coco import LABELS, Example
+from detection.coco import Example, read_image
 from detection.detector import Detector, Image, intersection_over_union
 from detection.errors import DataError, PictureError
 from detection.evaluation.precision import Ranked, match, rank
-from detection.pictures import read_picture
+from detection.manifest import LABELS
 
 Floats = npt.NDArray[np.float32]
 LEAST_SCORE = 0.002  # curves are drawn down to here, far below what the product shows
@@ -48,6 +49,41 @@ class Found:
     confidences: Floats
     light: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
+    @cached_property
+    def faces(self) -> npt.NDArray[np.intp]:
+        """Which known face each found box is, -1 for none: (n,)."""
+        return match(self.boxes, self.example.boxes, 0.5)
+
+    @cached_property
+    def made_up(self) -> npt.NDArray[np.bool_]:
+        """Which boxes are no known face, and not in an ignored place: (n,)."""
+        forgiven = intersection_over_union(self.boxes, self.example.ignored).max(1, initial=0) >= 0.5
+        return np.asarray((self.faces < 0) & ~forgiven)
+
+    @cached_property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Which boxes are a known face that wears what they say: (n,)."""
+        known = np.append(self.example.labels, -1)  # -1, no face, is the last: no label is right there
+        return np.asarray(known[self.faces] == self.labels)
+
+    def above(self, threshold: float) -> Found:
+        """What is left of it at a threshold."""
+        shown = self.confidences >= threshold
+        return replace(self, boxes=self.boxes[shown], labels=self.labels[shown], confidences=self.confidences[shown])
+
+
+def ranked(found: Sequence[Found], labels: Sequence[str], iou_threshold: float = 0.5) -> Ranked:
+    """The detections of some labels taken together as one class, over all pictures."""
+    indices = [LABELS.index(label) for label in labels]
+    mine = [np.isin(each.labels, indices) for each in found]
+    return rank(
+        [each.boxes[own] for each, own in zip(found, mine, strict=True)],
+        [each.confidences[own] for each, own in zip(found, mine, strict=True)],
+        [each.example.boxes[np.isin(each.example.labels, indices)] for each in found],
+        iou_threshold,
+        [each.example.ignored for each in found],
+    )
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -63,18 +99,14 @@ class Evaluation:
 
     def curve(self, name: str, iou_threshold: float = 0.5) -> Ranked | None:
         """The ranked detections of a class of CLASSES; None where the model does not know all of its labels."""
-        wanted = CLASSES[name]
         if name in LABELS and name not in self.detector.manifest.labels:
             return None
-        indices = [LABELS.index(label) for label in wanted]
-        mine = [np.isin(each.labels, indices) for each in self.found]
-        return rank(
-            [each.boxes[own] for each, own in zip(self.found, mine, strict=True)],
-            [each.confidences[own] for each, own in zip(self.found, mine, strict=True)],
-            [each.example.boxes[np.isin(each.example.labels, indices)] for each in self.found],
-            iou_threshold,
-            [each.example.ignored for each in self.found],
-        )
+        return ranked(self.found, CLASSES[name], iou_threshold)
+
+    @cached_property
+    def shown(self) -> list[Found]:
+        """What is left of each picture at the model's own threshold."""
+        return [each.above(self.detector.confidence_threshold) for each in self.found]
 
     def average_precisions(self, iou_threshold: float) -> dict[str, float | None]:
         """Average precision of each class, 0 to 1; None where it cannot be said."""
@@ -101,6 +133,13 @@ class Evaluation:
 
         Faces of other sizes are neither right nor wrong there.
         """
+
+        def label_right(low: float, high: float) -> float | None:
+            figures = self._of_faces(
+                lambda each, index: bool(_between(each.example.boxes, each.example.width, low, high)[index])
+            )
+            return figures["label_right"]
+
         result: dict[str, dict[str, float | int | None]] = {}
         for name, (low, high) in SIZES.items():
             faces, others, boxes, scores = [], [], [], []
@@ -118,7 +157,7 @@ class Evaluation:
                 "faces": curve.known,
                 "ap50": _rounded(curve.average_precision),
                 "recall": _rounded(recall),
-                "label_right": _rounded(self._label_right(low, high)),
+                "label_right": label_right(low, high),
             }
         return result
 
@@ -143,10 +182,8 @@ class Evaluation:
 
     def _of_faces(self, belongs: Callable[[Found, int], bool]) -> dict[str, float | int | None]:
         faces = found = right = 0
-        for each in self.found:
-            shown = each.confidences >= self.detector.confidence_threshold
-            hits = match(each.boxes[shown], each.example.boxes, 0.5)
-            called = {int(hit): label for hit, label in zip(hits, each.labels[shown], strict=True) if hit >= 0}
+        for each in self.shown:
+            called = _called(each)
             for index, known in enumerate(each.example.labels):
                 if belongs(each, index):
                     faces += 1
@@ -160,34 +197,20 @@ class Evaluation:
 
     def confusion(self) -> dict[str, dict[str, int]]:
         """At the model's threshold: of each known label, what the model called it; of nothing, what it made up."""
-        columns = (*LABELS, NOT_FOUND)
-        table = {row: dict.fromkeys(columns, 0) for row in (*LABELS, NOTHING)}
-        for known, called in self.pairs():
-            table[known][called] += 1
-        return table
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """(known label, what the model called it) of every face, and of every face made up, at the threshold."""
-        result = []
-        for each in self.found:
-            shown = each.confidences >= self.detector.confidence_threshold
-            boxes, labels = each.boxes[shown], each.labels[shown]
-            faces = match(boxes, each.example.boxes, 0.5)
-            forgiven = intersection_over_union(boxes, each.example.ignored).max(1, initial=0) >= 0.5
-            called = {int(face): LABELS[label] for face, label in zip(faces, labels, strict=True) if face >= 0}
+        table = {row: dict.fromkeys((*LABELS, NOT_FOUND), 0) for row in (*LABELS, NOTHING)}
+        for each in self.shown:
+            called = _called(each)
             for index, known in enumerate(each.example.labels):
-                result.append((LABELS[known], called.get(index, NOT_FOUND)))
-            for face, label, free in zip(faces, labels, forgiven, strict=True):
-                if face < 0 and not free:
-                    result.append((NOTHING, LABELS[label]))
-        return result
+                table[LABELS[known]][LABELS[called[index]] if index in called else NOT_FOUND] += 1
+            for label in each.labels[each.made_up]:
+                table[NOTHING][LABELS[label]] += 1
+        return table
 
     def misses(self) -> list[tuple[Example, Floats, float]]:
         """Faces that nothing shown overlaps, largest first: example, box, and the root of its area at 640 wide."""
         result = []
-        for each in self.found:
-            shown = each.boxes[each.confidences >= self.detector.confidence_threshold]
-            hit = intersection_over_union(each.example.boxes, shown).max(1, initial=0) >= 0.5
+        for each in self.shown:
+            hit = intersection_over_union(each.example.boxes, each.boxes).max(1, initial=0) >= 0.5
             for box in each.example.boxes[~hit]:
                 result.append((each.example, box, float(_side_px(box[None], each.example.width)[0])))
         return sorted(result, key=lambda miss: -miss[2])
@@ -195,13 +218,10 @@ class Evaluation:
     def false_alarms(self) -> list[tuple[Example, Floats, float]]:
         """What is shown and no face, or one called otherwise, most confident first: example, box, confidence."""
         result = []
-        for each in self.found:
-            faces = match(each.boxes, each.example.boxes, 0.5)
-            forgiven = intersection_over_union(each.boxes, each.example.ignored).max(1, initial=0) >= 0.5
-            for index, face in enumerate(faces):
-                wrong = each.labels[index] != each.example.labels[face] if face >= 0 else not forgiven[index]
-                if wrong and each.confidences[index] >= self.detector.confidence_threshold:
-                    result.append((each.example, each.boxes[index], float(each.confidences[index])))
+        for each in self.shown:
+            wrong = each.made_up | ((each.faces >= 0) & ~each.right)
+            for index in np.flatnonzero(wrong):
+                result.append((each.example, each.boxes[index], float(each.confidences[index])))
         return sorted(result, key=lambda alarm: -alarm[2])
 
     def as_json(self) -> dict[str, Any]:
@@ -223,53 +243,39 @@ class Evaluation:
     def _known(self, label: int) -> int:
         return sum(int((each.example.labels == label).sum()) for each in self.found)
 
-    def _label_right(self, low: float, high: float) -> float | None:
-        """Of the faces of a size that were found at the threshold, how many bear the right label."""
-        right = []
-        for each in self.found:
-            shown = each.confidences >= self.detector.confidence_threshold
-            faces = match(each.boxes[shown], each.example.boxes, 0.5)
-            inside = _between(each.example.boxes, each.example.width, low, high)
-            for label, face in zip(each.labels[shown], faces, strict=True):
-                if face >= 0 and inside[face]:
-                    right.append(bool(label == each.example.labels[face]))
-        return float(np.mean(right)) if right else None
 
-
-def evaluate(detector: Detector, examples: Sequence[Example], done: Callable[[int], None] | None = None) -> Evaluation:
+def evaluate(detector: Detector, examples: Sequence[Example]) -> Evaluation:
     """Run a detector over labelled pictures; a picture that cannot be read is named and left out.
 
     Raises DataError where none can be read.
     """
     found: list[Found] = []
     unread: list[str] = []
-    for index, example in enumerate(examples):
+    for example in examples:
         try:
-            image = read_picture(example.path)
+            image = read_image(example)
         except PictureError as error:
             unread.append(str(error))
             continue
-        height, width = image.shape[:2]
-        if (width, height) != (example.width, example.height):
-            unread.append(
-                f"{example.path.name} is {width}x{height}, its boxes are for {example.width}x{example.height}."
-            )
-            continue
+        sides = np.asarray([example.width, example.height] * 2)
         seen = detector.detect(image, LEAST_SCORE)
         found.append(
             Found(
                 example,
-                np.asarray([each.box for each in seen], np.float32).reshape(-1, 4) * np.asarray([width, height] * 2),
+                np.asarray([each.box for each in seen], np.float32).reshape(-1, 4) * sides,
                 np.asarray([LABELS.index(each.label) for each in seen], np.int64),
                 np.asarray([each.confidence for each in seen], np.float32),
                 _light(image, example.boxes),
             )
         )
-        if done is not None:
-            done(index + 1)
     if not found:
         raise DataError("None of the pictures can be read: " + (unread[0] if unread else "the file names none."))
     return Evaluation(detector, found, unread)
+
+
+def _called(found: Found) -> dict[int, int]:
+    """What each known face that was found is called: its index, and the label's."""
+    return {int(face): int(label) for face, label in zip(found.faces, found.labels, strict=True) if face >= 0}
 
 
 def _light(image: Image, boxes: Floats) -> Floats:

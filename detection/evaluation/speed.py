@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from detection.decoders import DECODERS, Floats
-from detection.detector import Detector, Image, prepare, suppress
+from detection.detector import Detector, Image, find, prepare
 from detection.errors import DataError, ModelError
 from detection.manifest import Manifest
 
@@ -47,42 +45,50 @@ def measure(stages: dict[str, Run], rounds: int) -> dict[str, Timing]:
     }
 
 
+ORDER = ("float", "int8", "shipped", "pre", "run", "post", "reference_ort", "reference_xnnpack")
+
+
 def bench(
-    size: int, picture: Image, rounds: int = 200, tflite: Path | None = None, reference: Path | None = None
-) -> dict[str, Timing | None]:
-    """Time the default model on a picture, and the reference beside it; one thread each.
+    sizes: Sequence[int], picture: Image, rounds: int, tflite: Path | None, reference: Path
+) -> dict[int, dict[str, Timing | None]]:
+    """Time the default model on a picture at each size, and the reference beside it; one thread each.
 
     float, int8, shipped, reference_ort and reference_xnnpack are whole: a picture in, detections out. pre, run and post
-    are the shipped model's stages: letterbox to tensor, the network, and threshold with suppression.
+    are the shipped model's stages: letterbox to tensor, the network, and threshold with suppression. float is what is
+    shipped (models/README.md says why).
 
     Args:
-        size: longer side of the input in px. picture: BGR. tflite: the reference's file; None leaves both out.
-        reference: its manifest for onnxruntime.
+        sizes: longer sides of the input in px. picture: BGR. tflite: the reference's file; None leaves it out.
+        reference: its manifest, for onnxruntime.
     """
     cv2.setNumThreads(1)
-    shipped = Detector.load().at(size)
+    default = Detector.load()
+    whole: dict[str, Run] = {}
+    if tflite is not None:
+        theirs = Detector.load(reference)
+        xnnpack = _tflite(tflite, theirs.manifest, theirs.confidence_threshold)
+        whole = {"reference_ort": lambda: theirs.detect(picture), "reference_xnnpack": lambda: xnnpack(picture)}
+    with tempfile.TemporaryDirectory() as folder:
+        small = _int8(default, picture, Path(folder))
+        return {size: _at_size(default.at(size), small and small.at(size), picture, rounds, whole) for size in sizes}
+
+
+def _at_size(
+    shipped: Detector, small: Detector | None, picture: Image, rounds: int, whole: dict[str, Run]
+) -> dict[str, Timing | None]:
     tensor, _ = prepare(picture, shipped.manifest.input)
-    outputs = shipped._run(tensor)
+    outputs = shipped.run(tensor)
     stages: dict[str, Run] = {
         "shipped": lambda: shipped.detect(picture),
         "pre": lambda: prepare(picture, shipped.manifest.input),
-        "run": lambda: shipped._run(tensor),
-        "post": lambda: _after(shipped, outputs),
+        "run": lambda: shipped.run(tensor),
+        "post": lambda: find(shipped.manifest, outputs, shipped.confidence_threshold),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        int8 = _int8(shipped, picture, Path(folder))
-        if int8 is not None:
-            stages["int8"] = lambda: int8.detect(picture)
-        if tflite is not None:
-            theirs = Detector.load(reference)
-            xnnpack = _tflite(tflite, theirs.manifest, theirs.confidence_threshold)
-            stages |= {"reference_ort": lambda: theirs.detect(picture), "reference_xnnpack": lambda: xnnpack(picture)}
-        found: dict[str, Timing | None] = dict(measure(stages, rounds))
-    found["float"] = found["shipped"]  # float is what is shipped (models/README.md says why)
-    return {name: found.get(name) for name in (*ORDER,)}
-
-
-ORDER = ("float", "int8", "shipped", "pre", "run", "post", "reference_ort", "reference_xnnpack")
+    if small is not None:
+        stages["int8"] = lambda: small.detect(picture)
+    found = measure(stages | whole, rounds)
+    found["float"] = found["shipped"]
+    return {name: found.get(name) for name in ORDER}
 
 
 def lobby_picture(seed: int = 1) -> Image:
@@ -90,13 +96,6 @@ def lobby_picture(seed: int = 1) -> Image:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (PICTURE[0] // 8, PICTURE[1] // 8, 3), np.uint8)
     return np.asarray(cv2.resize(coarse, PICTURE[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def _after(detector: Detector, outputs: tuple[Floats, ...]) -> npt.NDArray[np.intp]:
-    manifest = detector.manifest
-    least = manifest.calibration.score(detector.confidence_threshold)
-    boxes, scores = DECODERS[manifest.kind](manifest, outputs, least)
-    return suppress(boxes, scores.max(axis=1, initial=0), manifest.iou_threshold)
 
 
 def _int8(shipped: Detector, picture: Image, folder: Path) -> Detector | None:
@@ -109,8 +108,7 @@ def _int8(shipped: Detector, picture: Image, folder: Path) -> Detector | None:
     path = folder / "int8.onnx"
     quantize(shipped.manifest.path, path, [picture], shipped.manifest.input)
     write_manifest(path.with_suffix(".json"), path, "int8", {})
-    size = shipped.manifest.input.longer_side
-    return Detector.load(path.with_suffix(".json"), shipped.confidence_threshold).at(size)
+    return Detector.load(path.with_suffix(".json"), shipped.confidence_threshold)
 
 
 def _tflite(path: Path, manifest: Manifest, threshold: float) -> Callable[[Image], object]:
@@ -132,7 +130,6 @@ def _tflite(path: Path, manifest: Manifest, threshold: float) -> Callable[[Image
         interpreter.set_tensor(given, tensor)
         interpreter.invoke()
         outputs = tuple(interpreter.get_tensor(output["index"]) for output in details)
-        boxes, scores = DECODERS[manifest.kind](manifest, outputs, threshold)
-        return suppress(boxes, scores.max(axis=1, initial=0), manifest.iou_threshold)
+        return find(manifest, outputs, threshold)
 
     return run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from detection.detector import Detector, Image
 from detection.errors import DataError, PictureError
 from detection.evaluation.calibration import fit, outcomes, reliability, threshold_for
 from detection.evaluation.curves import draw_reliability, draw_training
-from detection.evaluation.report import Evaluation, evaluate
-from detection.manifest import Calibration
+from detection.evaluation.report import LEAST_SCORE, Evaluation, evaluate
 from detection.pictures import read_picture
 from detection.training.dataset import forgiving
 from detection.training.export import first_weights, to_onnx, write_manifest
@@ -89,8 +88,7 @@ def finish(network: Network, order: Order, used: list[Example], held: list[Examp
     write_manifest(manifest, model, order.name, {})
     extra: dict[str, Any] = {}
     if held:
-        extra = _chosen(evaluate(Detector.load(manifest), held), order, manifest, model)
-        write_manifest(manifest, model, order.name, extra)
+        extra = _choose(evaluate(Detector.load(manifest), held), order, manifest, model)
     small = model.with_suffix(".int8.onnx")
     quantize(
         model,
@@ -104,8 +102,8 @@ def finish(network: Network, order: Order, used: list[Example], held: list[Examp
     return manifest
 
 
-def _chosen(raw: Evaluation, order: Order, manifest: Path, model: Path) -> dict[str, Any]:
-    """Calibration and threshold from the held-out pictures, and how they were found.
+def _choose(raw: Evaluation, order: Order, manifest: Path, model: Path) -> dict[str, Any]:
+    """Put calibration and threshold, from the held-out pictures, into the manifest; the parts of it that were chosen.
 
     Every other picture fits, and the rest tests it; what is shipped is fitted on all.
     """
@@ -115,22 +113,19 @@ def _chosen(raw: Evaluation, order: Order, manifest: Path, model: Path) -> dict[
     before = reliability(scores, right)
     after = reliability(fitted.confidence(scores.astype(np.float32)).astype(np.float64), right)
     draw_reliability(before, after, order.folder / "reliability.png")
-    calibration: Calibration = fit(*outcomes(raw))
-    extra: dict[str, Any] = {"calibration": {"temperature": calibration.temperature, "shift": calibration.shift}}
-    write_manifest(manifest, model, order.name, extra)
-    calibrated = evaluate(Detector.load(manifest), [each.example for each in raw.found])
-    extra["confidence_threshold"] = threshold_for(calibrated, order.false_alarms)
-    extra["chosen"] = {
+    calibration = fit(*outcomes(raw))
+    found = [replace(each, confidences=calibration.confidence(each.confidences)) for each in raw.found]
+    threshold = threshold_for(Evaluation(raw.detector, found, []), order.false_alarms)
+    chosen = {
         "threshold": f"the least with at most {order.false_alarms:g} false alarms a picture on those held out",
         "pictures_held_out": len(raw.found),
         "calibration_error_before": round(before.expected_error, 4),
         "calibration_error_after": round(after.expected_error, 4),
     }
-    (order.folder / "held-out-figures.json").write_text(
-        json.dumps(
-            Evaluation(Detector.load(manifest, extra["confidence_threshold"]), calibrated.found, []).as_json(), indent=1
-        )
-    )
+    extra = {"calibration": asdict(calibration), "confidence_threshold": threshold, "chosen": chosen}
+    write_manifest(manifest, model, order.name, extra)
+    figures = Evaluation(Detector.load(manifest), [each.above(LEAST_SCORE) for each in found], []).as_json()
+    (order.folder / "held-out-figures.json").write_text(json.dumps(figures, indent=1))
     return extra
 
 

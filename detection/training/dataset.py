@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from detection.coco import Example
+from detection.coco import Example, read_image
 from detection.detector import Image, intersection_over_union
 from detection.errors import DataError, PictureError
-from detection.pictures import read_picture
 from detection.training.augment import UNKNOWN, Faces, Recipe, Scene, compose
 from detection.training.teacher import Seen, nobody
 
@@ -20,6 +19,7 @@ SIZES = ((320, 192), (320, 192), (320, 256), (256, 320), (320, 320), (192, 320),
 SURE = 0.7  # from this score on, what only the teacher saw is a face; below, a place where one may be
 SURE_OF_BOX = 0.5  # from this score on, its box of a labelled face is the better one
 SAME = 0.3  # intersection over union from which a labelled face and a teacher's are one
+APART = 0.1  # under this one, what the teacher saw is a face of its own
 # How often a picture of this source is taken, against 1: synthetic ones and the same few people teach less.
 SOURCE_WEIGHTS = {"maskedfacenet": 0.35, "calfaces_yn": 0.35, "rfmask": 1.5}
 CACHE_BYTES = 4 << 30
@@ -79,13 +79,7 @@ class Scenes:
 
     def _picture(self, index: int) -> Image:
         if (image := self._cache.get(index)) is None:
-            example = self._examples[index]
-            image = read_picture(example.path)
-            if image.shape[:2] != (example.height, example.width):
-                raise PictureError(
-                    f"{example.path.name} is {image.shape[1]}x{image.shape[0]}, "
-                    f"and its boxes are for {example.width}x{example.height}."
-                )
+            image = read_image(self._examples[index])
             if self._cached_bytes + image.nbytes <= CACHE_BYTES:
                 self._cached_bytes += image.nbytes
                 self._cache[index] = image
@@ -102,9 +96,9 @@ def faces_of(example: Example, seen: Seen) -> Faces:
     landmarks = np.full((len(example.boxes), 5, 2), np.nan, np.float32)
     for face, found in _same(overlaps):
         landmarks[face] = seen.landmarks[found]
-    alone = overlaps.max(1, initial=0) < SAME
-    apart = alone & (overlaps.max(1, initial=0) < 0.1)
-    sure = apart & (seen.scores >= SURE)
+    nearest = overlaps.max(1, initial=0)
+    alone = nearest < SAME
+    sure = (nearest < APART) & (seen.scores >= SURE)
     return Faces(
         boxes=np.concatenate([_harmonised(example, seen, overlaps), seen.boxes[sure]]),
         labels=np.concatenate([example.labels, np.full(int(sure.sum()), UNKNOWN)]),

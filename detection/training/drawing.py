@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from detection.coco import LABELS
 from detection.detector import Image
+from detection.manifest import LABELS
 
 Floats = npt.NDArray[np.float32]
 NO_MASK, MASK, INCORRECT = (LABELS.index(name) for name in ("no_mask", "mask", "incorrect"))

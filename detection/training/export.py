@@ -17,9 +17,9 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from detection.coco import LABELS
 from detection.errors import ModelError
-from detection.training.network import LARGEST_LOG, STRIDES, Network, Weights, folded
+from detection.manifest import LABELS
+from detection.training.network import INPUT, LARGEST_LOG, STRIDES, Network, Weights, folded
 
 OPSET = 18
 
@@ -134,15 +134,15 @@ def write_manifest(path: Path, model: Path, name: str, extra: Mapping[str, Any])
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "kind": "points",
         "input": {
-            "name": "image",
-            "layout": "NCHW",
-            "channels": "BGR",
-            "range": [0, 255],
-            "longer_side": 320,
-            "multiple_of": 32,
-            "resize": "letterbox",
+            "name": INPUT.name,
+            "layout": INPUT.layout,
+            "channels": INPUT.channels,
+            "range": list(INPUT.range),
+            "longer_side": INPUT.longer_side,
+            "multiple_of": INPUT.multiple_of,
+            "resize": INPUT.resize,
             "place": "top left",
-            "pad": 0,
+            "pad": INPUT.pad,
         },
         "outputs": {"boxes": "boxes", "scores": "scores"},
         "boxes": "x1, y1, x2, y2 in pixels of the input",

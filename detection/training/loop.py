@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,18 +18,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from detection.coco import LABELS, Example
+from detection.coco import Example, read_image
 from detection.detector import prepare, suppress
 from detection.errors import DataError, PictureError
-from detection.evaluation.precision import rank
-from detection.manifest import ModelInput
-from detection.pictures import read_picture
+from detection.evaluation.report import CLASSES, Found, ranked
 from detection.training.dataset import Batch, Scenes
 from detection.training.loss import Loss, batch_loss
-from detection.training.network import Network, Weights, anchor_points, decode, load_folded, scores, settle
+from detection.training.network import INPUT, Network, Weights, anchor_points, decode, load_folded, scores, settle
 from detection.training.teacher import Seen
 
-INPUT = ModelInput("image", "NCHW", "BGR", (0, 255), "letterbox", longer_side=320, multiple_of=64)
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"
 
@@ -167,14 +164,13 @@ def train(
     return average
 
 
-def held_out_precision(network: Network, examples: list[Example], longer_side: int = 320) -> dict[str, float]:
+def held_out_precision(network: Network, examples: list[Example]) -> dict[str, float]:
     """Average precision at 0.5 of face (no_mask and incorrect), mask and any face, by the network itself."""
-    wanted = ModelInput(**(asdict(INPUT) | {"longer_side": longer_side}))
-    found, values, chosen, known = [], [], [], []
+    found = []
     network.eval()
     for example in examples:
         try:
-            tensor, scale = prepare(read_picture(example.path), wanted)
+            tensor, scale = prepare(read_image(example), INPUT)
         except PictureError:
             continue
         with torch.no_grad():
@@ -183,22 +179,12 @@ def held_out_precision(network: Network, examples: list[Example], longer_side: i
         best = score.max(1)
         kept = np.flatnonzero(best >= 0.02)
         kept = kept[suppress(boxes[0].numpy()[kept], best[kept], 0.45)]
-        found.append(boxes[0].numpy()[kept] / np.asarray(scale * 2, np.float32))
-        values.append(best[kept])
-        chosen.append(score[kept].argmax(1))
-        known.append(example)
-    bare = [LABELS.index("no_mask"), LABELS.index("incorrect")]
-    result = {}
-    for name, labels in {"face": bare, "mask": [LABELS.index("mask")], "any": [0, 1, 2]}.items():
-        mine = [np.isin(each, labels) for each in chosen]
-        ranked = rank(
-            [boxes[own] for boxes, own in zip(found, mine, strict=True)],
-            [score[own] for score, own in zip(values, mine, strict=True)],
-            [example.boxes[np.isin(example.labels, labels)] for example in known],
-            ignored=[example.ignored for example in known],
-        )
-        result[f"ap50_{name}"] = round(ranked.average_precision or 0.0, 4)
-    return result
+        places = boxes[0].numpy()[kept] / np.asarray(scale * 2, np.float32)
+        found.append(Found(example, places, score[kept].argmax(1), best[kept]))
+    return {
+        f"ap50_{name}": round(ranked(found, CLASSES[name]).average_precision or 0.0, 4)
+        for name in ("face", "mask", "any")
+    }
 
 
 def _step(network: Network, optimizer: torch.optim.Optimizer, batch: Batch, settings: Settings) -> Loss:

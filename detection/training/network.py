@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from detection.manifest import LABELS, ModelInput
+
 STRIDES = (8, 16, 32, 64)
-LABELS = ("no_mask", "mask", "incorrect")
+INPUT = ModelInput("image", "NCHW", "BGR", (0, 255), "letterbox", longer_side=320, multiple_of=32)
 CHANNELS = 64
 LARGEST_LOG = 6.0  # exp of it times the stride is larger than any picture: more is a diverged box
 

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detection import Detector, PictureError
-from detection.coco import LABELS, Example
+from detection.coco import Example
 from detection.detector import intersection_over_union
 from detection.evaluation.calibration import fit, reliability, threshold_for
 from detection.evaluation.precision import match, rank
 from detection.evaluation.report import NOT_FOUND, NOTHING, Evaluation, Found, evaluate
-from detection.manifest import Calibration
+from detection.manifest import LABELS, Calibration
 
 FACE = np.asarray([[10, 10, 50, 50]], np.float32)
 ELSEWHERE = np.asarray([[200, 200, 240, 240]], np.float32)

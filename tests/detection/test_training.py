@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="needs requirements-train.txt")
 
 from detection import DetectionError, Detector  # noqa: E402
-from detection.coco import LABELS, Example, hold_out, near_same, read_examples  # noqa: E402
+from detection.coco import Example, hold_out, near_same, read_examples  # noqa: E402
 from detection.errors import DataError, ModelError  # noqa: E402
+from detection.manifest import LABELS  # noqa: E402
 from detection.training.assign import assign, pairwise_iou  # noqa: E402
 from detection.training.augment import UNKNOWN, Faces, Recipe, compose, place  # noqa: E402
 from detection.training.dataset import Scenes, faces_of, forgiving  # noqa: E402

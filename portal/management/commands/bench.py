@@ -33,10 +33,7 @@ class Command(BaseCommand):
             raise CommandError("--rounds is a number from 1 to 10000.")
         try:
             picture = read_picture(options["picture"]) if options["picture"] else lobby_picture()
-            figures = {
-                size: bench(size, picture, options["rounds"], options["reference"], MODELS / "aizoo-260.json")
-                for size in SIZES
-            }
+            figures = bench(SIZES, picture, options["rounds"], options["reference"], MODELS / "aizoo-260.json")
         except DetectionError as error:
             raise CommandError(str(error)) from error
         if options["json"]:

@@ -8,12 +8,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from detection import DetectionError, Detector, write_picture
-from detection.coco import LABELS, read_examples
-from detection.errors import DataError
+from detection import DataError, DetectionError, Detector, write_picture
+from detection.coco import read_examples
 from detection.evaluation.curves import draw_precision
 from detection.evaluation.report import CLASSES, NOT_FOUND, NOTHING, Evaluation, evaluate
 from detection.evaluation.sheet import contact_sheet
+from detection.manifest import LABELS
 
 
 class Command(BaseCommand):

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from detection import DetectionError
+
+# Option, least and greatest value.
+RANGES = (
+    ("epochs", 1, 100_000),
+    ("batch", 1, 1024),
+    ("workers", 0, 64),
+    ("learning_rate", 1e-6, 1.0),
+    ("hold_out", 0, 0.9),
+    ("smoothing", 0, 0.5),
+)
 
 
 class Command(BaseCommand):
@@ -18,7 +29,11 @@ class Command(BaseCommand):
         parser.add_argument("--data", type=Path, required=True, help="a COCO file: no_mask, mask, incorrect")
         parser.add_argument("--images", type=Path, required=True, help="the folder that its file names are in")
         parser.add_argument(
-            "--out", type=Path, required=True, help="where checkpoint, curves and model go; run again to go on"
+            "--out",
+            dest="folder",
+            type=Path,
+            required=True,
+            help="where checkpoint, curves and model go; run again to go on",
         )
         parser.add_argument("--name", default="model", help="of the model (model)")
         parser.add_argument("--first", type=Path, help="begin with this model's weights (.onnx of an earlier training)")
@@ -45,37 +60,14 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Training needs {error.name}, which the product does not: pip install -r requirements-train.txt."
             ) from error
-        for name, low, high in (
-            ("epochs", 1, 100_000),
-            ("batch", 1, 1024),
-            ("workers", 0, 64),
-            ("learning_rate", 1e-6, 1.0),
-        ):
+        for name, low, high in RANGES:
             if not low <= options[name] <= high:
                 raise CommandError(f"--{name.replace('_', '-')} is a number from {low:g} to {high:g}.")
-        for name, high in (("hold_out", 0.9), ("smoothing", 0.5)):
-            if not 0 <= options[name] <= high:
-                raise CommandError(f"--{name.replace('_', '-')} is a number from 0 to {high:g}.")
-        order = Order(
-            data=options["data"],
-            images=options["images"],
-            folder=options["out"],
-            name=options["name"],
-            hold_out=options["hold_out"],
-            teacher=options["teacher"],
-            first=options["first"],
-            false_alarms=options["false_alarms"],
-            settings=Settings(
-                epochs=options["epochs"],
-                minutes=options["minutes"],
-                batch=options["batch"],
-                learning_rate=options["learning_rate"],
-                smoothing=options["smoothing"],
-                seed=options["seed"],
-                threads=options["threads"],
-                workers=options["workers"],
-            ),
-        )
+
+        def taken(kind: type) -> dict[str, Any]:
+            return {each.name: options[each.name] for each in fields(kind) if each.name in options}
+
+        order = Order(**(taken(Order) | {"settings": Settings(**taken(Settings))}))
         self.stdout.write(f"Seed {options['seed']}.")
         bar = Bar()
         try:
@@ -84,7 +76,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError(
-                f"Stopped. The same command goes on after the last whole epoch in {options['out']}."
+                f"Stopped. The same command goes on after the last whole epoch in {options['folder']}."
             ) from None
         finally:
             bar.close()
