@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from detection.detector import Image
 from detection.manifest import LABELS
-from detection.training.drawing import put_mask
+from detection.training.drawing import put_accessory, put_mask
 
 Floats = npt.NDArray[np.float32]
 UNKNOWN = -1  # the label of a face that somebody saw, whose wear nobody said
@@ -55,13 +55,13 @@ class Recipe:
     Args:
         smallest_px, largest: a scene's chosen face is from so many px to so large a part of the scene's shorter side.
         whole: pictures that are shown whole, as the product does it, and not cut around a face.
-        drawn: pictures whose bare faces get masks, scarves and hands drawn on.
+        drawn: pictures whose faces get masks, scarves, hands, beards, things, glasses and hats drawn on.
         degraded: pictures that go through a bad camera.
     """
 
     smallest_px: float = 9.0
     largest: float = 1.0
-    whole: float = 0.4
+    whole: float = 0.5
     drawn: float = 0.25
     degraded: float = 0.35
 
@@ -107,8 +107,11 @@ def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
 
 
 def draw_masks(image: Image, faces: Faces, rng: np.random.Generator) -> tuple[Image, Faces]:
-    """Put masks, scarves and hands on most bare faces of a copy of the picture."""
+    """Put masks, scarves, beards, hands and things on most bare faces of a copy of the picture, and hats on any."""
     drawn, labels = image.copy(), faces.labels.copy()
+    for index in np.flatnonzero(np.isfinite(faces.landmarks).all((1, 2))):
+        if rng.random() < 0.15:
+            put_accessory(drawn, faces.boxes[index], faces.landmarks[index], rng)
     for index in np.flatnonzero(faces.labels == LABELS.index("no_mask")):
         if rng.random() < 0.75 and np.isfinite(faces.landmarks[index]).all():
             label = put_mask(drawn, faces.boxes[index], faces.landmarks[index], rng)

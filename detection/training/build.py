@@ -77,7 +77,7 @@ def build(order: Order, progress: Progress) -> Path:
         seen = ask(teacher, used)
         held = [forgiving(each, other) for each, other in zip(held, ask(teacher, held), strict=True)]
     write_examples(held, order.folder / "held-out.json", order.images)
-    network = train(used, held, order.folder, order.settings, progress, seen=seen, first=first)
+    network = train(used, held, order.folder, order.settings, progress, seen=seen, teacher=order.teacher, first=first)
     return finish(network, order, used, held, progress)
 
 

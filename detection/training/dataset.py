@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from detection.coco import Example, read_image
 from detection.detector import Image, intersection_over_union
 from detection.errors import DataError, PictureError
 from detection.training.augment import UNKNOWN, Faces, Recipe, Scene, compose
-from detection.training.teacher import Seen, nobody
+from detection.training.teacher import Seen, Taught, Teacher, nobody
 
 # width, height: the product's own shape most often, and those of pictures in hand and of phones
 SIZES = ((320, 192), (320, 192), (320, 256), (256, 320), (320, 320), (192, 320), (384, 256))
@@ -27,22 +28,35 @@ CACHE_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Batch:
-    """Scenes of one size: images (n, 3, h, w) uint8, and of each its boxes, labels and ignored places."""
+    """Scenes of one size: images (n, 3, h, w) uint8, and of each its boxes, labels and ignored places.
+
+    `taught` is what a teacher says of them, where there is one.
+    """
 
     images: npt.NDArray[np.uint8]
     boxes: list[npt.NDArray[np.float32]]
     labels: list[npt.NDArray[np.int64]]
     ignored: list[npt.NDArray[np.float32]]
+    taught: Taught | None = None
 
 
 class Scenes:
     """An endless supply of batches. Pictures that cannot be read are left out, and told once in `faults`.
 
+    Args:
+        seen: what a teacher saw in each picture.
+        teacher: its file, to be asked about each scene too.
+
     Raises DataError when no picture at all can be read.
     """
 
     def __init__(
-        self, examples: list[Example], seen: list[Seen] | None, seed: int, recipe: Recipe | None = None
+        self,
+        examples: list[Example],
+        seen: list[Seen] | None,
+        seed: int,
+        recipe: Recipe | None = None,
+        teacher: Path | None = None,
     ) -> None:
         if not examples:
             raise DataError("There is no picture to train with.")
@@ -53,6 +67,7 @@ class Scenes:
         ]
         self._rng = np.random.default_rng(seed)
         self._recipe = recipe or Recipe()
+        self._teacher = Teacher(teacher, threads=1) if teacher else None
         weights = np.asarray([SOURCE_WEIGHTS.get(example.source, 1.0) for example in examples])
         self._readable = weights / weights.sum()
         self._cache: dict[int, Image] = {}
@@ -63,7 +78,8 @@ class Scenes:
         while True:
             width, height = SIZES[self._rng.integers(len(SIZES))]
             scenes = [compose(self._take, width, height, self._rng, self._recipe) for _ in range(size)]
-            yield collate(scenes)
+            batch = collate(scenes)
+            yield replace(batch, taught=self._teacher.points(batch.images)) if self._teacher else batch
 
     def _take(self) -> tuple[Image, Faces]:
         while True:

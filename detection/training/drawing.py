@@ -1,4 +1,4 @@
-"""Masks, scarves and hands drawn on bare faces: what is rare in pictures, and a camera in a lobby meets daily.
+"""What people wear and hold before their faces, drawn on: rare in pictures, and a camera in a lobby meets it daily.
 
 A face is measured by its landmarks: origin at the tip of the nose, x to the right along the eyes, y down towards the
 mouth, in units of the distance from the eyes to the mouth.
@@ -45,7 +45,7 @@ def put_mask(image: Image, box: Floats, landmarks: Floats, rng: np.random.Genera
     face = Face(box, landmarks)
     if not face.is_frontal:
         return None
-    kind = rng.choice(4, p=(0.62, 0.12, 0.12, 0.14))
+    kind = rng.choice(6, p=(0.46, 0.1, 0.1, 0.12, 0.12, 0.1))
     if kind == 0:
         top, bottom, label = rng.uniform(0.18, 0.42), rng.uniform(0.88, 1.2), MASK
     elif kind == 1:  # a scarf, or a veil: down over the throat
@@ -53,11 +53,28 @@ def put_mask(image: Image, box: Floats, landmarks: Floats, rng: np.random.Genera
     elif kind == 2:  # the nose is bare
         top, bottom, label = rng.uniform(-0.28, -0.14), rng.uniform(0.9, 1.2), INCORRECT
     else:
-        _put_hand(image, face, rng)
+        (_put_hand, _put_beard, _put_thing)[kind - 3](image, face, rng)
         return NO_MASK
     outline = _outline(face, top, bottom, rng)
     _fill(image, face, outline, _cloth(rng), rng, float(rng.uniform(0.4, 0.9)))
     return label
+
+
+def put_accessory(image: Image, box: Floats, landmarks: Floats, rng: np.random.Generator) -> None:
+    """Draw dark glasses or a hat on a face in place, masked or not: its label stays."""
+    face = Face(box, landmarks)
+    if not face.is_frontal:
+        return
+    if rng.random() < 0.5:
+        cloth = np.full((64, 64, 3), rng.uniform(5, 60), np.uint8)
+        for side in (-1, 1):
+            lens = _ellipse(np.asarray([side * 0.42, -0.58], np.float32), rng.uniform(0.28, 0.42), 0.26, 0.0)
+            _fill(image, face, lens, cloth, rng, 0.2)
+        return
+    brim, crown = rng.uniform(-1.15, -0.85), rng.uniform(-2.0, -1.5)
+    left, right = face.left_side * rng.uniform(0.95, 1.4), face.right_side * rng.uniform(0.95, 1.4)
+    corners = [(-left, brim), (-left * 0.8, crown), (right * 0.8, crown), (right, brim), (0, brim - 0.1)]
+    _fill(image, face, np.asarray(corners, np.float32), _cloth(rng), rng, 0.6)
 
 
 def _outline(face: Face, top: float, bottom: float, rng: np.random.Generator) -> Floats:
@@ -153,6 +170,39 @@ def _put_hand(image: Image, face: Face, rng: np.random.Generator) -> None:
         _fill(image, face, _ellipse(centre, length, width, turn), cloth, rng, 0.5)
     palm = np.asarray([side * rng.uniform(0.6, 1.0), rng.uniform(0.5, 0.9)], np.float32)
     _fill(image, face, _ellipse(palm, rng.uniform(0.4, 0.6), rng.uniform(0.35, 0.5), turn), cloth, rng, 0.5)
+
+
+def _put_beard(image: Image, face: Face, rng: np.random.Generator) -> None:
+    """Hair on chin and cheeks, with lips in it."""
+    before = face.pixels(np.asarray([(0, 0.45)], np.float32))[0].astype(int)
+    reach = max(1, int(face.unit * 0.08))
+    lips = image[max(before[1] - reach, 0) : before[1] + reach, max(before[0] - reach, 0) : before[0] + reach]
+    if not lips.size:
+        return
+    lip = np.median(lips.reshape(-1, 3), 0) * rng.uniform(0.75, 1.0)
+    shade = rng.uniform(15, 90) if rng.random() < 0.8 else rng.uniform(130, 220)
+    hair = rng.normal(shade, rng.uniform(8, 30), (64, 64))[..., None] * (0.85, 0.95, 1.05)
+    grown = np.clip(cv2.GaussianBlur(hair, (1, 5), 0), 0, 255).astype(np.uint8)
+    outline = _outline(face, float(rng.uniform(-0.3, -0.15)), float(rng.uniform(0.95, 1.35)), rng)
+    _fill(image, face, outline, grown, rng, 0.3)
+    mouth = _ellipse(np.asarray([0, 0.45], np.float32), rng.uniform(0.28, 0.42), rng.uniform(0.07, 0.15), 0.0)
+    _fill(image, face, mouth, np.broadcast_to(np.clip(lip, 0, 255).astype(np.uint8), (64, 64, 3)).copy(), rng, 0.3)
+
+
+def _put_thing(image: Image, face: Face, rng: np.random.Generator) -> None:
+    """A microphone, a cup or a phone before the mouth, held from below."""
+    x, y = rng.uniform(-0.35, 0.35), rng.uniform(0.35, 0.85)
+    width = rng.uniform(0.2, 0.5)
+    cloth = _cloth(rng)
+    if rng.random() < 0.5:  # a microphone: a ball on a stick
+        lean = rng.uniform(-0.6, 0.6)
+        stick = [(x - 0.1, y), (x + 0.1, y), (x + 0.1 + lean, y + 1.5), (x - 0.1 + lean, y + 1.5)]
+        _fill(image, face, np.asarray(stick, np.float32), cloth, rng, 0.5)
+        _fill(image, face, _ellipse(np.asarray([x, y], np.float32), width * 0.8, width * 0.7, 0.0), cloth, rng, 0.5)
+        return
+    low = y + rng.uniform(0.7, 1.5)
+    sides = [(x - width, y - 0.1), (x + width, y - 0.1), (x + width * 0.8, low), (x - width * 0.8, low)]
+    _fill(image, face, np.asarray(sides, np.float32), cloth, rng, 0.5)
 
 
 def _ellipse(centre: Floats, length: float, width: float, turn: float) -> Floats:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -73,15 +74,17 @@ class Progress(Protocol):
 class _Stream(IterableDataset[Batch]):
     """Batches made in a process of their own, so that the network never waits for pictures."""
 
-    def __init__(self, examples: list[Example], seen: list[Seen] | None, seed: int, batch: int) -> None:
-        self._given = (examples, seen, seed)
+    def __init__(
+        self, examples: list[Example], seen: list[Seen] | None, seed: int, batch: int, teacher: Path | None
+    ) -> None:
+        self._given = (examples, seen, seed, teacher)
         self._batch = batch
 
     def __iter__(self) -> Iterator[tuple[Batch, list[str]]]:
         cv2.setNumThreads(1)
-        examples, seen, seed = self._given
+        examples, seen, seed, teacher = self._given
         info = get_worker_info()
-        scenes = Scenes(examples, seen, seed + (info.id if info else 0))
+        scenes = Scenes(examples, seen, seed + (info.id if info else 0), teacher=teacher)
         for batch in scenes.batches(self._batch):
             yield batch, scenes.faults[:]
             scenes.faults.clear()
@@ -95,6 +98,7 @@ def train(
     progress: Progress,
     *,
     seen: list[Seen] | None = None,
+    teacher: Path | None = None,
     first: Weights | None = None,
 ) -> Network:
     """Train a network, or go on where `folder`'s checkpoint ends; the moving average of its weights is the result.
@@ -102,6 +106,7 @@ def train(
     Args:
         folder: gets checkpoint.pt after each epoch, and curve.csv, a row an epoch.
         seen: what the teacher saw in each of `examples`.
+        teacher: its file: the network keeps to what it says of each scene where no label speaks.
         first: weights to begin with, as an exported model has them.
 
     Raises:
@@ -115,7 +120,7 @@ def train(
     network = Network(settings.residuals)
     kept = _read_checkpoint(folder / CHECKPOINT, settings)
     epoch, spent_s = (kept["epoch"], kept["spent_s"]) if kept else (0, 0.0)
-    stream = _Stream(examples, seen, settings.seed + 1000 * epoch, settings.batch)
+    stream = _Stream(examples, seen, settings.seed + 1000 * epoch, settings.batch, teacher)
     # Spawned: a fork of a process whose OpenCV has threads waits for ever for threads that it does not have.
     apart = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if settings.workers else {}
     batches = iter(DataLoader(stream, batch_size=None, num_workers=settings.workers, **apart))
@@ -199,13 +204,20 @@ def _step(network: Network, optimizer: torch.optim.Optimizer, batch: Batch, sett
         [torch.from_numpy(boxes) for boxes in batch.boxes],
         [torch.from_numpy(labels) for labels in batch.labels],
         [torch.from_numpy(ignored) for ignored in batch.ignored],
-        settings.smoothing,
+        taught=[(torch.from_numpy(faces), torch.from_numpy(boxes)) for faces, boxes in _taught(batch)],
+        smoothing=settings.smoothing,
     )
     optimizer.zero_grad(set_to_none=True)
     loss.total.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
     optimizer.step()
     return loss
+
+
+def _taught(batch: Batch) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """Scene by scene, what the teacher says of its points."""
+    if batch.taught is not None:
+        yield from zip(batch.taught.faces, batch.taught.boxes, strict=True)
 
 
 def _keep_memory() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from detection.training.assign import Assignment, assign
+from detection.training.assign import Assignment, assign, pairwise_iou
 from detection.training.augment import UNKNOWN
 
 BOX_WEIGHT = 5.0
+TAUGHT_FROM = 0.3  # a point learns the face whose box the teacher gives there, from this on
+SAME = 0.5  # intersection over union of the teacher's box and a face from which they are one
 
 
 @dataclass(frozen=True)
@@ -34,34 +37,69 @@ def batch_loss(
     faces: list[Tensor],
     labels: list[Tensor],
     ignored: list[Tensor],
+    taught: Sequence[tuple[Tensor, Tensor]] = (),
     smoothing: float = 0.0,
 ) -> Loss:
     """The loss of a batch, a mean over the points that learn a face.
 
+    Where a teacher speaks, a point that has no face of its own is to be as much of a face as the teacher has it there
+    (after Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015), and a point whose box the
+    teacher puts on a face learns that face's box and label too, by as much.
+
     Args:
         points: (p, 3). boxes: (n, p, 4) and logits: (n, p, 1 + labels), of the network.
         faces, labels, ignored: of each scene its boxes (f, 4), labels (f,) and places (k, 4) that count as nothing.
+        taught: of each scene, how much of a face the teacher has at the first points (q,), 0 to 1, and its boxes
+            (q, 4); these points count in ignored places too.
         smoothing: what a masked face's target gives to "incorrect", and the other way round, 0 to 0.5.
     """
     given = [
         assign(points, boxes[index].detach(), logits[index].detach(), faces[index], labels[index])
         for index in range(len(faces))
     ]
-    count = max(1, sum(len(each.points) for each in given))
     is_face = torch.zeros(logits.shape[:2])
     counts = torch.ones_like(is_face)
+    weights = [torch.ones(len(each.points)) for each in given]
     for index, each in enumerate(given):
         if len(ignored[index]):
             place = points[:, None, :2]
             within = ((place >= ignored[index][:, :2]) & (place <= ignored[index][:, 2:])).all(2).any(1)
             counts[index, within] = 0
+        if taught:
+            told, told_boxes = taught[index]
+            is_face[index, : len(told)] = told
+            counts[index, : len(told)] = 1
+            more = _led(told, told_boxes, each, boxes[index].detach(), faces[index])
+            weights[index] = torch.cat([weights[index], told[more.points]])
+            given[index] = Assignment(*(torch.cat(both) for both in zip(_parts(each), _parts(more), strict=True)))
         is_face[index, each.points] = 1
         counts[index, each.points] = 1
+    weight = torch.cat(weights)
+    count = weight.sum().clamp(min=1)
     face = (functional.binary_cross_entropy_with_logits(logits[..., 0], is_face, reduction="none") * counts).sum()
     predicted, wanted = _gather(boxes, given), _faces(faces, given)
-    box = eiou_loss(predicted, wanted).sum() if len(wanted) else boxes.sum() * 0
-    label = _label_loss(_gather(logits, given)[:, 1:], labels, given, smoothing)
+    box = (eiou_loss(predicted, wanted) * weight).sum() if len(wanted) else boxes.sum() * 0
+    label = _label_loss(_gather(logits, given)[:, 1:], labels, given, weight, smoothing)
     return Loss(face / count, box / count, label / count)
+
+
+@torch.no_grad()
+def _led(told: Tensor, told_boxes: Tensor, own: Assignment, boxes: Tensor, faces: Tensor) -> Assignment:
+    """The points without a face of their own that the teacher leads to one."""
+    led = told >= TAUGHT_FROM
+    led[own.points[own.points < len(told)]] = False
+    at = led.nonzero()[:, 0]
+    if not len(at) or not len(faces):
+        none = at[:0]
+        return Assignment(none, none, torch.zeros(0))
+    overlap, face = pairwise_iou(told_boxes[at], faces).max(1)
+    at, face = at[overlap >= SAME], face[overlap >= SAME]
+    mine = pairwise_iou(boxes[at], faces)[torch.arange(len(at)), face]
+    return Assignment(at, face, mine)
+
+
+def _parts(given: Assignment) -> tuple[Tensor, Tensor, Tensor]:
+    return given.points, given.faces, given.overlaps
 
 
 def eiou_loss(a: Tensor, b: Tensor) -> Tensor:
@@ -79,7 +117,9 @@ def eiou_loss(a: Tensor, b: Tensor) -> Tensor:
     return 1 - common / union.clamp(min=1e-6) + far + shape
 
 
-def _label_loss(logits: Tensor, labels: list[Tensor], given: list[Assignment], smoothing: float) -> Tensor:
+def _label_loss(
+    logits: Tensor, labels: list[Tensor], given: list[Assignment], weight: Tensor, smoothing: float
+) -> Tensor:
     chosen = torch.cat([own[each.faces] for own, each in zip(labels, given, strict=True)])
     overlaps = torch.cat([each.overlaps for each in given])
     known = chosen != UNKNOWN
@@ -88,7 +128,7 @@ def _label_loss(logits: Tensor, labels: list[Tensor], given: list[Assignment], s
         worn = target[:, 1:] * (1 - smoothing) + target[:, 1:].flip(1) * smoothing
         target = torch.cat([target[:, :1], worn], 1)
     loss = functional.binary_cross_entropy_with_logits(logits[known], target, reduction="none").sum(1)
-    return (loss * overlaps[known]).sum()
+    return (loss * (overlaps * weight)[known]).sum()
 
 
 def _gather(values: Tensor, given: list[Assignment]) -> Tensor:

@@ -38,12 +38,29 @@ class Seen:
     landmarks: Floats
 
 
-class Teacher:
-    """A face detector that is asked once about each training picture. Raises ModelError for another file."""
+@dataclass(frozen=True)
+class Taught:
+    """What the teacher says at each anchor point of scenes: that a face is there (n, p), 0 to 1, and its box (n, p, 4).
 
-    def __init__(self, path: Path) -> None:
+    Points are those of strides 8, 16 and 32, in that order; boxes are x1, y1, x2, y2 in pixels of the scene.
+    """
+
+    faces: Floats
+    boxes: Floats
+
+
+class Teacher:
+    """A face detector that is asked about each training picture, and about each scene. ModelError for another file.
+
+    Args:
+        path: a YuNet file.
+        threads: 0 is as many as there are cores.
+    """
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes derive from Exception alone
@@ -55,28 +72,34 @@ class Teacher:
     def look(self, image_bgr: Image) -> Seen:
         """The faces in a picture, at a longer side of 640 px."""
         tensor, (scale, _) = prepare(image_bgr, INPUT)
+        faces, all_boxes, points = self._ask(tensor)
+        score = np.sqrt(faces[0])
+        chosen = score >= LEAST_SCORE
+        score, boxes, landmarks = score[chosen], all_boxes[0, chosen], points[0, chosen]
+        kept = suppress(boxes, score, 0.45)
+        factor = np.float32(scale)
+        return Seen(boxes[kept] / factor, np.asarray(score[kept], np.float32), landmarks[kept] / factor)
+
+    def points(self, images: npt.NDArray[np.uint8]) -> Taught:
+        """What it says of scenes (n, 3, h, w) at their own size, point by point."""
+        faces, boxes, _ = self._ask(images.astype(np.float32))
+        return Taught(faces, boxes)
+
+    def _ask(self, tensor: Floats) -> tuple[Floats, Floats, Floats]:
+        """Of each point its face (n, p), its box (n, p, 4) and its landmarks (n, p, 5, 2), in pixels of the input."""
         results = self._session.run(self._outputs, {self._session.get_inputs()[0].name: tensor})
-        classes, objects, offsets, points = (results[first : first + 3] for first in (0, 3, 6, 9))
+        classes, objects, offsets, marks = (np.concatenate(results[first : first + 3], 1) for first in (0, 3, 6, 9))
         cells = []
         for stride in STRIDES:
             y, x = np.mgrid[: tensor.shape[2] // stride, : tensor.shape[3] // stride]
             cells.append(np.stack([x.ravel(), y.ravel(), np.full(x.size, 1)], 1) * stride)
         place = np.concatenate(cells).astype(np.float32)
-        score = np.sqrt(_joined(classes)[:, 0] * _joined(objects)[:, 0])
-        chosen = score >= LEAST_SCORE
-        place, score, offset = place[chosen], score[chosen], _joined(offsets)[chosen]
         stride_px = place[:, 2:]
-        centre = place[:, :2] + offset[:, :2] * stride_px
-        half = np.exp(np.clip(offset[:, 2:], -8, 8)) * stride_px / 2
-        boxes = np.concatenate([centre - half, centre + half], 1).astype(np.float32)
-        landmarks: Floats = _joined(points)[chosen].reshape(-1, 5, 2) * stride_px[:, None] + place[:, None, :2]
-        kept = suppress(boxes, score, 0.45)
-        factor = np.float32(scale)
-        return Seen(boxes[kept] / factor, np.asarray(score[kept], np.float32), landmarks[kept] / factor)
-
-
-def _joined(levels: list[Floats]) -> Floats:
-    return np.concatenate([level[0] for level in levels])
+        centre = place[:, :2] + offsets[..., :2] * stride_px
+        half = np.exp(np.clip(offsets[..., 2:], -8, 8)) * stride_px / 2
+        landmarks = marks.reshape(*marks.shape[:2], 5, 2) * stride_px[:, None] + place[:, None, :2]
+        boxes = np.concatenate([centre - half, centre + half], 2).astype(np.float32)
+        return classes[..., 0] * objects[..., 0], boxes, landmarks
 
 
 def ask(teacher: Teacher, examples: Iterable[Example]) -> list[Seen]:

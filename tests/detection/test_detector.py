@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from skimage import data
 
 from detection import Detector, ModelError, PictureError, decode_picture, draw, read_picture
 from detection.detector import intersection_over_union, prepare, suppress
@@ -20,11 +19,6 @@ side = st.floats(1, 200, width=32)
 boxes = st.lists(st.tuples(corner, corner, side, side), min_size=1, max_size=30).map(
     lambda rows: np.asarray([(x, y, x + w, y + h) for x, y, w, h in rows], np.float32)
 )
-
-
-@pytest.fixture(scope="module")
-def astronaut() -> np.ndarray:
-    return np.ascontiguousarray(data.astronaut()[..., ::-1])
 
 
 @pytest.fixture(params=["default", "aizoo-260"])

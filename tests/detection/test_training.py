@@ -25,13 +25,13 @@ from detection.manifest import LABELS  # noqa: E402
 from detection.training.assign import assign, pairwise_iou  # noqa: E402
 from detection.training.augment import UNKNOWN, Faces, Recipe, compose, place  # noqa: E402
 from detection.training.dataset import Scenes, faces_of, forgiving  # noqa: E402
-from detection.training.drawing import put_mask  # noqa: E402
+from detection.training.drawing import put_accessory, put_mask  # noqa: E402
 from detection.training.export import first_weights, to_onnx, write_manifest  # noqa: E402
 from detection.training.loop import Settings, held_out_precision, train  # noqa: E402
 from detection.training.loss import batch_loss, eiou_loss  # noqa: E402
 from detection.training.network import Network, anchor_points, load_folded, scores, settle  # noqa: E402
 from detection.training.quantize import quantize  # noqa: E402
-from detection.training.teacher import Seen, nobody  # noqa: E402
+from detection.training.teacher import Seen, Teacher, nobody  # noqa: E402
 
 SEED = 11
 NO_MASK, MASK, INCORRECT = range(3)
@@ -344,6 +344,19 @@ def test_a_drawn_mask_covers_the_mouth_and_leaves_the_eyes() -> None:
     assert labels == {NO_MASK, MASK, INCORRECT}
 
 
+def test_glasses_and_a_hat_leave_mouth_and_nose_alone() -> None:
+    box = np.asarray([60, 40, 140, 150], np.float32)
+    landmarks = np.asarray([[84, 80], [116, 80], [100, 102], [86, 122], [114, 122]], np.float32)
+    rng = np.random.default_rng(SEED)
+    changed = np.zeros((200, 200), bool)
+    for _ in range(20):
+        image = np.full((200, 200, 3), (120, 160, 220), np.uint8)
+        put_accessory(image, box, landmarks, rng)
+        changed |= (image != (120, 160, 220)).any(2)
+    assert changed[76:84, 80:88].all() and changed[30:40, 95:105].all()
+    assert not changed[110:].any()
+
+
 def test_nothing_is_drawn_on_a_head_that_is_turned_away() -> None:
     image = np.full((200, 200, 3), 128, np.uint8)
     landmarks = np.asarray([[100, 80], [104, 80], [120, 102], [100, 122], [104, 122]], np.float32)
@@ -392,6 +405,45 @@ def test_a_face_of_unknown_wear_teaches_no_label_and_an_ignored_place_nothing() 
     gradient = logits.grad[0, :, 0]
     assert (gradient[ignored] == 0).all()
     assert (gradient[~ignored] != 0).all()
+
+
+def test_the_teacher_says_of_each_point_what_it_saw_in_the_picture(shared: Path, astronaut: np.ndarray) -> None:
+    teacher = Teacher(shared / "reference" / "yunet_n.onnx")
+    picture = cv2.resize(astronaut, (640, 640))
+    seen, taught = teacher.look(picture), teacher.points(picture.transpose(2, 0, 1)[None].repeat(2, 0))
+    assert taught.faces.shape == (2, 80 * 80 + 40 * 40 + 20 * 20) and taught.boxes.shape == (*taught.faces.shape, 4)
+    best = taught.faces[0].argmax()
+    assert np.sqrt(taught.faces[0, best]) == pytest.approx(seen.scores.max(), abs=1e-4)
+    assert taught.boxes[0, best] == pytest.approx(seen.boxes[seen.scores.argmax()], abs=0.1)
+
+
+def test_a_run_with_a_teacher_ends_with_a_model(shared: Path, painted: Path, tmp_path: Path) -> None:
+    teacher = shared / "reference" / "yunet_n.onnx"
+    run(painted, tmp_path / "run", "--epochs", "2", "--workers", "0", "--teacher", str(teacher))
+    assert Detector.load(tmp_path / "run" / "model.json").manifest.calibration is not None
+
+
+def test_where_no_label_speaks_the_teacher_does() -> None:
+    """A point that the teacher leads to a labelled face learns its label and box; elsewhere it learns its doubt."""
+    points = anchor_points([(8, 8), (4, 4), (2, 2), (1, 1)])
+    centre = points[:, :2]
+    boxes = torch.cat([centre - 10, centre + 10], 1)[None].clone().requires_grad_()
+    logits = torch.zeros(1, len(points), 4, requires_grad=True)
+    face = torch.tensor([[20.0, 20, 40, 40]])
+    own = assign(points, boxes[0].detach(), logits[0].detach(), face, torch.tensor([MASK])).points.tolist()
+    led, doubted = 4 * 8 + 3, 7 * 8 + 7
+    assert led not in own and doubted not in own
+    told, told_boxes = torch.zeros(64), torch.zeros(64, 4)
+    told[led], told_boxes[led] = 0.8, torch.tensor([21.0, 21, 41, 41])
+    told[doubted], told_boxes[doubted] = 0.6, torch.tensor([50.0, 50, 70, 70])
+    ignored = [torch.tensor([[52.0, 52, 64, 64]])]
+    loss = batch_loss(points, boxes, logits, [face], [torch.tensor([MASK])], ignored, [(told, told_boxes)])
+    loss.total.backward()
+    gradient, moved = logits.grad[0], boxes.grad[0].abs().sum(1)
+    assert gradient[led, 0] < 0 and gradient[led, 1 + MASK] < 0 and moved[led] > 0
+    assert gradient[doubted, 0] < 0 and (gradient[doubted, 1:] == 0).all() and moved[doubted] == 0
+    assert gradient[0, 0] > 0 and moved[0] == 0
+    assert gradient[led, 0].abs() < gradient[own[0], 0].abs()
 
 
 def test_the_box_loss_is_nothing_for_the_same_box_and_grows_with_distance() -> None:
