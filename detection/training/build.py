@@ -16,6 +16,7 @@ from detection.evaluation.calibration import fit, outcomes, reliability, thresho
 from detection.evaluation.curves import draw_reliability, draw_training
 from detection.evaluation.report import LEAST_SCORE, Evaluation, evaluate
 from detection.pictures import read_picture
+from detection.training.blend import blended
 from detection.training.dataset import forgiving
 from detection.training.export import first_weights, to_onnx, write_manifest
 from detection.training.loop import CURVE, Progress, Settings, train
@@ -36,6 +37,7 @@ class Order:
         hold_out: the share of pictures, by groups of near-same ones, that thresholds and curves come from.
         teacher: a YuNet file, or None.
         first: an exported model to begin with, or None for chance.
+        blend: exported models that the result is averaged with, where that is better on the pictures held out.
         false_alarms: how many a picture the threshold may leave.
     """
 
@@ -46,6 +48,7 @@ class Order:
     hold_out: float = 0.1
     teacher: Path | None = None
     first: Path | None = None
+    blend: list[Path] = field(default_factory=list)
     false_alarms: float = 0.05
     settings: Settings = field(default_factory=Settings)
 
@@ -64,6 +67,7 @@ def build(order: Order, progress: Progress) -> Path:
         progress.told(fault)
     teacher = Teacher(order.teacher) if order.teacher else None
     first = first_weights(order.first) if order.first else None
+    earlier = {path.name: first_weights(path) for path in order.blend}
     order.folder.mkdir(parents=True, exist_ok=True)
     used, held = hold_out(examples.rows, order.hold_out, order.settings.seed)
     if unread := len(examples) - len(used) - len(held):
@@ -78,6 +82,7 @@ def build(order: Order, progress: Progress) -> Path:
         held = [forgiving(each, other) for each, other in zip(held, ask(teacher, held), strict=True)]
     write_examples(held, order.folder / "held-out.json", order.images)
     network = train(used, held, order.folder, order.settings, progress, seen=seen, teacher=order.teacher, first=first)
+    network = blended(network, earlier, held, progress)
     return finish(network, order, used, held, progress)
 
 

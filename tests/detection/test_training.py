@@ -24,12 +24,13 @@ from detection.errors import DataError, ModelError  # noqa: E402
 from detection.manifest import LABELS  # noqa: E402
 from detection.training.assign import assign, pairwise_iou  # noqa: E402
 from detection.training.augment import UNKNOWN, Faces, Recipe, compose, place  # noqa: E402
+from detection.training.blend import average, blended, unfolded  # noqa: E402
 from detection.training.dataset import Scenes, faces_of, forgiving  # noqa: E402
 from detection.training.drawing import put_accessory, put_mask  # noqa: E402
 from detection.training.export import first_weights, to_onnx, write_manifest  # noqa: E402
 from detection.training.loop import Settings, held_out_precision, train  # noqa: E402
 from detection.training.loss import batch_loss, eiou_loss  # noqa: E402
-from detection.training.network import Network, anchor_points, load_folded, scores, settle  # noqa: E402
+from detection.training.network import Network, anchor_points, folded, load_folded, scores, settle  # noqa: E402
 from detection.training.quantize import quantize  # noqa: E402
 from detection.training.teacher import Seen, Teacher, nobody  # noqa: E402
 
@@ -421,6 +422,32 @@ def test_a_run_with_a_teacher_ends_with_a_model(shared: Path, painted: Path, tmp
     teacher = shared / "reference" / "yunet_n.onnx"
     run(painted, tmp_path / "run", "--epochs", "2", "--workers", "0", "--teacher", str(teacher))
     assert Detector.load(tmp_path / "run" / "model.json").manifest.calibration is not None
+
+
+def test_weights_are_averaged_and_what_the_earlier_lacks_stays(trained: Path) -> None:
+    mine = first_weights(trained / "model.onnx")
+    theirs = {name: value + 1 for name, value in mine.items() if "stages.1.2" not in name}
+    mixed = average(mine, theirs, 0.25)
+    assert mixed["stem.weight"] == pytest.approx(mine["stem.weight"] + 0.25, abs=1e-6)
+    assert (mixed["stages.1.2.pointwise.weight"] == mine["stages.1.2.pointwise.weight"]).all()
+    whole = unfolded(average(mine, mine, 0.5), (1, 2, 2, 1))
+    picture = np.random.default_rng(SEED).integers(0, 256, (1, 3, 192, 320)).astype(np.float32)
+    boxes, values = whole(torch.from_numpy(picture))
+    session = ort.InferenceSession(str(trained / "model.onnx"))
+    expected = session.run(["boxes", "scores"], {"image": picture})
+    assert np.abs(scores(values).detach().numpy() - expected[1]).max() < 1e-4
+    assert np.abs(boxes.detach().numpy() - expected[0]).max() < 1e-2
+
+
+def test_an_earlier_model_is_blended_in_only_where_it_helps(trained: Path, painted: Path) -> None:
+    held = list(read_examples(trained / "held-out.json", painted / "images").rows)
+    good, progress = first_weights(trained / "model.onnx"), Silent()
+    network = unfolded(good, (1, 2, 2, 1))
+    torch.manual_seed(SEED)
+    ignorant = {name: value.numpy() for name, value in folded(Network()).items()}
+    assert blended(network, {"ignorant": ignorant}, held, progress) is network and not progress.sentences
+    with pytest.raises(DataError, match="odd cannot be blended in"):
+        blended(network, {"odd": {"stem.weight": np.zeros((1, 2), np.float32)}}, held, progress)
 
 
 def test_where_no_label_speaks_the_teacher_does() -> None:

@@ -38,6 +38,13 @@ class Command(BaseCommand):
         parser.add_argument("--name", default="model", help="of the model (model)")
         parser.add_argument("--first", type=Path, help="begin with this model's weights (.onnx of an earlier training)")
         parser.add_argument("--teacher", type=Path, help="a YuNet .onnx: sees faces that labels lack, and landmarks")
+        parser.add_argument(
+            "--blend",
+            type=Path,
+            nargs="+",
+            default=[],
+            help="average the result with these models' weights, where it is better on the pictures held out",
+        )
         parser.add_argument("--epochs", type=int, default=100)
         parser.add_argument(
             "--minutes", type=float, default=0, help="end by then, if epochs do not before (0: no limit)"
