@@ -16,7 +16,7 @@ from detection.errors import DataError
 from detection.training.loop import Progress, held_out_precision
 from detection.training.network import Network, Weights, folded, load_folded
 
-SHARES = (0.15, 0.3, 0.45, 0.6)
+SHARES = (0.2, 0.4, 0.6)
 
 
 def blended(network: Network, earlier: Mapping[str, Weights], held_out: list[Example], progress: Progress) -> Network:
