@@ -23,6 +23,14 @@ class Assignment:
     faces: Tensor
     overlaps: Tensor
 
+    def with_more(self, other: Assignment) -> Assignment:
+        """These points and the other's."""
+        return Assignment(
+            torch.cat([self.points, other.points]),
+            torch.cat([self.faces, other.faces]),
+            torch.cat([self.overlaps, other.overlaps]),
+        )
+
 
 @torch.no_grad()
 def assign(points: Tensor, boxes: Tensor, logits: Tensor, faces: Tensor, labels: Tensor) -> Assignment:

@@ -109,11 +109,12 @@ def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
 def draw_masks(image: Image, faces: Faces, rng: np.random.Generator) -> tuple[Image, Faces]:
     """Put masks, scarves, beards, hands and things on most bare faces of a copy of the picture, and hats on any."""
     drawn, labels = image.copy(), faces.labels.copy()
-    for index in np.flatnonzero(np.isfinite(faces.landmarks).all((1, 2))):
+    has_landmarks = np.asarray(np.isfinite(faces.landmarks).all((1, 2)))
+    for index in np.flatnonzero(has_landmarks):
         if rng.random() < 0.15:
             put_accessory(drawn, faces.boxes[index], faces.landmarks[index], rng)
     for index in np.flatnonzero(faces.labels == LABELS.index("no_mask")):
-        if rng.random() < 0.75 and np.isfinite(faces.landmarks[index]).all():
+        if rng.random() < 0.75 and has_landmarks[index]:
             label = put_mask(drawn, faces.boxes[index], faces.landmarks[index], rng)
             if label is not None:
                 labels[index] = label

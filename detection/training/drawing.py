@@ -155,13 +155,10 @@ def _fill(image: Image, face: Face, outline: Floats, cloth: Image, rng: np.rando
 
 def _put_hand(image: Image, face: Face, rng: np.random.Generator) -> None:
     """Skin over the mouth: a palm and fingers in the face's own colour. The face stays bare."""
-    patch = face.pixels(np.asarray([(0, -0.75)], np.float32))[0].astype(int)
-    reach = max(2, int(face.unit * 0.12))
-    skin = image[max(patch[1] - reach, 0) : patch[1] + reach, max(patch[0] - reach, 0) : patch[0] + reach]
-    if not skin.size:
+    skin = _colour_at(image, face, (0, -0.75), max(2, int(face.unit * 0.12)))
+    if skin is None:
         return
-    colour = np.median(skin.reshape(-1, 3), 0) * rng.uniform(0.8, 1.1)
-    cloth = np.broadcast_to(np.clip(colour, 0, 255).astype(np.uint8), (64, 64, 3)).copy()
+    cloth = _plain(skin * rng.uniform(0.8, 1.1))
     side = rng.choice((-1.0, 1.0))
     turn = rng.uniform(-0.6, 0.6)
     for finger in range(4):
@@ -174,19 +171,29 @@ def _put_hand(image: Image, face: Face, rng: np.random.Generator) -> None:
 
 def _put_beard(image: Image, face: Face, rng: np.random.Generator) -> None:
     """Hair on chin and cheeks, with lips in it."""
-    before = face.pixels(np.asarray([(0, 0.45)], np.float32))[0].astype(int)
-    reach = max(1, int(face.unit * 0.08))
-    lips = image[max(before[1] - reach, 0) : before[1] + reach, max(before[0] - reach, 0) : before[0] + reach]
-    if not lips.size:
+    lips = _colour_at(image, face, (0, 0.45), max(1, int(face.unit * 0.08)))
+    if lips is None:
         return
-    lip = np.median(lips.reshape(-1, 3), 0) * rng.uniform(0.75, 1.0)
+    lip = _plain(lips * rng.uniform(0.75, 1.0))
     shade = rng.uniform(15, 90) if rng.random() < 0.8 else rng.uniform(130, 220)
     hair = rng.normal(shade, rng.uniform(8, 30), (64, 64))[..., None] * (0.85, 0.95, 1.05)
     grown = np.clip(cv2.GaussianBlur(hair, (1, 5), 0), 0, 255).astype(np.uint8)
     outline = _outline(face, float(rng.uniform(-0.3, -0.15)), float(rng.uniform(0.95, 1.35)), rng)
     _fill(image, face, outline, grown, rng, 0.3)
     mouth = _ellipse(np.asarray([0, 0.45], np.float32), rng.uniform(0.28, 0.42), rng.uniform(0.07, 0.15), 0.0)
-    _fill(image, face, mouth, np.broadcast_to(np.clip(lip, 0, 255).astype(np.uint8), (64, 64, 3)).copy(), rng, 0.3)
+    _fill(image, face, mouth, lip, rng, 0.3)
+
+
+def _colour_at(image: Image, face: Face, place: tuple[float, float], reach: int) -> npt.NDArray[np.float64] | None:
+    """The median colour (3,) within so many px of a place of the face; None outside of the picture."""
+    x, y = face.pixels(np.asarray([place], np.float32))[0].astype(int)
+    patch = image[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach]
+    return np.asarray(np.median(patch.reshape(-1, 3), 0)) if patch.size else None
+
+
+def _plain(colour: npt.NDArray[np.float64]) -> Image:
+    """Cloth of one colour (3,), 64x64."""
+    return np.broadcast_to(np.clip(colour, 0, 255).astype(np.uint8), (64, 64, 3)).copy()
 
 
 def _put_thing(image: Image, face: Face, rng: np.random.Generator) -> None:

@@ -71,7 +71,7 @@ def batch_loss(
             counts[index, : len(told)] = 1
             more = _led(told, told_boxes, each, boxes[index].detach(), faces[index])
             weights[index] = torch.cat([weights[index], told[more.points]])
-            given[index] = Assignment(*(torch.cat(both) for both in zip(_parts(each), _parts(more), strict=True)))
+            given[index] = each.with_more(more)
         is_face[index, each.points] = 1
         counts[index, each.points] = 1
     weight = torch.cat(weights)
@@ -79,13 +79,13 @@ def batch_loss(
     face = (functional.binary_cross_entropy_with_logits(logits[..., 0], is_face, reduction="none") * counts).sum()
     predicted, wanted = _gather(boxes, given), _faces(faces, given)
     box = (eiou_loss(predicted, wanted) * weight).sum() if len(wanted) else boxes.sum() * 0
-    label = _label_loss(_gather(logits, given)[:, 1:], labels, given, weight, smoothing)
+    label = _label_loss(_gather(logits, given)[:, 1:], labels, given, smoothing)
     return Loss(face / count, box / count, label / count)
 
 
 @torch.no_grad()
 def _led(told: Tensor, told_boxes: Tensor, own: Assignment, boxes: Tensor, faces: Tensor) -> Assignment:
-    """The points without a face of their own that the teacher leads to one."""
+    """The points without a face of their own that the teacher leads to one; they count as it is sure."""
     led = told >= TAUGHT_FROM
     led[own.points[own.points < len(told)]] = False
     at = led.nonzero()[:, 0]
@@ -95,11 +95,7 @@ def _led(told: Tensor, told_boxes: Tensor, own: Assignment, boxes: Tensor, faces
     overlap, face = pairwise_iou(told_boxes[at], faces).max(1)
     at, face = at[overlap >= SAME], face[overlap >= SAME]
     mine = pairwise_iou(boxes[at], faces)[torch.arange(len(at)), face]
-    return Assignment(at, face, mine)
-
-
-def _parts(given: Assignment) -> tuple[Tensor, Tensor, Tensor]:
-    return given.points, given.faces, given.overlaps
+    return Assignment(at, face, mine * told[at])
 
 
 def eiou_loss(a: Tensor, b: Tensor) -> Tensor:
@@ -117,9 +113,7 @@ def eiou_loss(a: Tensor, b: Tensor) -> Tensor:
     return 1 - common / union.clamp(min=1e-6) + far + shape
 
 
-def _label_loss(
-    logits: Tensor, labels: list[Tensor], given: list[Assignment], weight: Tensor, smoothing: float
-) -> Tensor:
+def _label_loss(logits: Tensor, labels: list[Tensor], given: list[Assignment], smoothing: float) -> Tensor:
     chosen = torch.cat([own[each.faces] for own, each in zip(labels, given, strict=True)])
     overlaps = torch.cat([each.overlaps for each in given])
     known = chosen != UNKNOWN
@@ -128,7 +122,7 @@ def _label_loss(
         worn = target[:, 1:] * (1 - smoothing) + target[:, 1:].flip(1) * smoothing
         target = torch.cat([target[:, :1], worn], 1)
     loss = functional.binary_cross_entropy_with_logits(logits[known], target, reduction="none").sum(1)
-    return (loss * (overlaps * weight)[known]).sum()
+    return (loss * overlaps[known]).sum()
 
 
 def _gather(values: Tensor, given: list[Assignment]) -> Tensor:
