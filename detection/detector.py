@@ -199,14 +199,20 @@ def _shrink(image: Image, target: Image) -> None:
     Area alone takes eight times as long for what no figure shows.
     """
     height, width = target.shape[:2]
-    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
-        half = (-(-image.shape[1] // 2), -(-image.shape[0] // 2))
-        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+    image = halved(image, width, height)
     if image.shape[1] == width and image.shape[0] == height:
         target[:] = image
         return
     much = image.shape[1] >= 2 * width or image.shape[0] >= 2 * height
     cv2.resize(image, (width, height), dst=target, interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
+
+
+def halved(image: Image, width: float, height: float) -> Image:
+    """The picture, halved by area for as long as both of its sides are twice those wanted, or more."""
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
+        half = (-(-image.shape[1] // 2), -(-image.shape[0] // 2))
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+    return image
 
 
 def find(manifest: Manifest, outputs: tuple[Floats, ...], threshold: float) -> tuple[Floats, Floats]:

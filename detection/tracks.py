@@ -27,6 +27,7 @@ EDGE = 0.015
 SIMILAR = 0.72
 MATCH_IOU = 0.25
 REACH = 1.3  # of the face's side: how far it may jump between two analyses
+PACE = 1.5  # of the side a second: how much further after a gap; who walks past makes seven
 CHANGED_LEVELS = 1.3
 CHANGE_WINDOW = 50  # analyses
 CHANGED_SHARE = 0.08
@@ -211,7 +212,7 @@ def affinity(track: Track, found: Detection, image_bgr: Image, at: float) -> flo
     predicted = track.predicted(at)
     distance = math.dist(centre(found.box), centre(predicted)) / max(side(found.box), side(track.box))
     if gap > MISSING_S:
-        reach = REACH + min(gap, LOST_S)
+        reach = REACH + PACE * min(gap, LOST_S)
         if distance > reach or track.signature is None:
             return 0.0
         alike = similarity(track.signature, signature(image_bgr, found.box))

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from detection.detector import Image
+from detection.detector import Image, halved
 from detection.manifest import LABELS
 from detection.training.drawing import put_accessory, put_mask
 
@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float32]
 UNKNOWN = -1  # the label of a face that somebody saw, whose wear nobody said
 GRIDS = ((1, 1), (2, 1), (2, 2), (3, 2), (4, 3))  # columns and rows of pictures in a wide scene
 SMALLEST_PX = 7.0  # faces below are neither found nor punished
+TURNS, TURN_SHARES = (7.0, 30.0), (0.8, 0.2)  # standard deviations of a head's turn in degrees: standing, and lying
 SEEN_WHOLE, SEEN_PARTLY = 0.6, 0.2  # of a face that an edge cuts: at least so much is a face; between, it is ignored
 
 
@@ -138,19 +139,18 @@ def place(image: Image, faces: Faces, width: int, height: int, rng: np.random.Ge
         focus = (box[:2] + box[2:]) / 2
         reach = np.minimum(wanted * 0.6, np.asarray([width, height]) / 2)
         around = rng.uniform(reach, np.maximum(np.asarray([width, height]) - reach, reach + 1))
-    turn = rng.normal(0, 7) if rng.random() < 0.35 else 0.0
+    turn = rng.normal(0, rng.choice(TURNS, p=TURN_SHARES)) if rng.random() < 0.4 else 0.0
     stretch = float(np.exp(rng.normal(0, 0.06)))
     flip = -1.0 if rng.random() < 0.5 else 1.0
-    shrink = 1.0
-    if scale < 0.7:  # as the product does it: area, not points
-        shrink = scale / 0.95
-        size = (max(2, round(source_w * shrink)), max(2, round(source_h * shrink)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    image = halved(image, max(1, source_w * scale), max(1, source_h * scale))  # as the product does it
+    shrink = np.asarray(image.shape[1::-1]) / (source_w, source_h)
     angle = np.deg2rad(turn)
     linear = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
     linear = linear @ np.diag([flip * stretch, 1 / stretch])
     offset = around - linear @ focus
-    matrix = np.concatenate([linear / shrink, offset[:, None]], 1)
+    # Boxes count from a pixel's edge, OpenCV from its centre: without the half a flipped face lies 1 px from its box.
+    remaining = linear / shrink
+    matrix = np.concatenate([remaining, (offset + remaining.sum(1) / 2 - 0.5)[:, None]], 1)
     fill = int(rng.integers(0, 256)) if rng.random() < 0.3 else 0
     moved = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(fill, fill, fill))
     boxes, shares = _moved(faces.boxes, linear, offset, width, height)

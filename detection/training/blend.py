@@ -13,7 +13,7 @@ import torch
 
 from detection.coco import Example
 from detection.errors import DataError
-from detection.training.loop import Progress, held_out_precision
+from detection.training.loop import Progress, held_out_mean
 from detection.training.network import Network, Weights, folded, load_folded
 
 SHARES = (0.2, 0.4, 0.6)
@@ -30,7 +30,7 @@ def blended(network: Network, earlier: Mapping[str, Weights], held_out: list[Exa
     """
     if not earlier:
         return network
-    best, score = network, _score(network, held_out)
+    best, score = network, held_out_mean(network, held_out)
     for name, theirs in earlier.items():
         mine = {key: value.numpy() for key, value in folded(best).items()}
         for share in SHARES:
@@ -38,7 +38,7 @@ def blended(network: Network, earlier: Mapping[str, Weights], held_out: list[Exa
                 candidate = unfolded(average(mine, theirs, share), network.residuals)
             except ValueError as error:
                 raise DataError(f"{name} cannot be blended in, it is another network: {error}.") from error
-            reached = _score(candidate, held_out)
+            reached = held_out_mean(candidate, held_out)
             if reached > score:
                 best, score = candidate, reached
                 progress.told(f"With {share:.0%} of {name}: {score:.4f}, mean of face and mask, held out.")
@@ -59,8 +59,3 @@ def unfolded(weights: Weights, residuals: tuple[int, int, int, int]) -> Network:
     load_folded(network, weights)
     network.eval().to(memory_format=torch.channels_last)
     return network
-
-
-def _score(network: Network, held_out: list[Example]) -> float:
-    reached = held_out_precision(network, held_out)
-    return (reached["ap50_face"] + reached["ap50_mask"]) / 2

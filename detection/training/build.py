@@ -21,6 +21,7 @@ from detection.training.dataset import forgiving
 from detection.training.export import first_weights, to_onnx, write_manifest
 from detection.training.loop import CURVE, Progress, Settings, train
 from detection.training.network import Network
+from detection.training.prior import adjusted
 from detection.training.quantize import quantize
 from detection.training.teacher import Seen, Teacher, ask
 
@@ -74,6 +75,8 @@ def build(order: Order, progress: Progress) -> Path:
         progress.told(f"{unread} of {len(examples)} pictures cannot be read and are left out.")
     if not used:
         raise DataError(f"None of the pictures of {order.data.name} can be read.")
+    if earlier and not held:
+        raise DataError("What to blend is chosen on pictures held out, and there are none: hold out a share of them.")
     progress.told(f"{len(used)} pictures to train with, {len(held)} held out.")
     seen: list[Seen] | None = None
     if teacher is not None:
@@ -82,7 +85,8 @@ def build(order: Order, progress: Progress) -> Path:
         held = [forgiving(each, other) for each, other in zip(held, ask(teacher, held), strict=True)]
     write_examples(held, order.folder / "held-out.json", order.images)
     network = train(used, held, order.folder, order.settings, progress, seen=seen, teacher=order.teacher, first=first)
-    network = blended(network, earlier, held, progress)
+    if held:
+        network = adjusted(blended(network, earlier, held, progress), held, progress)
     return finish(network, order, used, held, progress)
 
 

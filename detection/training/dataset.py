@@ -22,7 +22,7 @@ SURE_OF_BOX = 0.5  # from this score on, its box of a labelled face is the bette
 SAME = 0.3  # intersection over union from which a labelled face and a teacher's are one
 APART = 0.1  # under this one, what the teacher saw is a face of its own
 # How often a picture of this source is taken, against 1: synthetic ones and the same few people teach less.
-SOURCE_WEIGHTS = {"maskedfacenet": 0.35, "calfaces_yn": 0.35, "rfmask": 1.5}
+SOURCE_WEIGHTS = {"maskedfacenet": 0.25, "calfaces_yn": 0.35, "rfmask": 1.5}
 CACHE_BYTES = 4 << 30
 
 
