@@ -135,6 +135,7 @@ class Camera(models.Model):
         RTSP = "rtsp", _("Network camera (RTSP)")
         HTTP = "http", _("Network camera (HTTP)")
         USB = "usb", _("USB camera of the worker's machine")
+        DEVICE = "device", _("Phone, computer or program that sends its pictures")
         CLIP = "clip", _("Clip, played as if live")
 
     class Transport(models.TextChoices):
@@ -149,7 +150,7 @@ class Camera(models.Model):
     name = models.CharField(_("name"), max_length=120, help_text=_("Like “Front door”. It stands below the picture."))
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.CLIP)
     address = models.CharField(
-        _("address"), max_length=500, help_text=_("For a clip: the name of a file in DATA_DIR/clips.")
+        _("address"), max_length=500, blank=True, help_text=_("For a clip: the name of a file in DATA_DIR/clips.")
     )
     user = models.CharField(_("user"), max_length=120, blank=True)
     sealed_password = models.TextField(_("sealed password"), blank=True, editable=False)

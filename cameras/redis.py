@@ -7,6 +7,7 @@ from functools import cache
 from django.conf import settings
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.client import PubSub
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -25,6 +26,13 @@ def connection() -> Redis:
     )
 
 
+def subscription(channel: str) -> PubSub:
+    """What is published on a channel from now on; close it."""
+    pubsub: PubSub = connection().pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+    pubsub.subscribe(channel)
+    return pubsub
+
+
 def lease_key(camera_id: int) -> str:
     """Holds "worker token" while that worker lives; time-to-live LEASE_TTL_S."""
     return f"lease:{camera_id}"
@@ -38,6 +46,26 @@ def worker_key(name: str) -> str:
 def preview_key(camera_id: int) -> str:
     """The newest preview: see cameras/preview.py for its form. Its number is published on a channel of this name."""
     return f"preview:{camera_id}"
+
+
+def device_frame_key(camera_id: int) -> str:
+    """The newest frame that a device pushed; its number is published on a channel of this name (device_frames.py)."""
+    return f"device-frame:{camera_id}"
+
+
+def device_answer_key(camera_id: int) -> str:
+    """What was found in the newest frame of a device that was looked at, also as a channel."""
+    return f"device-answer:{camera_id}"
+
+
+def device_number_key(camera_id: int) -> str:
+    """The number of the newest frame; it only grows."""
+    return f"device-number:{camera_id}"
+
+
+def device_word_key(camera_id: int) -> str:
+    """Why a device sends no frames, as it said itself."""
+    return f"device-word:{camera_id}"
 
 
 def looked_at_key(camera_id: int) -> str:

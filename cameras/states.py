@@ -1,4 +1,4 @@
-"""Every state that a camera can be in: one sentence of what it means, one of what to do."""
+"""Every state that a camera or a device can be in: one sentence of what it means, one of what to do."""
 
 from __future__ import annotations
 
@@ -37,4 +37,56 @@ _MEANINGS: dict[CameraState, tuple[str | Promise, str | Promise]] = {
         _("Look at the camera's power and network."),
     ),
     CameraState.PAUSED: (_("Somebody paused this camera."), _("Resume it when it should watch again.")),
+}
+
+
+class DeviceWord(models.TextChoices):
+    """Why a device sends no pictures, as its page says it, at the door and to who watches from elsewhere."""
+
+    CLOSED = "closed", _("Page closed")
+    ASLEEP = "asleep", _("Asleep")
+    DENIED = "denied", _("Permission denied")
+    NO_CAMERA = "no-camera", _("No camera")
+    BUSY = "busy", _("Camera in use")
+    INSECURE = "insecure", _("Needs HTTPS")
+    UNPAIRED = "unpaired", _("Not paired any more")
+
+    @property
+    def meaning(self) -> str | Promise:
+        return _DEVICE_MEANINGS[self][0]
+
+    @property
+    def remedy(self) -> str | Promise:
+        return _DEVICE_MEANINGS[self][1]
+
+
+_DEVICE_MEANINGS: dict[DeviceWord, tuple[str | Promise, str | Promise]] = {
+    DeviceWord.CLOSED: (
+        _("The page was closed on the device."),
+        _("Open it there again; it is in the browser's history."),
+    ),
+    DeviceWord.ASLEEP: (
+        _("The device sleeps, or shows another page."),
+        _("Wake it, and switch off its automatic lock while it stands at the door."),
+    ),
+    DeviceWord.DENIED: (
+        _("The device's browser does not let the page use the camera."),
+        _("Allow the camera in the browser's settings of this page, then load the page again."),
+    ),
+    DeviceWord.NO_CAMERA: (
+        _("The device has no camera that its browser can use."),
+        _("Plug one in, or use another device."),
+    ),
+    DeviceWord.BUSY: (
+        _("Another program uses the device's camera."),
+        _("Close that program there; the page tries again by itself."),
+    ),
+    DeviceWord.INSECURE: (
+        _("Browsers give their camera only to pages that are opened by https."),
+        _("Start the portal with HTTPS=1, or behind a server that speaks https, and pair the device again."),
+    ),
+    DeviceWord.UNPAIRED: (
+        _("The device's pairing was taken back."),
+        _("Pair it again, with a new link."),
+    ),
 }

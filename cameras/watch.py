@@ -54,7 +54,8 @@ class CameraSettings:
     model: str = "default"
 
     def opening(self, stop: threading.Event, reached: Callable[[str], None]) -> Opening:
-        return Opening(self.kind, self.address, self.user, self.password, self.transport, stop, reached)
+        login = (self.user, self.password)
+        return Opening(self.kind, self.address, *login, self.transport, stop, reached, self.camera_id)
 
 
 class Outlet(Protocol):
@@ -173,7 +174,8 @@ class Watch:
                 self._flush()  # who was there is gone, or the clock was set: either way their times are no guide
                 pace = AnalysisPace(self._settings.analyses_per_second)
             last = frame.captured_at
-            if not pace.due(frame.captured_at) or time.time() - frame.captured_at > LATE_S:
+            is_due = pace.due(frame.captured_at) or frame.answer is not None
+            if not is_due or time.time() - frame.captured_at > LATE_S:
                 continue
             image = frame.image_bgr()
             try:
@@ -183,6 +185,8 @@ class Watch:
                 continue
             for finding in findings:
                 self._outlet.tell(finding)
+            if frame.answer is not None:
+                frame.answer(self._analyzer.sightings())
             self._outage.picture()
             self._tell_state(CameraState.ONLINE, self._remark(image))
             if self._outlet.wants_previews():

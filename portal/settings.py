@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "channels",
     "axes",
     "csp",
+    "ninja",
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",

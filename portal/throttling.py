@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -20,3 +20,8 @@ def _limiter() -> MovingWindowRateLimiter:
 def allow(what: str, who: str, times_a_minute: int) -> bool:
     """Whether this person may do it once more within this minute; it is counted if so."""
     return bool(_limiter().hit(RateLimitItemPerMinute(times_a_minute), what, who))
+
+
+def allow_a_second(what: str, who: str, times: int) -> bool:
+    """Whether they may do it once more within this second; it is counted if so."""
+    return bool(_limiter().hit(RateLimitItemPerSecond(max(1, times)), what, who))

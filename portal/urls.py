@@ -5,6 +5,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from portal import health
+from portal.api import addresses as api_addresses
 from portal.pages import audit, cameras, connect, dashboard, people, profile, sign_in, sites, two_factor, violations
 
 handler403 = "portal.pages.errors.forbidden"
@@ -63,6 +64,7 @@ urlpatterns = [
     path("first-user/<str:token>/", sign_in.first_user, name="first_user"),
     path("connect/", connect.connect, name="connect"),
     path("connect/authority.crt", connect.authority, name="authority"),
+    path("api/", api_addresses()),
     path("healthz", health.healthz, name="healthz"),
     path("admin/", admin.site.urls),
 ]

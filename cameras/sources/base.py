@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from detection import Image
+from detection import Image, Sighting
 
 ImageMaker = Callable[[], Image]
 
@@ -19,10 +19,12 @@ class Frame:
     Args:
         captured_at: seconds since the epoch, UTC.
         image_bgr: makes the full picture, upright, blue first; only called for frames that are looked at.
+        answer: told who is in the frame, where its sender waits for that; such a frame is always looked at.
     """
 
     captured_at: float
     image_bgr: ImageMaker
+    answer: Callable[[Sequence[Sighting]], None] | None = None
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Opening:
         transport: of RTSP's pictures: "tcp" or "udp".
         stop: set, whatever opens or reads ends within a second.
         reached: told the name of each step that was passed: "name", "connection", "login".
+        camera_id: of a device, which has no address; 0 for what is no camera of the portal yet.
     """
 
     kind: str
@@ -60,6 +63,7 @@ class Opening:
     transport: str = "tcp"
     stop: threading.Event = field(default_factory=threading.Event)
     reached: Callable[[str], None] = lambda step: None
+    camera_id: int = 0
 
 
 class Source(Protocol):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 
+from detection import encode_jpeg
 from tests.conftest import DEMO_CLIPS
 
 
@@ -49,6 +50,16 @@ def lobby(
                 break
         target.mux(stream.encode())
     return path
+
+
+def door_frames(rate: int = 5, start_s: float = 8.0, width: int = 640) -> Iterator[bytes]:
+    """The same lobby as JPEG frames, as a phone sends them."""
+    with av.open(str(DEMO_CLIPS / "maple-tower.mp4")) as source:
+        wanted = 0
+        for frame in source.decode(video=0):
+            if float(frame.time or 0) - start_s >= wanted / rate:
+                wanted += 1
+                yield encode_jpeg(frame.reformat(width, width * 9 // 16, "bgr24").to_ndarray())
 
 
 def joined(path: Path, parts: Sequence[Path]) -> Path:

@@ -1,0 +1,84 @@
+"""A phone, a computer or any program that pushes JPEG frames to the portal (cameras/device_frames.py)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
+
+from django.utils.translation import gettext as _
+from redis.client import PubSub
+
+from cameras import device_frames
+from cameras.errors import StreamError
+from cameras.redis import Errors, device_frame_key, subscription
+from cameras.sources.base import Frame, Opening, StreamFacts, register
+from detection import Image, PictureError, Sighting, decode_picture
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5
+PATIENCE_S = 10.0  # without a frame; some devices push one every few seconds only
+
+
+class PushedFrames:
+    """The frames of one device, as they come; those that came while one was looked at are passed over."""
+
+    def __init__(self, camera_id: int) -> None:
+        self._camera_id = camera_id
+        self.facts = StreamFacts("jpeg")
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        try:
+            with closing(subscription(device_frame_key(self._camera_id))) as pubsub:
+                yield from self._follow(pubsub, stop)
+        except Errors as error:
+            raise StreamError(_("The portal's Redis does not answer; the device's pictures wait for it.")) from error
+
+    def _follow(self, pubsub: PubSub, stop: threading.Event) -> Iterator[Frame]:
+        last, heard_at = 0, time.monotonic()
+        while not stop.is_set():
+            newest = device_frames.newest_frame(self._camera_id)
+            if newest is not None and newest.number > last:
+                last, heard_at = newest.number, time.monotonic()
+                self.facts.packets += 1
+                try:
+                    image = decode_picture(newest.jpeg, _("The frame"))
+                except PictureError as error:
+                    device_frames.refuse(self._camera_id, newest.number, str(error))
+                    continue
+                self.facts.height, self.facts.width = image.shape[:2]
+                yield Frame(newest.arrived_at, partial(_itself, image), partial(self._answer, newest.number))
+                continue  # look again: another may have come meanwhile
+            if time.monotonic() - heard_at > PATIENCE_S:
+                raise StreamError(self._why())
+            pubsub.get_message(timeout=TICK_S)
+
+    def _answer(self, number: int, sightings: Sequence[Sighting]) -> None:
+        try:
+            device_frames.answer(self._camera_id, number, sightings)
+        except Errors:
+            log.debug("Redis does not answer; who asked learns it by the time-out")
+
+    def _why(self) -> str:
+        word = device_frames.last_word(self._camera_id)
+        if word is not None:
+            return f"{word.meaning} {word.remedy}"
+        return _("The device sends no pictures. Is it switched on, and its page open?")
+
+    def close(self) -> None:
+        """Nothing is held but while frames are read."""
+
+
+def _itself(image: Image) -> Image:
+    return image
+
+
+@register("device")
+def open_device(opening: Opening) -> PushedFrames:
+    for step in ("name", "connection", "login"):
+        opening.reached(step)
+    return PushedFrames(opening.camera_id)

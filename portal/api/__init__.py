@@ -1,0 +1,5 @@
+"""The API for devices and programs: /api/v1/, with its page at /api/docs. Errors are problem+json (RFC 9457)."""
+
+from portal.api.documents import addresses
+
+__all__ = ["addresses"]

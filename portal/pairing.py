@@ -1,0 +1,98 @@
+"""How a device becomes a camera of a site: a link good once and for ten minutes, and a token for that one camera."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from cameras.models import Camera, Site
+from portal import access
+from portal.memberships import hash_of
+from portal.models import DeviceToken, Pairing, User
+
+GOOD_FOR = timedelta(minutes=10)
+LONGEST_NAME = 120
+
+
+class PairingError(Exception):
+    """The link cannot be redeemed; the text is a sentence for people."""
+
+
+def invite(site: Site, made_by: User) -> tuple[Pairing, str]:
+    """A pairing link's row and its secret, which is known only now."""
+    secret = secrets.token_urlsafe(24)
+    expires_at = timezone.now() + GOOD_FOR
+    return Pairing.objects.create(
+        site=site, made_by=made_by, secret_hash=hash_of(secret), expires_at=expires_at
+    ), secret
+
+
+def find(secret: str) -> Pairing | None:
+    """The pairing of a link that can still be redeemed."""
+    open_ones = Pairing.objects.filter(
+        redeemed_at__isnull=True, expires_at__gt=timezone.now(), site__archived_at__isnull=True
+    )
+    return open_ones.select_related("site", "made_by").filter(secret_hash=hash_of(secret)).first()
+
+
+@transaction.atomic
+def redeem(secret: str, name: str, agent: str = "") -> tuple[Camera, str]:
+    """The device's new camera and its token, which is known only now.
+
+    Args:
+        name: of the camera; where it is taken, a number is added.
+        agent: what the device says that it is.
+
+    Raises PairingError where the link was used, is too old, or was never made, and where its maker may not any more.
+    """
+    pairing = find(secret)
+    if pairing is None or not access.may(pairing.made_by, access.Right.SET_UP, pairing.site) or not _use_up(pairing):
+        raise PairingError(_("This link was used already, or is older than ten minutes. Ask for a new one."))
+    camera = Camera.objects.create(site=pairing.site, name=free_name(pairing.site, name), kind=Camera.Kind.DEVICE)
+    Pairing.objects.filter(pk=pairing.pk).update(camera=camera)
+    return camera, make_token(camera, agent)
+
+
+def _use_up(pairing: Pairing) -> bool:
+    """Whether it was ours to use: of two devices that come at once, one gets it."""
+    return bool(Pairing.objects.filter(pk=pairing.pk, redeemed_at__isnull=True).update(redeemed_at=timezone.now()))
+
+
+def free_name(site: Site, wanted: str) -> str:
+    """The name, or with the first number that makes it the only one at this site."""
+    base = " ".join(wanted.split())[: LONGEST_NAME - 4] or str(_("Phone"))
+    taken = set(
+        Camera.objects.filter(site=site, deleted_at__isnull=True, name__startswith=base).values_list("name", flat=True)
+    )
+    return next(name for name in (base, *(f"{base} {n}" for n in range(2, len(taken) + 3))) if name not in taken)
+
+
+def make_token(camera: Camera, agent: str = "") -> str:
+    """A new token of a camera; those that it has stay good."""
+    token = secrets.token_urlsafe(32)
+    DeviceToken.objects.create(camera=camera, token_hash=hash_of(token), agent=agent[:300])
+    return token
+
+
+def camera_of(token: str) -> Camera | None:
+    """The camera that a token is good for, with its site and lease; None for any other. One query."""
+    found = (
+        DeviceToken.objects.select_related("camera__site", "camera__lease")
+        .filter(
+            token_hash=hash_of(token),
+            revoked_at__isnull=True,
+            camera__deleted_at__isnull=True,
+            camera__site__archived_at__isnull=True,
+        )
+        .first()
+    )
+    return found.camera if found else None
+
+
+def revoke(camera: Camera) -> int:
+    """Take all tokens of a camera back; how many there were."""
+    return DeviceToken.objects.filter(camera=camera, revoked_at__isnull=True).update(revoked_at=timezone.now())

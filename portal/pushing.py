@@ -1,0 +1,43 @@
+"""A device's frame on its way in: what is checked before anybody opens it. The API and the socket ask here."""
+
+from __future__ import annotations
+
+import io
+
+from django.utils.translation import gettext as _
+from PIL import Image, UnidentifiedImageError
+
+from cameras.models import Camera
+from portal import throttling
+
+MOST_BYTES = 512 * 1024
+MOST_PIXELS = 3840 * 2160
+SPARE = 1.5  # how much faster than asked a device may push, as its timers are none of ours
+
+
+class FrameError(Exception):
+    """The frame is refused. `status` is HTTP's; the text is a sentence for whoever wrote the device's program."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def check_frame(data: bytes) -> None:
+    """Raise FrameError unless this is a JPEG of an allowed size. Its header is read, nothing is decoded."""
+    if len(data) > MOST_BYTES:
+        raise FrameError(413, _("A frame has at most 512 KB. Send it smaller, or with a lower quality."))
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+            width, height = picture.size
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FrameError(415, _("A frame is a JPEG. This is none, or is broken.")) from error
+    if width * height > MOST_PIXELS:
+        raise FrameError(413, _("A frame has at most 3840x2160 pixels. Send it smaller."))
+
+
+def check_pace(camera: Camera) -> None:
+    """Raise FrameError where the device pushes faster than its camera is set to be looked at; the frame is counted."""
+    if not throttling.allow_a_second("device-frames", str(camera.pk), round(camera.analyses_per_second * SPARE)):
+        often = {"often": f"{camera.analyses_per_second:g}"}
+        raise FrameError(429, _("This camera takes %(often)s frames a second. Send fewer.") % often)
