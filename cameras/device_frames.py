@@ -118,9 +118,12 @@ def ask(camera_id: int, jpeg: bytes, within_s: float) -> Answer | None:
     return None
 
 
-def say(camera_id: int, word: DeviceWord) -> None:
-    """Keep why the device sends nothing, for who asks; raises cameras.redis.Errors."""
-    connection().set(device_word_key(camera_id), word.value, ex=WORD_TIME_TO_LIVE_S)
+def say(camera_id: int, word: DeviceWord | None) -> None:
+    """Keep why the device sends nothing, for who asks; None: it sends. Raises cameras.redis.Errors."""
+    if word is None:
+        connection().delete(device_word_key(camera_id))
+    else:
+        connection().set(device_word_key(camera_id), word.value, ex=WORD_TIME_TO_LIVE_S)
 
 
 # -- the worker's end: blocking -------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import secrets
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -14,6 +15,7 @@ from portal import access
 from portal.memberships import hash_of
 from portal.models import DeviceToken, Pairing, User
 
+COOKIE = "device"  # holds the token in the device's browser; no script reads it
 GOOD_FOR = timedelta(minutes=10)
 LONGEST_NAME = 120
 
@@ -22,13 +24,15 @@ class PairingError(Exception):
     """The link cannot be redeemed; the text is a sentence for people."""
 
 
-def invite(site: Site, made_by: User) -> tuple[Pairing, str]:
-    """A pairing link's row and its secret, which is known only now."""
-    secret = secrets.token_urlsafe(24)
-    expires_at = timezone.now() + GOOD_FOR
-    return Pairing.objects.create(
-        site=site, made_by=made_by, secret_hash=hash_of(secret), expires_at=expires_at
-    ), secret
+def invite(site: Site, made_by: User, camera: Camera | None = None) -> tuple[Pairing, str]:
+    """A pairing link's row and its secret, which is known only now.
+
+    Args:
+        camera: a device of the site that is to be paired again; without it a new camera is made.
+    """
+    secret, expires_at = secrets.token_urlsafe(24), timezone.now() + GOOD_FOR
+    fields = {"site": site, "made_by": made_by, "camera": camera, "expires_at": expires_at}
+    return Pairing.objects.create(secret_hash=hash_of(secret), **fields), secret
 
 
 def find(secret: str) -> Pairing | None:
@@ -36,12 +40,12 @@ def find(secret: str) -> Pairing | None:
     open_ones = Pairing.objects.filter(
         redeemed_at__isnull=True, expires_at__gt=timezone.now(), site__archived_at__isnull=True
     )
-    return open_ones.select_related("site", "made_by").filter(secret_hash=hash_of(secret)).first()
+    return open_ones.select_related("site", "made_by", "camera").filter(secret_hash=hash_of(secret)).first()
 
 
 @transaction.atomic
 def redeem(secret: str, name: str, agent: str = "") -> tuple[Camera, str]:
-    """The device's new camera and its token, which is known only now.
+    """The device's camera, a new one mostly, and its token, which is known only now.
 
     Args:
         name: of the camera; where it is taken, a number is added.
@@ -52,8 +56,12 @@ def redeem(secret: str, name: str, agent: str = "") -> tuple[Camera, str]:
     pairing = find(secret)
     if pairing is None or not access.may(pairing.made_by, access.Right.SET_UP, pairing.site) or not _use_up(pairing):
         raise PairingError(_("This link was used already, or is older than ten minutes. Ask for a new one."))
-    camera = Camera.objects.create(site=pairing.site, name=free_name(pairing.site, name), kind=Camera.Kind.DEVICE)
-    Pairing.objects.filter(pk=pairing.pk).update(camera=camera)
+    camera = pairing.camera
+    if camera is None:
+        camera = Camera.objects.create(site=pairing.site, name=free_name(pairing.site, name), kind=Camera.Kind.DEVICE)
+        Pairing.objects.filter(pk=pairing.pk).update(camera=camera)
+    else:
+        revoke(camera)  # one device a camera: the earlier one is let go
     return camera, make_token(camera, agent)
 
 
@@ -80,17 +88,14 @@ def make_token(camera: Camera, agent: str = "") -> str:
 
 def camera_of(token: str) -> Camera | None:
     """The camera that a token is good for, with its site and lease; None for any other. One query."""
-    found = (
-        DeviceToken.objects.select_related("camera__site", "camera__lease")
-        .filter(
-            token_hash=hash_of(token),
-            revoked_at__isnull=True,
-            camera__deleted_at__isnull=True,
-            camera__site__archived_at__isnull=True,
-        )
-        .first()
-    )
+    tokens = DeviceToken.objects.filter(good_tokens(), token_hash=hash_of(token))
+    found = tokens.select_related("camera__site", "camera__lease").first()
     return found.camera if found else None
+
+
+def good_tokens() -> Q:
+    """Those that were not taken back, of cameras that are there."""
+    return Q(revoked_at__isnull=True, camera__deleted_at__isnull=True, camera__site__archived_at__isnull=True)
 
 
 def revoke(camera: Camera) -> int:

@@ -7,7 +7,6 @@ import io
 from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
-from cameras.models import Camera
 from portal import throttling
 
 MOST_BYTES = 512 * 1024
@@ -36,8 +35,7 @@ def check_frame(data: bytes) -> None:
         raise FrameError(413, _("A frame has at most 3840x2160 pixels. Send it smaller."))
 
 
-def check_pace(camera: Camera) -> None:
-    """Raise FrameError where the device pushes faster than its camera is set to be looked at; the frame is counted."""
-    if not throttling.allow_a_second("device-frames", str(camera.pk), round(camera.analyses_per_second * SPARE)):
-        often = {"often": f"{camera.analyses_per_second:g}"}
-        raise FrameError(429, _("This camera takes %(often)s frames a second. Send fewer.") % often)
+def check_pace(camera_id: int, rate: float) -> None:
+    """Raise FrameError where a device pushes faster than its camera is looked at, `rate` a second; it is counted."""
+    if not throttling.allow_a_second("device-frames", str(camera_id), round(rate * SPARE)):
+        raise FrameError(429, _("This camera takes %(rate)g frames a second. Send fewer.") % {"rate": rate})

@@ -168,7 +168,7 @@ class Supervisor:
         worker = [*celery, "worker", "--pool", "threads", "--without-gossip", "--without-mingle", "--without-heartbeat"]
         proxies = os.environ.get("TRUSTED_PROXIES", "").strip()
         web = ["uvicorn", "portal.asgi:application", "--host", self.bind, "--port", str(self.port)]
-        web += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--ws-max-size", "65536"]
+        web += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--ws-max-size", "655360"]
         web += ["--timeout-graceful-shutdown", "2", "--lifespan", "on"]
         web += ["--proxy-headers", "--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]
         if self.certificate:

@@ -6,7 +6,20 @@ from django.urls import path
 
 from portal import health
 from portal.api import addresses as api_addresses
-from portal.pages import audit, cameras, connect, dashboard, people, profile, sign_in, sites, two_factor, violations
+from portal.pages import (
+    audit,
+    cameras,
+    connect,
+    dashboard,
+    devices,
+    door,
+    people,
+    profile,
+    sign_in,
+    sites,
+    two_factor,
+    violations,
+)
 
 handler403 = "portal.pages.errors.forbidden"
 handler404 = "portal.pages.errors.not_found"
@@ -32,6 +45,15 @@ urlpatterns = [
     path("cameras/<int:camera_id>/resume/", cameras.resume_camera, name="camera_resume"),
     path("cameras/<int:camera_id>/delete/", cameras.delete_camera, name="camera_delete"),
     path("cameras/<int:camera_id>/restore/", cameras.restore_camera, name="camera_restore"),
+    path("cameras/<int:camera_id>/pair/", devices.pair_again, name="device_pair"),
+    path("cameras/<int:camera_id>/unpair/", devices.unpair, name="device_unpair"),
+    path("devices/add/", devices.add_device, name="device_add"),
+    path("devices/pairings/<int:pairing_id>/", devices.show_pairing, name="pairing"),
+    path("pair/", door.pair, name="pair"),
+    path("pair/look/", door.look_at_pairing, name="pair_look"),
+    path("pair/redeem/", door.redeem_pairing, name="pair_redeem"),
+    path("door/", door.door, name="door"),
+    path("door/leave/", door.leave, name="door_leave"),
     path("sites/", sites.sites, name="sites"),
     path("sites/add/", sites.add_site, name="site_add"),
     path("sites/<int:site_id>/", sites.site, name="site"),

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.testing import ApplicationCommunicator
@@ -31,3 +34,43 @@ class SocketCommunicator(ApplicationCommunicator):
     async def disconnect(self) -> None:
         await self.send_input({"type": "websocket.disconnect", "code": 1000})
         await self.wait(5)
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """A test as one coroutine; each has an event loop, and so a hub and Redis connections, of its own."""
+
+    async def with_cleaning() -> None:
+        from channels.layers import channel_layers
+
+        from portal.live.hub import redis_connection
+
+        channel_layers.backends.clear()
+        try:
+            await test()
+        finally:
+            await redis_connection().aclose()
+            for layer in channel_layers.backends.values():
+                await layer.close_pools()
+            channel_layers.backends.clear()
+
+    asyncio.run(with_cleaning())
+
+
+async def hear(communicator: SocketCommunicator, kind: str, within_s: float = 5) -> dict[str, Any]:
+    """The next message of this type; others are passed over."""
+    deadline = time.monotonic() + within_s
+    while (left := deadline - time.monotonic()) > 0:
+        got = await communicator.receive_output(timeout=left)
+        if got["type"] == "websocket.close":
+            raise AssertionError(f"closed with {got['code']}")
+        if got.get("text") and (message := json.loads(got["text"]))["type"] == kind:
+            return dict(message)
+    raise AssertionError(f"no {kind} within {within_s} s")
+
+
+async def closing_code(communicator: SocketCommunicator, within_s: float = 5) -> int:
+    deadline = time.monotonic() + within_s
+    while True:
+        got = await communicator.receive_output(timeout=max(0.01, deadline - time.monotonic()))
+        if got["type"] == "websocket.close":
+            return int(got["code"])

@@ -109,7 +109,7 @@ def push_frame(request: HttpRequest, camera_id: int) -> dict[str, Any]:
         if int(request.headers.get("Content-Length") or 0) > pushing.MOST_BYTES:
             raise FrameError(413, _("A frame has at most 512 KB. Send it smaller, or with a lower quality."))
         pushing.check_frame(request.body)
-        pushing.check_pace(camera)
+        pushing.check_pace(camera.pk, camera.analyses_per_second)
         found = device_frames.ask(camera.pk, request.body, ANSWER_WITHIN_S)
     except FrameError as error:
         raise Problem(error.status, str(error), 1 if error.status == 429 else 0) from error

@@ -85,7 +85,9 @@ class CameraForm(forms.ModelForm[Camera]):
         if isinstance(site, forms.ModelChoiceField):
             site.queryset = access.sites(request.user, Right.SET_UP)
             site.empty_label = _("Choose one")
+        self.is_device = self.instance.kind == Camera.Kind.DEVICE
         self.fields["make"].choices = make_choices()  # type: ignore[attr-defined]
+        self.fields["make"].required = self.fields["transport"].required = not self.is_device
         self.fields["address"].required = self.fields["model"].required = False
         self.moved_login = False
         editing = self.instance.pk is not None
@@ -109,7 +111,9 @@ class CameraForm(forms.ModelForm[Camera]):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         make = cleaned.get("make", "")
-        if make in makes():
+        if self.is_device:  # it has no address: it comes by itself
+            cleaned |= {"kind": Camera.Kind.DEVICE, "address": "", "transport": Camera.Transport.TCP}
+        elif make in makes():
             self._compose(cleaned, make)
         elif make:
             self._take_written(cleaned, make)
@@ -210,15 +214,17 @@ class CameraForm(forms.ModelForm[Camera]):
 
     @property
     def address_fields(self) -> list[forms.BoundField]:
-        return [self["make"], self["host"], self["stream"], self["address"]]
+        names = () if self.is_device else ("make", "host", "stream", "address")
+        return [self[name] for name in names]
 
     @property
     def login_fields(self) -> list[forms.BoundField]:
-        return [self["user"], self["password"]]
+        return [] if self.is_device else [self["user"], self["password"]]
 
     @property
     def more_fields(self) -> list[forms.BoundField]:
-        return [self["view"], self["model"], self["transport"], self["analyses_per_second"]]
+        names = ("view", "model", *(() if self.is_device else ("transport",)), "analyses_per_second")
+        return [self[name] for name in names]
 
 
 def is_taken(name: str, site: Site, camera: Camera) -> bool:
@@ -271,6 +277,7 @@ def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
         "camera": as_stored,
         "state": live_messages.camera(as_stored),
         "outages": Outage.objects.filter(camera=found)[:MOST_OUTAGES],
+        "paired": found.tokens.filter(revoked_at__isnull=True).first() if form.is_device else None,
     }
     return show_form(request, form, context)
 

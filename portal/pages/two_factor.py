@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 
 import django_otp
-import segno
 from django import forms
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
@@ -23,6 +21,7 @@ from django.views.decorators.http import require_POST
 from portal import access, auditing, two_factor
 from portal.auditing import Action
 from portal.models import User
+from portal.pages.qr import qr_picture
 
 
 class CodeForm(forms.Form):
@@ -92,13 +91,6 @@ def set_up(request: HttpRequest) -> HttpResponse:
         "required": two_factor.must_have(user),
     }
     return render(request, "people/two_factor.html", context)
-
-
-def qr_picture(text: str) -> str:
-    """A QR code (ISO/IEC 18004) as a data: address."""
-    out = io.BytesIO()
-    segno.make(text, error="m").save(out, kind="png", scale=5, border=3, dark="#111", light="#fff")
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def end_other_sessions(request: HttpRequest, user: User) -> None:

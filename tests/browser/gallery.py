@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
 
@@ -23,7 +24,7 @@ from django.conf import settings
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from cameras.models import *
-from portal import memberships
+from portal import memberships, pairing
 from portal.models import *
 from portal.pages.sign_in import password_link
 P = 'a-Long-pass-4u'
@@ -46,7 +47,11 @@ Outage.objects.create(camera=down, began_at=timezone.now() - timedelta(hours=30)
 _, new = memberships.invite('dora@example.org', maple, 'viewer', olivia)
 _, known = memberships.invite('stan@example.org', maple, 'viewer', olivia)
 tests = ProbeRequest.objects.create(site=harbour, asked_by=olivia.pk, sealed='')
-print(json.dumps({'down': down.pk, 'harbour': harbour.pk, 'empty': empty.pk, 'new': new, 'known': known,
+pine = Site.objects.create(name='Pine House')
+device, token = pairing.redeem(pairing.invite(pine, root)[1], 'Reception phone', 'Mozilla/5.0 (Linux; Android 15)')
+print(json.dumps({'pair': pairing.invite(harbour, olivia)[1], 'token': token,
+                  'device': device.pk,
+                  'down': down.pk, 'harbour': harbour.pk, 'empty': empty.pk, 'new': new, 'known': known,
                   'reset': password_link(rita).partition('/password/')[2]}))
 """
 WHO = {
@@ -122,6 +127,24 @@ def good_test(page: Page) -> None:
     page.wait_for_load_state("networkidle")
 
 
+def make_device_link(page: Page) -> None:
+    page.get_by_label("Site").select_option(index=1)
+    page.get_by_role("button", name="Make the link").click()
+    page.wait_for_load_state("networkidle")
+
+
+def ask_to_pair(page: Page) -> None:
+    expect(page.get_by_role("button", name="Use this device as a camera")).to_be_visible()
+
+
+def be_a_device(page: Page) -> None:
+    """As the phone whose token is in the address; this browser has no camera to give, and says so."""
+    address = urlsplit(page.url)
+    page.context.add_cookies([{"name": "device", "value": address.query, "url": f"http://{address.netloc}"}])
+    page.goto("/door/")
+    expect(page.locator("[data-veil-text]")).not_to_be_empty()
+
+
 def scroll_through(page: Page) -> None:
     """So that pictures further down are loaded."""
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
@@ -173,6 +196,12 @@ SHOTS = (
     Shot("camera-add-error", "camera_add", "/cameras/add/", act=wrong_address),
     Shot("camera-add-tested", "camera_add", "/cameras/add/", act=good_test),
     Shot("camera-down-tested", "camera", "/cameras/{down}/", act=failed_test),
+    Shot("camera-device", "camera", "/cameras/{device}/", "root"),
+    Shot("device-add", "device_add", "/devices/add/"),
+    Shot("device-link", "device_add", "/devices/add/", act=make_device_link),
+    Shot("pair", "pair", "/pair/#{pair}", "", ask_to_pair),
+    Shot("pair-cut", "pair", "/pair/", ""),
+    Shot("door-unpaired", "door", "/door/", ""),
     Shot("sites", "sites", "/sites/", "root"),
     Shot("site-add", "site_add", "/sites/add/", "root"),
     Shot("site", "site", "/sites/{harbour}/"),
@@ -188,6 +217,7 @@ SHOTS = (
     Shot("two-factor-error", "two_factor", "/profile/two-factor/", act=press("Turn it on", Code="000000")),
     Shot("not-here", "", "/nothing/"),
     Shot("not-allowed", "cameras", "/cameras/", "bob"),
+    Shot("door", "door", "/door/?{token}", "", be_a_device),  # after the other one: the cookie stays
 )  # fmt: skip
 ELSEWHERE = {"first_user", "connect"}  # need another portal: an empty one, and one with HTTPS
 
@@ -198,7 +228,8 @@ NOT_PAGES = {
     *("logout", "review", "camera_test", "invite", "change_role", "remove_member", "hand_over", "bring_back"),
     *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),
     *("two_factor_off", "recovery_codes", "camera_duplicate", "camera_pause", "camera_resume", "camera_delete"),
-    *("camera_restore", "site_archive", "site_restore"),
+    *("camera_restore", "site_archive", "site_restore", "pairing", "pair_look", "pair_redeem", "device_pair"),
+    *("device_unpair", "door_leave"),
 }
 
 

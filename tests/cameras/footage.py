@@ -62,6 +62,13 @@ def door_frames(rate: int = 5, start_s: float = 8.0, width: int = 640) -> Iterat
                 yield encode_jpeg(frame.reformat(width, width * 9 // 16, "bgr24").to_ndarray())
 
 
+def fake_camera(path: Path, start_s: float = 7.0, seconds: float = 14.0) -> Path:
+    """The same lobby as Chromium's fake camera plays it, over and over: JPEGs, 30 a second; the path again."""
+    frames = list(door_frames(15, start_s, 640))[: round(seconds * 15)]
+    path.write_bytes(b"".join(frame * 2 for frame in frames))
+    return path
+
+
 def joined(path: Path, parts: Sequence[Path]) -> Path:
     """Clips of different sizes one after another in one MPEG-TS, as a camera that changes its resolution."""
     with av.open(str(path), "w", format="mpegts") as target:

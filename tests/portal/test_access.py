@@ -16,8 +16,8 @@ from cameras import probe, tasks
 from cameras.addresses import clips_folder
 from cameras.models import Camera, Site
 from cameras.redis import connection as redis_connection
-from portal import access, memberships
-from portal.models import Invitation, Membership, User, Violation
+from portal import access, memberships, pairing
+from portal.models import DeviceToken, Invitation, Membership, Pairing, User, Violation
 from portal.pages.people import UNDO_SALT
 from portal.pictures import PictureView, render
 from tests.worlds import World, see
@@ -80,6 +80,15 @@ TABLE = [
     ("POST", "/cameras/{camera2}/delete/", (302, 404, 404, 404, 302, 404, "login")),
     ("POST", "/cameras/{camera}/restore/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/cameras/{camera2}/restore/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/devices/add/", (200, 200, 403, 403, 200, 404, "login")),
+    ("POST", "/devices/add/ site={site}", (200, 200, 403, 403, 422, 404, "login")),
+    ("POST", "/devices/add/ site={site2}", (200, 422, 403, 403, 200, 404, "login")),
+    ("GET", "/devices/pairings/{pairing}/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/devices/pairings/{pairing2}/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/cameras/{device}/pair/", (200, 200, 403, 403, 404, 404, "login")),
+    ("POST", "/cameras/{device2}/pair/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/cameras/{device}/unpair/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/cameras/{device2}/unpair/", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/sites/", (200, 200, 403, 403, 200, 404, "login")),
     ("GET", "/sites/add/", (200, 403, 403, 403, 403, 404, "login")),
     ("POST", "/sites/add/ name=New time_zone=UTC language=en mask_goal=95 retention_days=30",
@@ -125,7 +134,8 @@ TABLE = [
     ("GET", "/admin/cameras/camera/{camera}/change/", (200, 302, 302, 302, 302, 302, 302)),
 ]  # fmt: skip
 PUBLIC = {"login", "logout", "second_factor", "password_reset", "password_reset_done", "password_reset_confirm",
-          "first_user", "healthz", "invitation", "connect", "authority"}  # fmt: skip
+          "first_user", "healthz", "invitation", "connect", "authority", "pair",
+          "pair_look", "pair_redeem", "door", "door_leave"}  # fmt: skip
 CASES = [(method, path, who, expected[i]) for method, path, expected in TABLE for i, who in enumerate(WHO)]
 
 
@@ -145,6 +155,8 @@ def things_of(world: World) -> dict[str, object]:
             f"probe{mark}": asked.pk,
             f"invitation{mark}": memberships.invite("friend@example.org", site, "viewer", manager)[0].pk,
             f"role{mark}": Membership.objects.create(user=guest, site=site, role="reviewer").pk,
+            f"device{mark}": pairing.redeem(pairing.invite(site, manager)[1], "Phone")[0].pk,
+            f"pairing{mark}": pairing.invite(site, manager)[0].pk,
             f"kept{mark}": signing.dumps(kept, salt=UNDO_SALT),
         }
     return found | {"bob": world.bob.pk, "charlie": world.charlie.pk}
@@ -179,7 +191,7 @@ def test_who_may_do_what(
 def state_of(things: dict[str, object]) -> list[object]:
     """All rows that the table's forms could change."""
     found: list[object] = []
-    for model in (Violation, Camera, Site, Membership, Invitation, User):
+    for model in (Violation, Camera, Site, Membership, Invitation, User, Pairing, DeviceToken):
         found += model._default_manager.order_by("pk").values_list()
     return found
 
@@ -192,7 +204,7 @@ def test_every_address_has_its_row_or_is_public() -> None:
 
     key = "00000000-0000-0000-0000-000000000001"
     names = {"violation": key, "violation2": key, "probe": key, "probe2": key}
-    numbers = dict.fromkeys(("site", "camera", "invitation", "role", "kept", "bob", "charlie"), 1)
+    numbers = dict.fromkeys(("site", "camera", "device", "pairing", "invitation", "role", "kept", "bob", "charlie"), 1)
     numbers |= {f"{name}2": 1 for name in numbers}
     rows: dict[str, set[str]] = {}
     for _, path, _ in TABLE:

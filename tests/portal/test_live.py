@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,30 +25,10 @@ from portal.live import messages
 from portal.live.messages import Ack, Look, MessageError, Missed, parse
 from portal.models import Membership, User
 from portal.reviewing import review
-from tests.sockets import SocketCommunicator
+from tests.sockets import SocketCommunicator, closing_code, hear, run
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    """A test as one coroutine; each has an event loop, and so a hub and Redis connections, of its own."""
-
-    async def with_cleaning() -> None:
-        from channels.layers import channel_layers
-
-        from portal.live.hub import redis_connection
-
-        channel_layers.backends.clear()
-        try:
-            await test()
-        finally:
-            await redis_connection().aclose()
-            for layer in channel_layers.backends.values():
-                await layer.close_pools()
-            channel_layers.backends.clear()
-
-    asyncio.run(with_cleaning())
 
 
 @asynccontextmanager
@@ -67,26 +47,6 @@ def cookie_of(user: User) -> bytes:
     client = Client()
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     return f"{django_settings.SESSION_COOKIE_NAME}={client.cookies[django_settings.SESSION_COOKIE_NAME].value}".encode()
-
-
-async def hear(communicator: SocketCommunicator, kind: str, within_s: float = 5) -> dict[str, Any]:
-    """The next message of this type; others are passed over."""
-    deadline = time.monotonic() + within_s
-    while (left := deadline - time.monotonic()) > 0:
-        got = await communicator.receive_output(timeout=left)
-        if got["type"] == "websocket.close":
-            raise AssertionError(f"closed with {got['code']}")
-        if got.get("text") and (message := json.loads(got["text"]))["type"] == kind:
-            return dict(message)
-    raise AssertionError(f"no {kind} within {within_s} s")
-
-
-async def closing_code(communicator: SocketCommunicator, within_s: float = 5) -> int:
-    deadline = time.monotonic() + within_s
-    while True:
-        got = await communicator.receive_output(timeout=max(0.01, deadline - time.monotonic()))
-        if got["type"] == "websocket.close":
-            return int(got["code"])
 
 
 async def hello(communicator: SocketCommunicator) -> dict[str, Any]:

@@ -11,6 +11,7 @@ const SOCKET = `${location.protocol === "https:" ? "wss" : "ws"}://${location.ho
 const STRIP_EVERY_MS = 30_000;
 const STRIP_SOON_MS = 300;
 const UNDO_MS = 10_000;
+const PAIRING_EVERY_MS = 2000;
 
 const find = (selector) => document.querySelector(selector);
 const numbers = JSON.parse(document.body.dataset.feeds || "{}");
@@ -89,6 +90,26 @@ function startCopy(button) {
   };
 }
 
+/** A pairing link's page says when the device came, or that the link is too old. */
+function startPairing(card) {
+  const place = card.querySelector("[data-pairing-state]");
+  const end = Date.parse(card.dataset.expires);
+  const ask = async () => {
+    const answer = await fetch(card.dataset.pairing, { credentials: "same-origin" }).catch(() => null);
+    const said = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (said?.used) {
+      const link = Object.assign(document.createElement("a"), { href: said.address, textContent: said.camera });
+      place.replaceChildren(`${say("paired")} `, link);
+      card.querySelector(".waits").classList.add("paired");
+    } else if (Date.now() > end) {
+      place.textContent = say("linkOver");
+    } else {
+      setTimeout(ask, PAIRING_EVERY_MS);
+    }
+  };
+  ask();
+}
+
 startCounter();
 startConnectionNote(find("[data-connection]"));
 startTiles(live);
@@ -97,6 +118,7 @@ startUndo();
 startKeySwitch(find("[data-keys]"));
 startNewRows(find("[data-new-rows]"), live);
 if (find("[data-copy]")) startCopy(find("[data-copy]"));
+if (find("[data-pairing]")) startPairing(find("[data-pairing]"));
 if (find("[data-camera-form]")) startCameraForm(find("[data-camera-form]"));
 if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));
 if (find("[data-list]")) startList(find("[data-list]"), live);

@@ -9,6 +9,7 @@ export function startCameraForm(form) {
   const make = form.elements.make;
   const others = form.dataset.others.split(" ");
   const part = (name) => form.querySelector(`[data-part=${name}]`);
+  if (!part("host")) return; // a device: it has no address, and nothing to test
 
   const show = () => {
     const kind = make.value;

@@ -104,7 +104,7 @@ class Tile {
   }
 }
 
-function paintFace(context, face, width, height) {
+export function paintFace(context, face, width, height) {
   const { colour, mark } = LOOKS[face.label] ?? LOOKS.unsure;
   const [x1, y1, x2, y2] = face.box.map((value, index) => value * (index % 2 ? height : width));
   const unit = width / 480;

@@ -1,0 +1,99 @@
+"""A phone or computer as a camera: its pairing link, and what is done with a paired one. For managers."""
+
+from __future__ import annotations
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from cameras.models import Camera, Site
+from portal import access, auditing, pairing
+from portal.access import Right
+from portal.auditing import Action
+from portal.models import Pairing
+from portal.pages.cameras import get_camera
+from portal.pages.qr import qr_picture
+
+
+class DeviceForm(forms.Form):
+    """The site that the device will be a camera of."""
+
+    site = forms.ModelChoiceField(Site.objects.none(), label=gettext_lazy("Site"))
+
+    def __init__(self, request: HttpRequest) -> None:
+        here = access.sites_to_set_up(request.user)
+        sites = list(here[:2])
+        super().__init__(request.POST or None, initial={"site": sites[0].pk if len(sites) == 1 else None})
+        field = self.fields["site"]
+        if isinstance(field, forms.ModelChoiceField):
+            field.queryset, field.empty_label = here, _("Choose one")
+
+
+@never_cache
+def add_device(request: HttpRequest) -> HttpResponse:
+    """Choose a site; then the link and its QR code, shown this once."""
+    form = DeviceForm(request)
+    if request.method == "POST" and form.is_valid():
+        return show_link(request, form.cleaned_data["site"])
+    return render(request, "devices/add.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@never_cache
+@require_POST
+def pair_again(request: HttpRequest, camera_id: int) -> HttpResponse:
+    """A new link for a device's camera; the device that had it before is let go when the link is used."""
+    camera = get_device(request, camera_id)
+    return show_link(request, camera.site, camera)
+
+
+def show_link(request: HttpRequest, site: Site, camera: Camera | None = None) -> HttpResponse:
+    made, secret = pairing.invite(site, access.person(request), camera)
+    auditing.note(request, Action.PAIRING_MADE, camera.name if camera else "", site)
+    link = f"{settings.BASE_URL}{reverse('pair')}#{secret}"
+    context = {
+        "link": link,
+        "picture": qr_picture(link),
+        "pairing": made,
+        "camera": camera,
+        "minutes": int(pairing.GOOD_FOR.total_seconds() // 60),
+        "insecure": not settings.HTTPS,
+    }
+    return render(request, "devices/link.html", context)
+
+
+@never_cache
+@require_safe
+def show_pairing(request: HttpRequest, pairing_id: int) -> HttpResponse:
+    """Whether a link was used; the page that shows it asks now and then."""
+    made = Pairing.objects.select_related("camera").filter(pk=pairing_id).first()
+    if made is None:
+        raise Http404
+    access.require(request.user, Right.SET_UP, made.site_id)
+    used = made.redeemed_at is not None and made.camera is not None
+    camera = {"camera": made.camera.name, "address": reverse("camera", args=[made.camera.pk])} if made.camera else {}
+    return JsonResponse({"used": used} | (camera if used else {}))
+
+
+@require_POST
+def unpair(request: HttpRequest, camera_id: int) -> HttpResponse:
+    """Take a device's token back; its page says so within seconds."""
+    camera = get_device(request, camera_id)
+    pairing.revoke(camera)
+    auditing.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
+    messages.success(request, _("%(camera)s is paired with no device any more.") % {"camera": camera})
+    return redirect("camera", camera.pk)
+
+
+def get_device(request: HttpRequest, camera_id: int) -> Camera:
+    """A device that this person may set up; raises as access.require does."""
+    camera = get_camera(request, camera_id)
+    if camera.kind != Camera.Kind.DEVICE:
+        raise Http404
+    return camera

@@ -1,0 +1,111 @@
+"""A phone becomes a camera, in two real browsers: the manager's, and one whose camera plays the demo's lobby."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import CHROMIUM, OPTIONS
+from tests.cameras.footage import fake_camera
+from tests.portal_process import PortalProcess, python_in, wait_for
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def phone_browser(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser whose camera shows the lobby: somebody without a mask walks in after a second."""
+    film = fake_camera(tmp_path_factory.mktemp("film") / "lobby.mjpeg")
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-video-capture={film}"]  # fmt: skip
+    started = browser.browser_type.launch(executable_path=CHROMIUM, args=[*OPTIONS, *fake])
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def phone(phone_browser: Browser, portal: PortalProcess) -> Iterator[Page]:
+    context = phone_browser.new_context(base_url=portal.address, viewport={"width": 390, "height": 844})
+    yield context.new_page()
+    context.close()
+
+
+def make_link(manager: Page) -> str:
+    """The link that the manager hands over."""
+    manager.goto("/cameras/")
+    manager.get_by_role("link", name="Add a phone or computer").click()
+    manager.get_by_label("Site").select_option(label="Harbour House")
+    manager.get_by_role("button", name="Make the link").click()
+    return manager.get_by_label("Link").input_value()
+
+
+def scanned(manager: Page) -> str:
+    """What a phone reads in the page's QR code."""
+    data = manager.locator(".qr img").get_attribute("src") or ""
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(data.partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
+    return str(cv2.QRCodeDetector().detectAndDecode(picture)[0])
+
+
+def pair(phone: Page, link: str, name: str) -> None:
+    phone.goto(link)
+    expect(phone.locator("[data-why]")).to_contain_text("to be a camera of Harbour House")
+    phone.get_by_label("What this camera is called").fill(name)
+    phone.get_by_role("button", name="Use this device as a camera").click()
+    expect(phone.locator("[data-door]")).to_have_attribute("data-state", "online", timeout=30_000)
+
+
+def test_a_phone_is_paired_watched_alerted_of_and_let_go(portal: PortalProcess, visit: Visit, phone: Page) -> None:
+    manager = visit(portal, portal.login())
+    link = make_link(manager)
+    assert "#" in link and scanned(manager) == link
+    pair(phone, link, "Anna's phone")
+    expect(manager.locator("[data-pairing-state]")).to_contain_text("Anna's phone", timeout=5_000)
+    assert "#" not in phone.url and not phone.evaluate("document.cookie").count("device=")
+    wait_for(lambda: int(phone.locator("[data-boxes]").get_attribute("data-faces") or 0), 20, "a box on the phone")
+
+    manager.goto("/")
+    tile = manager.locator(".tile", has_text="Anna's phone")
+    expect(tile).to_have_attribute("data-fresh", "", timeout=15_000)
+    manager.goto("/cameras/")
+    expect(manager.locator(".toast", has_text="Anna's phone").first).to_be_visible(timeout=40_000)
+
+    manager.get_by_role("link", name="Anna's phone").click()
+    expect(manager.get_by_role("heading", name="The device")).to_be_visible()
+    manager.get_by_role("button", name="Take the pairing back").click()
+    expect(phone.get_by_role("heading", name="This device is no camera")).to_be_visible(timeout=10_000)
+    state = 'from cameras.models import *; print(CameraLease.objects.get(camera__name="Anna\'s phone").state_detail)'
+    wait_for(lambda: "pairing was taken back" in python_in(portal, state), 30, "the reason, for the manager")
+
+
+def test_a_link_that_was_used_or_cut_is_said_plainly(portal: PortalProcess, visit: Visit, phone: Page) -> None:
+    link = make_link(visit(portal, portal.login()))
+    pair(phone, link, "First")
+    for address, says in ((link, "used already"), (link.partition("#")[0], "Part of the link is missing")):
+        phone.goto("about:blank")
+        phone.goto(address)
+        expect(phone.locator("[data-error]")).to_contain_text(says)
+
+
+def test_a_preview_of_the_link_uses_nothing_up(portal: PortalProcess, visit: Visit, phone: Page) -> None:
+    link = make_link(visit(portal, portal.login()))
+    for _ in range(3):
+        phone.goto("about:blank")
+        phone.goto(link)  # as a chat's preview does, scripts and all
+        expect(phone.get_by_role("button", name="Use this device as a camera")).to_be_visible()
+    pair(phone, link, "After the previews")
+
+
+def test_the_phone_comes_back_by_itself(portal: PortalProcess, visit: Visit, phone: Page) -> None:
+    pair(phone, make_link(visit(portal, portal.login())), "Sleeper")
+    phone.context.set_offline(True)
+    phone.evaluate("() => fetch('/healthz').catch(() => null)")
+    phone.context.set_offline(False)
+    portal.stop(10)
+    expect(phone.locator("[data-door]")).to_have_attribute("data-state", "offline", timeout=10_000)
+    portal.start()
+    expect(phone.locator("[data-door]")).to_have_attribute("data-state", "online", timeout=40_000)

@@ -1,0 +1,258 @@
+"""A device's socket, through the real stack and a real Valkey; pairing pages; who may pair and take back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.test import Client
+
+from cameras import device_frames
+from cameras.models import Camera
+from cameras.states import DeviceWord
+from portal import pairing, pushing
+from portal.asgi import application
+from portal.models import AuditEntry, Pairing
+from tests.sockets import SocketCommunicator, closing_code, hear, run
+from tests.worlds import World, jpeg
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def pair(world: World, name: str = "Phone") -> tuple[Camera, str]:
+    return pairing.redeem(pairing.invite(world.here, world.alice)[1], name)
+
+
+@asynccontextmanager
+async def device(token: str) -> AsyncIterator[SocketCommunicator]:
+    headers = [(b"host", b"localhost"), (b"origin", b"http://localhost"), (b"cookie", f"device={token}".encode())]
+    communicator = SocketCommunicator(application, "/ws/device/", headers)
+    try:
+        assert await communicator.connect()
+        yield communicator
+    finally:
+        await communicator.disconnect()
+
+
+async def send(one: SocketCommunicator, data: bytes) -> None:
+    await one.send_input({"type": "websocket.receive", "bytes": data})
+
+
+async def word_of(camera: Camera, word: DeviceWord | None, within_s: float = 5) -> None:
+    deadline = asyncio.get_running_loop().time() + within_s
+    while await sync_to_async(device_frames.last_word)(camera.pk) is not word:
+        assert asyncio.get_running_loop().time() < deadline, f"{word} was not kept"
+        await asyncio.sleep(0.02)
+
+
+# -- the socket -----------------------------------------------------------------------------------------------------
+
+
+def test_a_devices_frame_is_taken_and_its_answer_comes_back(world: World) -> None:
+    camera, token = pair(world)
+
+    async def test() -> None:
+        async with device(token) as one:
+            settings = await hear(one, "settings")
+            assert settings == {
+                "type": "settings",
+                "camera": "Phone",
+                "site": "Harbour House",
+                "rate": 5,
+                "paused": False,
+            }
+            await send(one, jpeg())
+            await hear(one, "ack")
+            newest = await sync_to_async(device_frames.newest_frame)(camera.pk)
+            assert newest is not None and newest.jpeg == jpeg()
+            await sync_to_async(device_frames.answer)(camera.pk, newest.number, [])
+            answer = await hear(one, "answer")
+            assert (answer["number"], answer["faces"]) == (newest.number, [])
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"no picture", 4415), (jpeg()[:50], 4415), (b"\xff" * (pushing.MOST_BYTES + 1), 4413)],
+    ids=["text", "cut", "heavy"],
+)
+def test_a_frame_that_is_none_closes_that_socket_alone(world: World, data: bytes, code: int) -> None:
+    (_first, token), (other, other_token) = pair(world), pair(world)
+
+    async def test() -> None:
+        async with device(token) as one, device(other_token) as two:
+            await hear(one, "settings")
+            await hear(two, "settings")
+            await send(one, data)
+            assert await closing_code(one) == code
+            await send(two, jpeg())
+            await hear(two, "ack")
+            assert await sync_to_async(device_frames.newest_frame)(other.pk) is not None
+
+    run(test)
+
+
+def test_a_device_that_sends_too_fast_is_closed(world: World) -> None:
+    _camera, token = pair(world)
+
+    async def test() -> None:
+        async with device(token) as one:
+            await hear(one, "settings")
+            for _ in range(30):
+                await send(one, jpeg(160, 90))
+            assert await closing_code(one) == 4429
+
+    run(test)
+
+
+@pytest.mark.parametrize("token", ["", "nonsense"])
+def test_without_a_good_token_the_socket_closes(world: World, token: str) -> None:
+    async def test() -> None:
+        async with device(token) as one:
+            assert await closing_code(one) == 4401
+
+    run(test)
+
+
+def test_a_pairing_that_is_taken_back_ends_the_socket_within_seconds(world: World) -> None:
+    camera, token = pair(world)
+
+    async def test() -> None:
+        async with device(token) as one:
+            await hear(one, "settings")
+            await sync_to_async(pairing.revoke)(camera)
+            assert await closing_code(one, 5) == 4401
+            await word_of(camera, DeviceWord.UNPAIRED)
+
+    run(test)
+
+
+def test_changed_settings_reach_the_device_and_a_paused_camera_takes_nothing(world: World) -> None:
+    camera, token = pair(world)
+
+    async def test() -> None:
+        async with device(token) as one:
+            await hear(one, "settings")
+            await sync_to_async(Camera.objects.filter(pk=camera.pk).update)(analyses_per_second=2, paused=True)
+            settings = await hear(one, "settings", 5)
+            assert (settings["rate"], settings["paused"]) == (2, True)
+            await send(one, jpeg())
+            assert await one.receive_nothing(0.3)
+            assert await sync_to_async(device_frames.newest_frame)(camera.pk) is None
+
+    run(test)
+
+
+def test_a_devices_own_word_is_kept_until_it_sends_again(world: World) -> None:
+    camera, token = pair(world)
+
+    async def test() -> None:
+        async with device(token) as one:
+            await hear(one, "settings")
+            await one.send_input({"type": "websocket.receive", "text": json.dumps({"type": "word", "word": "asleep"})})
+            await word_of(camera, DeviceWord.ASLEEP)
+            await send(one, jpeg())
+            await hear(one, "ack")
+            await word_of(camera, None)
+            await one.send_input({"type": "websocket.disconnect", "code": 1001})
+            await word_of(camera, DeviceWord.CLOSED)
+
+    run(test)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", '{"word": "nonsense"}', '{"word": ["asleep"]}', "[" * 100_000])
+def test_a_message_that_cannot_be_understood_closes_the_socket(world: World, text: str) -> None:
+    _camera, token = pair(world)
+
+    async def test() -> None:
+        async with device(token) as one:
+            await hear(one, "settings")
+            await one.send_input({"type": "websocket.receive", "text": text})
+            assert await closing_code(one) == 4400
+
+    run(test)
+
+
+def test_standings_are_one_query_for_any_number_of_devices(world: World, django_assert_num_queries: Any) -> None:
+    from portal.live.devices import read_standings
+    from portal.memberships import hash_of
+
+    hashes = [hash_of(pair(world)[1]) for _ in range(5)]
+    with django_assert_num_queries(1):
+        assert len(read_standings(hashes)) == 5
+
+
+# -- the pages ------------------------------------------------------------------------------------------------------
+
+
+def test_the_phones_page_sets_a_cookie_that_no_script_reads(world: World) -> None:
+    secret = pairing.invite(world.here, world.alice)[1]
+    phone = Client()
+    assert phone.post("/pair/look/", {"secret": secret}).json() == {
+        "site": "Harbour House", "by": "Alice", "name": ""
+    }  # fmt: skip
+    assert Pairing.objects.get().redeemed_at is None, "looking uses nothing up"
+    answer = phone.post("/pair/redeem/", {"secret": secret, "name": "Door phone"})
+    assert answer.json() == {"next": "/door/"}
+    cookie = phone.cookies["device"]
+    assert cookie["httponly"] and cookie["samesite"] == "Strict"
+    assert b"Door phone" in phone.get("/door/").content
+    assert phone.post("/pair/redeem/", {"secret": secret}).status_code == 410
+    assert "was used already" in phone.post("/pair/look/", {"secret": secret}).json()["error"]
+
+
+def test_who_holds_the_phone_may_end_it(world: World) -> None:
+    _camera, token = pair(world)
+    phone = Client()
+    phone.cookies["device"] = token
+    assert phone.get("/door/").status_code == 200
+    phone.post("/door/leave/")
+    assert pairing.camera_of(token) is None
+    page = phone.get("/door/")
+    assert page.status_code == 404 and b"This device is no camera" in page.content
+
+
+def test_a_manager_takes_a_pairing_back_and_pairs_anew(world: World, sign_in: Any) -> None:
+    camera, token = pair(world)
+    alice = sign_in(world.alice)
+    assert b"Take the pairing back" in alice.get(f"/cameras/{camera.pk}/").content
+    alice.post(f"/cameras/{camera.pk}/unpair/")
+    assert pairing.camera_of(token) is None
+    page = alice.post(f"/cameras/{camera.pk}/pair/").content.decode()
+    secret = page.partition("/pair/#")[2].partition("<")[0]
+    again, fresh = pairing.redeem(secret, "ignored")
+    assert (again, again.name) == (camera, "Phone") and pairing.camera_of(fresh) == camera
+    actions = list(AuditEntry.objects.values_list("action", flat=True))
+    assert "device-unpaired" in actions and "pairing-made" in actions
+
+
+def test_a_second_device_on_one_camera_lets_the_first_go(world: World) -> None:
+    camera, first = pair(world)
+    second = pairing.redeem(pairing.invite(world.here, world.alice, camera)[1], "")[1]
+    assert pairing.camera_of(first) is None and pairing.camera_of(second) == camera
+
+
+def test_a_device_is_edited_without_an_address(world: World, sign_in: Any) -> None:
+    camera, _token = pair(world)
+    alice = sign_in(world.alice)
+    page = alice.get(f"/cameras/{camera.pk}/").content
+    assert b'name="address"' not in page and b"Test this camera" not in page
+    fields = {"name": "Door", "view": 512, "analyses_per_second": 3, "model": "default"}
+    assert alice.post(f"/cameras/{camera.pk}/", fields).status_code == 302
+    camera.refresh_from_db()
+    assert (camera.name, camera.kind, camera.view, camera.analyses_per_second) == ("Door", "device", 512, 3)
+
+
+def test_a_used_link_leads_the_manager_to_the_camera(world: World, sign_in: Any) -> None:
+    made, secret = pairing.invite(world.here, world.alice)
+    alice = sign_in(world.alice)
+    assert alice.get(f"/devices/pairings/{made.pk}/").json() == {"used": False}
+    camera, _token = pairing.redeem(secret, "Phone")
+    said = alice.get(f"/devices/pairings/{made.pk}/").json()
+    assert said == {"used": True, "camera": "Phone", "address": f"/cameras/{camera.pk}/"}
