@@ -11,7 +11,7 @@ from detection.pictures import MAX_PIXELS, decode_picture, draw, encode_jpeg, re
 from detection.analyzer import Analyzer, Finding, Passage, Sighting, Snapshot, Violation, make_key
 from detection.detector import Box, Detection, Detector, Image
 from detection.errors import DataError, DetectionError, ModelError, PictureError
-from detection.manifest import model_names
+from detection.manifest import Manifest, model_names, read_manifest
 
 __all__ = [
     "MAX_PIXELS",
@@ -23,6 +23,7 @@ __all__ = [
     "Detector",
     "Finding",
     "Image",
+    "Manifest",
     "ModelError",
     "Passage",
     "PictureError",
@@ -34,6 +35,7 @@ __all__ = [
     "encode_jpeg",
     "make_key",
     "model_names",
+    "read_manifest",
     "read_picture",
     "scaled_down",
     "write_picture",

@@ -151,6 +151,9 @@ REQUIRE_TWO_FACTOR = env.choice("REQUIRE_TWO_FACTOR", ("nobody", "managers", "ev
 OTP_TOTP_ISSUER = "Mask portal"
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
+# Who may try the detector in the own browser, at /try/: everybody, people who are signed in, or nobody.
+TRY = env.choice("TRY", ("everybody", "people", "nobody"))
+
 EMAIL_URL = env.text("EMAIL_URL")
 if EMAIL_URL:
     globals().update(env.email(EMAIL_URL))

@@ -17,6 +17,7 @@ from portal.pages import (
     profile,
     sign_in,
     sites,
+    trial,
     two_factor,
     violations,
 )
@@ -84,6 +85,9 @@ urlpatterns = [
     path("password/sent/", sign_in.PasswordResetDone.as_view(), name="password_reset_done"),
     path("password/<uidb64>/<token>/", sign_in.PasswordResetConfirm.as_view(), name="password_reset_confirm"),
     path("first-user/<str:token>/", sign_in.first_user, name="first_user"),
+    path("try/", trial.try_it, name="try"),
+    path("try/model.json", trial.manifest, name="try_manifest"),
+    path("try/<str:digest>.onnx", trial.model, name="try_model"),
     path("connect/", connect.connect, name="connect"),
     path("connect/authority.crt", connect.authority, name="authority"),
     path("api/", api_addresses()),

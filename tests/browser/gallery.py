@@ -202,6 +202,7 @@ SHOTS = (
     Shot("pair", "pair", "/pair/#{pair}", "", ask_to_pair),
     Shot("pair-cut", "pair", "/pair/", ""),
     Shot("door-unpaired", "door", "/door/", ""),
+    Shot("try", "try", "/try/", ""),
     Shot("sites", "sites", "/sites/", "root"),
     Shot("site-add", "site_add", "/sites/add/", "root"),
     Shot("site", "site", "/sites/{harbour}/"),
@@ -229,7 +230,7 @@ NOT_PAGES = {
     *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),
     *("two_factor_off", "recovery_codes", "camera_duplicate", "camera_pause", "camera_resume", "camera_delete"),
     *("camera_restore", "site_archive", "site_restore", "pairing", "pair_look", "pair_redeem", "device_pair"),
-    *("device_unpair", "door_leave"),
+    *("device_unpair", "door_leave", "try_manifest", "try_model"),
 }
 
 

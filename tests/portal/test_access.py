@@ -135,7 +135,7 @@ TABLE = [
 ]  # fmt: skip
 PUBLIC = {"login", "logout", "second_factor", "password_reset", "password_reset_done", "password_reset_confirm",
           "first_user", "healthz", "invitation", "connect", "authority", "pair",
-          "pair_look", "pair_redeem", "door", "door_leave"}  # fmt: skip
+          "pair_look", "pair_redeem", "door", "door_leave", "try", "try_manifest", "try_model"}  # fmt: skip
 CASES = [(method, path, who, expected[i]) for method, path, expected in TABLE for i, who in enumerate(WHO)]
 
 

@@ -1,0 +1,182 @@
+// The detector in the browser: what detection/detector.py does before and after the network, on the same numbers.
+
+const CANDIDATES = 512;
+
+/** As Python rounds: a half goes to the even side. */
+function round(value) {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest !== 0.5) return Math.round(value);
+  return floor % 2 ? floor + 1 : floor;
+}
+
+/** A picture as bytes, red first: from the RGBA of a canvas. */
+export function fromRgba({ data, width, height }) {
+  const bytes = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; to < bytes.length; from += 4, to += 3) {
+    bytes[to] = data[from];
+    bytes[to + 1] = data[from + 1];
+    bytes[to + 2] = data[from + 2];
+  }
+  return { data: bytes, width, height };
+}
+
+/** Each pixel is the mean of the area that it covers: exact where sides are even, as OpenCV's INTER_AREA elsewhere. */
+function byArea(image, width, height) {
+  const across = spans(image.width, width);
+  const down = spans(image.height, height);
+  const out = new Uint8Array(width * height * 3);
+  let at = 0;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      for (let channel = 0; channel < 3; channel++) {
+        let sum = 0;
+        for (const [row, tall] of down[y]) {
+          const start = row * image.width;
+          for (const [column, wide] of across[x]) sum += image.data[(start + column) * 3 + channel] * tall * wide;
+        }
+        out[at++] = Math.round(sum);
+      }
+    }
+  }
+  return { data: out, width, height };
+}
+
+/** Of each target pixel, the source pixels under it and their shares, which add up to 1. */
+function spans(source, target) {
+  const scale = source / target;
+  return Array.from({ length: target }, (_, index) => {
+    const from = index * scale;
+    const to = Math.min(source, from + scale);
+    const parts = [];
+    for (let pixel = Math.floor(from); pixel < to; pixel++) {
+      const share = (Math.min(to, pixel + 1) - Math.max(from, pixel)) / (to - from);
+      if (share > 1e-6) parts.push([pixel, share]);
+    }
+    return parts;
+  });
+}
+
+function halved(image, width, height) {
+  let now = image;
+  while (now.width >= 2 * width && now.height >= 2 * height) {
+    now = byArea(now, Math.ceil(now.width / 2), Math.ceil(now.height / 2));
+  }
+  return now;
+}
+
+/** Where each target pixel lies between two source pixels; pixels are as wide as high, counted from their centres. */
+function steps(source, target) {
+  return Array.from({ length: target }, (_, index) => {
+    const place = ((index + 0.5) * source) / target - 0.5;
+    const low = Math.min(source - 1, Math.max(0, Math.floor(place)));
+    const high = Math.min(source - 1, low + 1);
+    return { low, high, share: Math.min(1, Math.max(0, place - low)) };
+  });
+}
+
+function linear(image, width, height) {
+  if (image.width === width && image.height === height) return image;
+  const across = steps(image.width, width);
+  const down = steps(image.height, height);
+  const out = new Uint8Array(width * height * 3);
+  let at = 0;
+  for (const row of down) {
+    for (const column of across) {
+      for (let channel = 0; channel < 3; channel++) {
+        const value = (y, x) => image.data[(y * image.width + x) * 3 + channel];
+        const top = value(row.low, column.low) * (1 - column.share) + value(row.low, column.high) * column.share;
+        const bottom = value(row.high, column.low) * (1 - column.share) + value(row.high, column.high) * column.share;
+        out[at++] = Math.round(top * (1 - row.share) + bottom * row.share);
+      }
+    }
+  }
+  return { data: out, width, height };
+}
+
+/** The network's input for a picture, its dimensions, and the factors from the picture's pixels to the input's. */
+export function prepare(image, { longer_side: longer, multiple_of: multiple, pad, channels }) {
+  const factor = longer / Math.max(image.width, image.height);
+  const width = Math.max(1, round(image.width * factor));
+  const height = Math.max(1, round(image.height * factor));
+  const outer = { width: Math.ceil(width / multiple) * multiple, height: Math.ceil(height / multiple) * multiple };
+  const small = linear(halved(image, width, height), width, height);
+  const plane = outer.width * outer.height;
+  const tensor = new Float32Array(3 * plane).fill(pad);
+  const order = channels === "BGR" ? [2, 1, 0] : [0, 1, 2];
+  order.forEach((channel, index) => {
+    for (let y = 0; y < height; y++) {
+      const from = y * width;
+      const to = index * plane + y * outer.width;
+      for (let x = 0; x < width; x++) tensor[to + x] = small.data[(from + x) * 3 + channel];
+    }
+  });
+  return { tensor, dims: [1, 3, outer.height, outer.width], scale: [width / image.width, height / image.height] };
+}
+
+/** The raw score of a confidence, and back: logit(confidence) = logit(score) / temperature + shift. */
+function scoreOf(confidence, { temperature, shift }) {
+  return 1 / (1 + Math.exp(-(Math.log(confidence / (1 - confidence)) - shift) * temperature));
+}
+
+function confidenceOf(score, { temperature, shift }) {
+  const held = Math.min(1 - 1e-6, Math.max(1e-6, score));
+  return 1 / (1 + Math.exp(-(Math.log(held / (1 - held)) / temperature + shift)));
+}
+
+export function intersectionOverUnion(a, b) {
+  const common =
+    Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
+  const area = (box) => Math.max(0, box[2] - box[0]) * Math.max(0, box[3] - box[1]);
+  const union = area(a) + area(b) - common;
+  return union > 0 ? common / union : 0;
+}
+
+/** What is left, best first: a box that overlaps a better one by more than the threshold is the same face. */
+export function suppress(found, threshold) {
+  const kept = [];
+  const ordered = [...found].sort((a, b) => b.score - a.score).slice(0, CANDIDATES);
+  for (const one of ordered) {
+    if (kept.every((better) => intersectionOverUnion(better.box, one.box) <= threshold)) kept.push(one);
+  }
+  return kept;
+}
+
+/** Faces from the network's outputs: boxes (p, 4) in the input's pixels and scores (p, labels), row after row. */
+export function find(boxes, scores, manifest, scale, image) {
+  const labels = manifest.labels.length;
+  const least = scoreOf(manifest.confidence_threshold, manifest.calibration);
+  const found = [];
+  for (let point = 0; point * labels < scores.length; point++) {
+    let best = 0;
+    for (let label = 1; label < labels; label++) {
+      if (scores[point * labels + label] > scores[point * labels + best]) best = label;
+    }
+    const score = scores[point * labels + best];
+    if (score >= least) found.push({ box: Array.from(boxes.subarray(point * 4, point * 4 + 4)), score, label: manifest.labels[best] });
+  }
+  const sides = [image.width, image.height, image.width, image.height];
+  return suppress(found, manifest.iou_threshold)
+    .map(({ box, score, label }) => ({
+      box: box.map((value, index) => Math.min(1, Math.max(0, value / scale[index % 2] / sides[index]))),
+      label,
+      confidence: confidenceOf(score, manifest.calibration),
+    }))
+    .filter(({ box }) => box[2] > box[0] && box[3] > box[1]);
+}
+
+/** A loaded model. `ort` is onnxruntime-web; `session` one of its sessions. */
+export class Detector {
+  constructor(ort, session, manifest) {
+    Object.assign(this, { ort, session, manifest });
+  }
+
+  async detect(rgba) {
+    const image = fromRgba(rgba);
+    const { tensor, dims, scale } = prepare(image, this.manifest.input);
+    const feeds = { [this.manifest.input.name]: new this.ort.Tensor("float32", tensor, dims) };
+    const results = await this.session.run(feeds);
+    const { boxes, scores } = this.manifest.outputs;
+    return find(results[boxes].data, results[scores].data, this.manifest, scale, image);
+  }
+}

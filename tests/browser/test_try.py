@@ -1,0 +1,122 @@
+"""/try: the same model in the browser finds the same, and nothing leaves the device."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from detection import Detector, decode_picture
+from tests.browser.conftest import CHROMIUM, OPTIONS
+from tests.cameras.footage import door_frames, fake_camera
+from tests.conftest import ROOT
+from tests.portal_process import PortalProcess, wait_for
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime() -> None:
+    """What `make try` fetches."""
+    if (ROOT / "portal" / "static" / "ort" / ".fetched").exists():
+        return
+    if shutil.which("npm") is None:
+        if os.environ.get("CI"):
+            pytest.fail("npm is missing; in CI that is a failure.")
+        pytest.skip("needs npm, for onnxruntime-web: apt install npm")
+    subprocess.run(["make", "try"], cwd=ROOT, check=True)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The demo's lobby as PNG, in sizes that are halved, shrunk, odd, standing and small."""
+    folder = tmp_path_factory.mktemp("pictures")
+    frames = [decode_picture(jpeg) for jpeg in door_frames(rate=1, width=1280)]
+    busy = [frame for frame in frames if Detector.load().detect(frame)][:3]
+    assert len(busy) == 3
+    made = []
+    for name, image in {
+        "whole": busy[0],
+        "odd": cv2.resize(busy[1], (1013, 571), interpolation=cv2.INTER_AREA),
+        "shrunk": cv2.resize(busy[2], (500, 281), interpolation=cv2.INTER_AREA),
+        "small": cv2.resize(busy[0], (320, 180), interpolation=cv2.INTER_AREA),
+        "standing": np.ascontiguousarray(busy[1][:, 300:800]),
+        "empty": np.full((240, 320, 3), 128, np.uint8),
+    }.items():
+        path = folder / f"{name}.png"
+        cv2.imwrite(str(path), image)
+        made.append(path)
+    return made
+
+
+def open_page(page: Page) -> Page:
+    page.goto("/try/")
+    expect(page.locator("[data-note]")).to_contain_text("Ready", timeout=30_000)
+    return page
+
+
+def found_in(page: Page, picture: Path) -> list[dict[str, object]]:
+    looks = int(page.locator("[data-stage]").get_attribute("data-looks") or 0)
+    page.locator("[data-file]").set_input_files(picture)
+    wait_for(lambda: int(page.locator("[data-stage]").get_attribute("data-looks") or 0) > looks, 10, "the result")
+    return [json.loads(row.get_attribute("data-face") or "") for row in page.locator("[data-found] li").all()]
+
+
+def test_the_browser_finds_what_the_worker_finds_and_sends_nothing(
+    portal: PortalProcess, visit: Visit, pictures: list[Path]
+) -> None:
+    page = open_page(visit(portal))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    detector, faces = Detector.load(), 0
+    for path in pictures:
+        image = cv2.imread(str(path))
+        height, width = image.shape[:2]
+        expected, found = detector.detect(image), found_in(page, path)
+        assert [face["label"] for face in found] == [face.label for face in expected], path.name
+        for theirs, ours in zip(found, expected, strict=True):
+            faces += 1
+            assert abs(float(str(theirs["confidence"])) - ours.confidence) <= 0.01, path.name
+            difference = (np.asarray(theirs["box"]) - ours.box) * (width, height, width, height)
+            assert np.abs(difference).max() <= 1.0, path.name
+    assert faces >= 5
+    assert [url for url in requests if not url.startswith("blob:")] == [], "nothing is asked for, so nothing is told"
+
+
+@pytest.fixture(scope="module")
+def filmed(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    film = fake_camera(tmp_path_factory.mktemp("film") / "lobby.mjpeg")
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-video-capture={film}"]  # fmt: skip
+    started = browser.browser_type.launch(executable_path=CHROMIUM, args=[*OPTIONS, *fake])
+    yield started
+    started.close()
+
+
+def test_the_camera_is_watched_in_the_page_alone(portal: PortalProcess, filmed: Browser) -> None:
+    context = filmed.new_context(base_url=portal.address)
+    page = open_page(context.new_page())
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("websocket", lambda socket: requests.append(socket.url))
+    page.get_by_role("button", name="Use my camera").click()
+    expect(page.locator("[data-note]")).to_contain_text("pictures a second", timeout=10_000)
+    expect(page.locator("[data-found] li").first).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Stop the camera").click()
+    assert requests == []
+    context.close()
+
+
+def test_what_is_no_picture_is_said(portal: PortalProcess, visit: Visit, tmp_path: Path) -> None:
+    page = open_page(visit(portal))
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    page.locator("[data-file]").set_input_files(tmp_path / "no.png")
+    expect(page.locator("[data-note]")).to_contain_text("no picture")
