@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -109,3 +110,53 @@ def test_the_phone_comes_back_by_itself(portal: PortalProcess, visit: Visit, pho
     expect(phone.locator("[data-door]")).to_have_attribute("data-state", "offline", timeout=10_000)
     portal.start()
     expect(phone.locator("[data-door]")).to_have_attribute("data-state", "online", timeout=40_000)
+
+
+WHEN_SENT = """
+window.snapped = [];
+const toBlob = HTMLCanvasElement.prototype.toBlob;
+HTMLCanvasElement.prototype.toBlob = function (...given) {
+  window.snapped.push(Date.now());
+  return toBlob.apply(this, given);
+};
+"""
+WHEN_SHOWN = """
+window.shown = [];
+document.addEventListener("DOMContentLoaded", () => {
+  const note = (changes) => changes.some((change) => change.addedNodes.length) && window.shown.push(Date.now());
+  new MutationObserver(note).observe(document.querySelector("[data-toasts]") ?? document.body, { childList: true });
+});
+"""
+OPENED = """
+import json
+from portal.models import Violation
+rows = Violation.objects.filter(camera__name="Timer").order_by("opened_at")
+print(json.dumps([row.opened_at.timestamp() * 1000 for row in rows]))
+"""
+LIMIT_MS = 3000
+
+
+def test_from_the_phones_camera_to_the_managers_alert(portal: PortalProcess, visit: Visit, phone: Page) -> None:
+    """From the frame that decided, as the phone's camera gave it, to the manager's page showing the alert."""
+    manager = visit(portal, portal.login())
+    link = make_link(manager)
+    manager.add_init_script(WHEN_SHOWN)
+    phone.add_init_script(WHEN_SENT)
+    manager.goto("/cameras/")  # its page stands still, but for alerts
+    python_in(portal, "from cameras.models import Camera; Camera.objects.update(paused=True)")
+    pair(phone, link, "Timer")
+    opened = wait_for(lambda: at_least(python_in(portal, OPENED), 5), 120, "five people without a mask")
+    phone.wait_for_timeout(LIMIT_MS)  # the last alert may take as long as the limit
+    snapped, shown = phone.evaluate("window.snapped"), manager.evaluate("window.shown")
+    took = []
+    for at in opened:
+        captured = max(moment for moment in snapped if moment <= at)
+        took.append(min(moment for moment in shown if moment >= at) - captured)
+    half, most = np.percentile(took, [50, 95])
+    print(f"capture to alert: p50 {half:.0f} ms, p95 {most:.0f} ms, of {len(took)}")
+    assert most < LIMIT_MS
+
+
+def at_least(found: str, count: int) -> list[float]:
+    moments: list[float] = json.loads(found)
+    return moments if len(moments) >= count else []
