@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 TIMEOUT_S = 2.0
+MOST_CONNECTIONS = 1024  # a device's watch holds one, and a worker may have 200
 Errors = (RedisError, OSError)  # what a call may raise while Redis is away
 
 
@@ -23,6 +24,7 @@ def connection() -> Redis:
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         retry=Retry(NoBackoff(), 1),
+        max_connections=MOST_CONNECTIONS,
     )
 
 

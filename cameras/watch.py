@@ -182,6 +182,8 @@ class Watch:
                 findings = self._analyzer.feed(image, frame.captured_at)
             except DetectionError as error:
                 self._log.warning("a frame was left out: %s", error)
+                if frame.refuse is not None:
+                    frame.refuse(str(error))
                 continue
             for finding in findings:
                 self._outlet.tell(finding)

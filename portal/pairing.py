@@ -38,7 +38,10 @@ def invite(site: Site, made_by: User, camera: Camera | None = None) -> tuple[Pai
 def find(secret: str) -> Pairing | None:
     """The pairing of a link that can still be redeemed."""
     open_ones = Pairing.objects.filter(
-        redeemed_at__isnull=True, expires_at__gt=timezone.now(), site__archived_at__isnull=True
+        camera__deleted_at__isnull=True,  # also where it has none yet
+        redeemed_at__isnull=True,
+        expires_at__gt=timezone.now(),
+        site__archived_at__isnull=True,
     )
     return open_ones.select_related("site", "made_by", "camera").filter(secret_hash=hash_of(secret)).first()
 
@@ -58,6 +61,7 @@ def redeem(secret: str, name: str, agent: str = "") -> tuple[Camera, str]:
         raise PairingError(_("This link was used already, or is older than ten minutes. Ask for a new one."))
     camera = pairing.camera
     if camera is None:
+        Site.objects.select_for_update().get(pk=pairing.site_id)  # of two devices at once, each gets its own name
         camera = Camera.objects.create(site=pairing.site, name=free_name(pairing.site, name), kind=Camera.Kind.DEVICE)
         Pairing.objects.filter(pk=pairing.pk).update(camera=camera)
     else:
@@ -72,7 +76,8 @@ def _use_up(pairing: Pairing) -> bool:
 
 def free_name(site: Site, wanted: str) -> str:
     """The name, or with the first number that makes it the only one at this site."""
-    base = " ".join(wanted.split())[: LONGEST_NAME - 4] or str(_("Phone"))
+    shown = "".join(letter for letter in wanted if letter.isprintable() or letter.isspace())
+    base = " ".join(shown.split())[: LONGEST_NAME - 4] or str(_("Phone"))
     taken = set(
         Camera.objects.filter(site=site, deleted_at__isnull=True, name__startswith=base).values_list("name", flat=True)
     )

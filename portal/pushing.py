@@ -11,6 +11,7 @@ from portal import throttling
 
 MOST_BYTES = 512 * 1024
 MOST_PIXELS = 3840 * 2160
+LEAST_SIDE_PX = 16
 SPARE = 1.5  # how much faster than asked a device may push, as its timers are none of ours
 
 
@@ -31,6 +32,8 @@ def check_frame(data: bytes) -> None:
             width, height = picture.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FrameError(415, _("A frame is a JPEG. This is none, or is broken.")) from error
+    if min(width, height) < LEAST_SIDE_PX:
+        raise FrameError(415, _("A frame this small shows no face. Send one of at least 16 pixels a side."))
     if width * height > MOST_PIXELS:
         raise FrameError(413, _("A frame has at most 3840x2160 pixels. Send it smaller."))
 

@@ -20,11 +20,13 @@ class Frame:
         captured_at: seconds since the epoch, UTC.
         image_bgr: makes the full picture, upright, blue first; only called for frames that are looked at.
         answer: told who is in the frame, where its sender waits for that; such a frame is always looked at.
+        refuse: told why the frame could not be looked at, likewise.
     """
 
     captured_at: float
     image_bgr: ImageMaker
     answer: Callable[[Sequence[Sighting]], None] | None = None
+    refuse: Callable[[str], None] | None = None
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,6 @@ from cameras.errors import StreamError
 from cameras.redis import Errors, device_frame_key, subscription
 from cameras.sources.base import Frame, Opening, StreamFacts, register
 from detection import Image, PictureError, Sighting, decode_picture
-
-log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 PATIENCE_S = 10.0  # without a frame; some devices push one every few seconds only
@@ -39,7 +37,8 @@ class PushedFrames:
             raise StreamError(_("The portal's Redis does not answer; the device's pictures wait for it.")) from error
 
     def _follow(self, pubsub: PubSub, stop: threading.Event) -> Iterator[Frame]:
-        last, heard_at = 0, time.monotonic()
+        lying = device_frames.newest_frame(self._camera_id)  # of a while ago, perhaps
+        last, heard_at, captured_at = lying.number if lying else 0, time.monotonic(), 0.0
         while not stop.is_set():
             newest = device_frames.newest_frame(self._camera_id)
             if newest is not None and newest.number > last:
@@ -48,20 +47,25 @@ class PushedFrames:
                 try:
                     image = decode_picture(newest.jpeg, _("The frame"))
                 except PictureError as error:
-                    device_frames.refuse(self._camera_id, newest.number, str(error))
+                    self._refuse(newest.number, str(error))
                     continue
                 self.facts.height, self.facts.width = image.shape[:2]
-                yield Frame(newest.arrived_at, partial(_itself, image), partial(self._answer, newest.number))
+                # By this machine's clock, as of any other camera: the web's may differ.
+                captured_at = max(time.time(), captured_at + 0.001)
+                answer, refuse = partial(self._answer, newest.number), partial(self._refuse, newest.number)
+                yield Frame(captured_at, partial(_itself, image), answer, refuse)
                 continue  # look again: another may have come meanwhile
             if time.monotonic() - heard_at > PATIENCE_S:
                 raise StreamError(self._why())
             pubsub.get_message(timeout=TICK_S)
 
     def _answer(self, number: int, sightings: Sequence[Sighting]) -> None:
-        try:
+        with contextlib.suppress(*Errors):  # who asked learns it by the time-out
             device_frames.answer(self._camera_id, number, sightings)
-        except Errors:
-            log.debug("Redis does not answer; who asked learns it by the time-out")
+
+    def _refuse(self, number: int, fault: str) -> None:
+        with contextlib.suppress(*Errors):
+            device_frames.refuse(self._camera_id, number, fault)
 
     def _why(self) -> str:
         word = device_frames.last_word(self._camera_id)

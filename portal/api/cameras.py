@@ -85,15 +85,21 @@ REFUSALS: dict[Any, Any] = dict.fromkeys((401, 403, 409, 413, 415, 422, 429, 503
 @router.post("/pair", response={201: PairedBody, 410: ProblemBody, 429: ProblemBody})
 def pair(request: HttpRequest, body: PairBody) -> Status[dict[str, Any]]:
     """Redeem a pairing link: this program becomes a camera of the link's site."""
-    address = auditing.address_of(request)
-    if not throttling.allow("device-pair", address, PAIRINGS_A_MINUTE):
-        raise Problem(429, _("That was a try too many. Wait a minute."), 60)
     try:
         camera, token = pairing.redeem(body.secret, body.name, request.headers.get("User-Agent", ""))
     except PairingError as error:
-        raise Problem(410, str(error)) from error
+        raise refused(request, str(error)) from error
     auditing.note(request, Action.DEVICE_PAIRED, camera.name, camera.site)
     return Status(201, {"camera": camera.pk, "name": camera.name, "site": camera.site.name, "token": token})
+
+
+def refused(request: HttpRequest, why: str) -> Problem:
+    """Who tries many links is slowed down; who has a good one never is."""
+    try:
+        allowed = throttling.allow("device-pair", auditing.address_of(request), PAIRINGS_A_MINUTE)
+    except Errors:
+        allowed = False
+    return Problem(410, why) if allowed else Problem(429, _("That was a try too many. Wait a minute."), 60)
 
 
 @router.post("/cameras/{camera_id}/frames", auth=CameraToken(), response={200: FoundBody, **REFUSALS})

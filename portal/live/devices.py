@@ -7,7 +7,8 @@ Device to server:
 
 Server to device, JSON:
 
-    {"type": "settings", "camera": "Phone", "site": …, "rate": 5, "paused": false}    at first, and when they change
+    {"type": "settings", "camera": "Phone", "site": …, "rate": 5, "paused": false}    at first, when they change, and
+                                                           every 10 s: a page that hears nothing connects anew
     {"type": "ack"}                                        a frame was taken, the next may come
     {"type": "answer", "number": 7, "faces": [{"box": …, "label": "mask", "confidence": …, "key": …}]}
     {"type": "trouble", "text": …}                         the frame was lost on our side; go on
@@ -23,13 +24,14 @@ import contextlib
 import json
 import logging
 import weakref
+from collections.abc import Coroutine
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from cameras import device_frames
@@ -45,6 +47,8 @@ from portal.pushing import FrameError
 log = logging.getLogger(__name__)
 
 STANDING_EVERY_S = 2.0
+TOLD_EVERY_ROUNDS = 5
+SLOW_S = 1.0
 CLOSE_UNPAIRED = 4401
 CLOSE_NONSENSE = 4400
 CLOSE_OF = {413: 4413, 415: 4415, 429: 4429}
@@ -81,8 +85,14 @@ class DeviceConsumer(AsyncWebsocketConsumer):
     standing: Standing | None = None
     token_hash = ""
     word: DeviceWord | None = None
-    answers: asyncio.Task[None] | None = None
-    gone = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Whatever ends a socket, an error while something is sent too: the others forget it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.standing = None
+            sockets().leave(self)
 
     async def connect(self) -> None:
         token = self.scope["cookies"].get(pairing.COOKIE, "")
@@ -94,16 +104,18 @@ class DeviceConsumer(AsyncWebsocketConsumer):
         self.token_hash, self.standing = hash_of(token), standing_of(camera)
         await in_thread(device_frames.say, camera.pk, None)
         await self.tell(self.standing.message())
-        self.answers = asyncio.ensure_future(self._follow_answers(camera.pk))
         sockets().join(self)
 
     async def disconnect(self, code: int) -> None:
-        self.gone = True
-        sockets().leave(self)
-        if self.answers is not None:
-            self.answers.cancel()
-        if self.standing is not None and self.word is None and code in LEFT:
+        """A page that goes away is hidden first, and says "asleep" then: it is closed all the same."""
+        if self.standing is not None and self.word in {None, DeviceWord.ASLEEP} and code in LEFT:
             await in_thread(device_frames.say, self.standing.camera_id, DeviceWord.CLOSED)
+
+    async def end(self, code: int, reason: str = "") -> None:
+        """Close; what comes after is not looked at any more."""
+        self.standing = None
+        sockets().leave(self)
+        await self.close(code, reason=reason[:120])
 
     async def tell(self, body: dict[str, Any]) -> None:
         await self.send(text_data=json.dumps(body))
@@ -112,61 +124,44 @@ class DeviceConsumer(AsyncWebsocketConsumer):
         if self.standing is None:
             return
         if bytes_data is None:
-            await self._hear_word(text_data or "")
+            await self._hear_word(self.standing.camera_id, text_data or "")
         elif not self.standing.paused:
-            await self._take(self.standing.camera_id, bytes_data)
+            await self._take(self.standing, bytes_data)
 
-    async def _take(self, camera_id: int, data: bytes) -> None:
+    async def _take(self, standing: Standing, data: bytes) -> None:
         if self.word is not None:
             self.word = None
-            await in_thread(device_frames.say, camera_id, None)
+            await in_thread(device_frames.say, standing.camera_id, None)
         try:
             pushing.check_frame(data)
-            await sync_to_async(take, thread_sensitive=False)(camera_id, self.standing_rate, data)
+            await sync_to_async(take, thread_sensitive=False)(standing.camera_id, standing.rate, data)
         except FrameError as error:
-            await self.close(CLOSE_OF[error.status], reason=str(error)[:120])
+            await self.end(CLOSE_OF[error.status], str(error))
             return
         except Errors:
             await self.tell({"type": "trouble", "text": "Redis does not answer."})
-        await self.tell({"type": "ack"})
-
-    @property
-    def standing_rate(self) -> float:
-        return self.standing.rate if self.standing else 1.0
-
-    async def _hear_word(self, text: str) -> None:
-        try:
-            given = json.loads(text)
-            word = DeviceWord(given["word"])
-        except (ValueError, TypeError, KeyError, RecursionError):
-            await self.close(CLOSE_NONSENSE, reason="A message is a word of the device, as JSON.")
-            return
         if self.standing is not None:
-            self.word = word
-            await in_thread(device_frames.say, self.standing.camera_id, word)
+            await self.tell({"type": "ack"})
 
-    async def _follow_answers(self, camera_id: int) -> None:
-        while not self.gone:  # a cancellation alone can be lost inside of redis-py, while it connects
-            try:
-                async with redis_connection().pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await pubsub.subscribe(device_answer_key(camera_id))
-                    while not self.gone:
-                        message = await pubsub.get_message(timeout=STANDING_EVERY_S)
-                        if message is not None:
-                            await self.tell({"type": "answer"} | json.loads(message["data"]))
-            except (RedisError, OSError):
-                await asyncio.sleep(1.0)
+    async def _hear_word(self, camera_id: int, text: str) -> None:
+        try:
+            self.word = DeviceWord(json.loads(text)["word"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            await self.end(CLOSE_NONSENSE, "A message is a word of the device, as JSON.")
+            return
+        await in_thread(device_frames.say, camera_id, self.word)
 
-    # -- from the round ------------------------------------------------------------------------------------------------
+    # -- from what all sockets share ----------------------------------------------------------------------------------
 
-    async def stand(self, standing: Standing | None) -> None:
-        """The camera as it now is; None: the token is good no more."""
+    async def stand(self, standing: Standing | None, again: bool) -> None:
+        """The camera as it now is; None: the token is good no more. `again`: tell it even if it is as before."""
+        before = self.standing
+        if before is None:
+            return
         if standing is None:
-            camera_id, self.word = self.standing.camera_id if self.standing else 0, DeviceWord.UNPAIRED
-            self.standing = None
-            await in_thread(device_frames.say, camera_id, DeviceWord.UNPAIRED)
-            await self.close(CLOSE_UNPAIRED)
-        elif standing != self.standing:
+            await in_thread(device_frames.say, before.camera_id, DeviceWord.UNPAIRED)
+            await self.end(CLOSE_UNPAIRED)
+        elif again or standing != before:
             self.standing = standing
             await self.tell(standing.message())
 
@@ -185,34 +180,77 @@ async def in_thread(step: Any, *arguments: Any) -> None:
 
 @dataclass
 class DeviceSockets:
-    """All sockets of devices in one event loop, and their one round: who is still paired, and with what settings."""
+    """All sockets of devices in one event loop: one round for who is still paired, one subscription for all answers."""
 
     members: set[DeviceConsumer] = field(default_factory=set)
-    round: asyncio.Task[None] | None = None
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def join(self, socket: DeviceConsumer) -> None:
         self.members.add(socket)
-        if self.round is None:
-            self.round = asyncio.ensure_future(self._rounds())
+        if not self.tasks:
+            self.tasks = [asyncio.ensure_future(step) for step in (self._rounds(), self._answers())]
 
     def leave(self, socket: DeviceConsumer) -> None:
         self.members.discard(socket)
-        if not self.members and self.round is not None:
-            self.round.cancel()
-            self.round = None
+        if not self.members:
+            for task in self.tasks:
+                task.cancel()
+            self.tasks = []
 
     async def _rounds(self) -> None:
-        while True:
+        for number in count(1):
             await asyncio.sleep(STANDING_EVERY_S)
-            members = list(self.members)
             try:
-                found = await database_sync_to_async(read_standings)([each.token_hash for each in members])
-            except DatabaseError as error:
-                log.warning("devices' pairings could not be read: %s", type(error).__name__)
-                continue
-            for each in members:
-                with contextlib.suppress(Exception):  # it went away meanwhile; its own disconnect says so
-                    await each.stand(found.get(each.token_hash))
+                await self.compare(again=number % TOLD_EVERY_ROUNDS == 0)
+            except Exception:  # whatever it was: a token that was taken back must not stay good for it
+                log.exception("devices' pairings could not be compared; it is tried again")
+
+    async def compare(self, again: bool) -> None:
+        """Tell each device how its camera stands; end those that are not paired any more."""
+        members = list(self.members)
+        found = await database_sync_to_async(read_standings)([each.token_hash for each in members])
+        await self._each([each.stand(found.get(each.token_hash), again) for each in members])
+
+    async def _each(self, steps: list[Coroutine[Any, Any, None]]) -> None:
+        """All of them at once. One that does not read is left behind: it must not hold up the others."""
+        if not steps:
+            return
+        done, slow = await asyncio.wait([asyncio.ensure_future(step) for step in steps], timeout=SLOW_S)
+        for task in slow:
+            task.cancel()
+        for task in done:
+            task.exception()  # it went away meanwhile; its own end sees to the rest
+
+    def _goes_on(self) -> bool:
+        return asyncio.current_task() in self.tasks
+
+    async def _answers(self) -> None:
+        while self._goes_on():  # a cancellation alone can be lost inside of redis-py, while it connects
+            try:
+                await self._follow_answers()
+            except (RedisError, OSError) as error:
+                log.warning("devices' answers wait for Redis: %s", type(error).__name__)
+                await asyncio.sleep(1.0)
+
+    async def _follow_answers(self) -> None:
+        subscribed: set[int] = set()
+        async with redis_connection().pubsub(ignore_subscribe_messages=True) as pubsub:
+            while self._goes_on():
+                wanted = {each.standing.camera_id for each in self.members if each.standing}
+                if more := wanted - subscribed:
+                    await pubsub.subscribe(*(device_answer_key(camera_id) for camera_id in more))
+                if fewer := subscribed - wanted:
+                    await pubsub.unsubscribe(*(device_answer_key(camera_id) for camera_id in fewer))
+                subscribed = wanted
+                if not subscribed:
+                    await asyncio.sleep(0.1)
+                    continue
+                message = await pubsub.get_message(timeout=0.1)
+                if message is not None:
+                    camera_id = int(message["channel"].decode().rpartition(":")[2])
+                    body = {"type": "answer"} | json.loads(message["data"])
+                    mine = [each for each in self.members if each.standing and each.standing.camera_id == camera_id]
+                    await self._each([each.tell(body) for each in mine])
 
 
 _sockets: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, DeviceSockets] = weakref.WeakKeyDictionary()

@@ -17,12 +17,14 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera
+from cameras.redis import Errors
 from cameras.states import DeviceWord
 from portal import auditing, pairing, throttling
 from portal.auditing import Action
 from portal.pairing import PairingError
 
 TRIES_A_MINUTE = 10
+ASK_AGAIN_S = 30
 COOKIE_S = 400 * 24 * 3600  # as long as browsers keep any (RFC 6265bis, section 5.5)
 
 
@@ -40,11 +42,9 @@ def pair(request: HttpRequest) -> HttpResponse:
 @require_POST
 def look_at_pairing(request: HttpRequest) -> HttpResponse:
     """Which site asks for this device; uses nothing up."""
-    if refused := refuse_too_many(request):
-        return refused
     found = pairing.find(request.POST.get("secret", ""))
     if found is None:
-        return JsonResponse({"error": gone()}, status=410)
+        return refuse(request, _("This link was used already, or is older than ten minutes. Ask for a new one."))
     name = found.camera.name if found.camera else ""
     return JsonResponse({"site": found.site.name, "by": found.made_by.name, "name": name})
 
@@ -54,27 +54,26 @@ def look_at_pairing(request: HttpRequest) -> HttpResponse:
 @require_POST
 def redeem_pairing(request: HttpRequest) -> HttpResponse:
     """This browser becomes a camera."""
-    if refused := refuse_too_many(request):
-        return refused
     secret, name = request.POST.get("secret", ""), request.POST.get("name", "")
     try:
         camera, token = pairing.redeem(secret, name, request.headers.get("User-Agent", ""))
     except PairingError as error:
-        return JsonResponse({"error": str(error)}, status=410)
+        return refuse(request, str(error))
     auditing.note(request, Action.DEVICE_PAIRED, camera.name, camera.site)
     response = JsonResponse({"next": reverse("door")})
     response.set_cookie(pairing.COOKIE, token, COOKIE_S, secure=settings.HTTPS, httponly=True, samesite="Strict")
     return response
 
 
-def refuse_too_many(request: HttpRequest) -> HttpResponse | None:
-    if throttling.allow("device-pair", auditing.address_of(request), TRIES_A_MINUTE):
-        return None
+def refuse(request: HttpRequest, why: str) -> HttpResponse:
+    """A link that is none. Who tries many is slowed down; who has a good one never is."""
+    try:
+        allowed = throttling.allow("device-pair", auditing.address_of(request), TRIES_A_MINUTE)
+    except Errors:
+        allowed = False
+    if allowed:
+        return JsonResponse({"error": why}, status=410)
     return JsonResponse({"error": _("That was a try too many. Wait a minute.")}, status=429)
-
-
-def gone() -> str:
-    return _("This link was used already, or is older than ten minutes. Ask for a new one.")
 
 
 @never_cache
@@ -85,7 +84,10 @@ def door(request: HttpRequest) -> HttpResponse:
     """The device as a camera: its own picture, what the portal finds in it, and the door mode."""
     camera = own_camera(request)
     if camera is None:
-        return render(request, "door/unpaired.html", status=404)
+        response = render(request, "door/unpaired.html", status=404)
+        if pairing.COOKIE in request.COOKIES:  # its camera may come back, and nobody stands there to load the page
+            response["Refresh"] = str(ASK_AGAIN_S)
+        return response
     return render(request, "door/door.html", {"camera": camera, "words": DeviceWord})
 
 

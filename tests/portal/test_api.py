@@ -130,8 +130,9 @@ def picture(kind: str, size: tuple[int, int]) -> bytes:
         (picture("PNG", (64, 64)), 415, "is a JPEG"),
         (b"\xff" * (pushing.MOST_BYTES + 1), 413, "512 KB"),
         (picture("JPEG", (7000, 5000)), 413, "3840x2160"),
+        (picture("JPEG", (200, 1)), 415, "16 pixels"),
     ],
-    ids=["empty", "text", "cut", "png", "heavy", "large"],
+    ids=["empty", "text", "cut", "png", "heavy", "large", "thin"],
 )
 def test_a_frame_that_is_none_is_refused_before_it_is_opened(
     paired: tuple[Camera, str], data: bytes, status: int, says: str
@@ -225,6 +226,18 @@ def test_the_second_phone_gets_another_name(world: World) -> None:
     names = [pairing.redeem(pairing.invite(world.here, world.alice)[1], "Phone")[0].name for _ in range(3)]
     assert names == ["Phone", "Phone 2", "Phone 3"]
     assert pairing.redeem(pairing.invite(world.here, world.alice)[1], " ")[0].name == "Phone 4"
+
+
+def test_a_name_keeps_what_can_be_shown_of_it(world: World) -> None:
+    camera, _token = pairing.redeem(pairing.invite(world.here, world.alice)[1], "Ro\0bot\n\u202e one")
+    assert camera.name == "Robot one"
+
+
+def test_a_link_for_a_camera_that_is_deleted_meanwhile_is_void(paired: tuple[Camera, str], world: World) -> None:
+    camera, _token = paired
+    secret = pairing.invite(world.here, world.alice, camera)[1]
+    Camera.objects.filter(pk=camera.pk).update(deleted_at=timezone.now())
+    assert problem(redeem(secret))[0] == 410
 
 
 def test_who_tries_many_links_is_slowed_down(world: World) -> None:

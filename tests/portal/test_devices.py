@@ -160,7 +160,8 @@ def test_a_devices_own_word_is_kept_until_it_sends_again(world: World) -> None:
             await send(one, jpeg())
             await hear(one, "ack")
             await word_of(camera, None)
-            await one.send_input({"type": "websocket.disconnect", "code": 1001})
+            await one.send_input({"type": "websocket.receive", "text": json.dumps({"type": "word", "word": "asleep"})})
+            await one.send_input({"type": "websocket.disconnect", "code": 1001})  # a page that closes is hidden first
             await word_of(camera, DeviceWord.CLOSED)
 
     run(test)
@@ -175,6 +176,67 @@ def test_a_message_that_cannot_be_understood_closes_the_socket(world: World, tex
             await hear(one, "settings")
             await one.send_input({"type": "websocket.receive", "text": text})
             assert await closing_code(one) == 4400
+
+    run(test)
+
+
+def test_a_device_that_vanishes_while_it_is_told_something_is_forgotten(world: World) -> None:
+    """A server's `send` raises where the peer is gone; no disconnect follows then."""
+    from portal.live.devices import sockets
+
+    _camera, token = pair(world)
+    words: list[dict[str, Any]] = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "bytes": jpeg(), "text": None},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        if words:
+            return words.pop(0)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        if "ack" in message.get("text", ""):
+            raise OSError("the peer is gone")
+
+    async def test() -> None:
+        headers = [(b"host", b"localhost"), (b"origin", b"http://localhost"), (b"cookie", f"device={token}".encode())]
+        scope = {
+            "type": "websocket",
+            "path": "/ws/device/",
+            "query_string": b"",
+            "headers": headers,
+            "subprotocols": [],
+        }
+        with pytest.raises(OSError, match="gone"):
+            await asyncio.wait_for(application(scope, receive, send), 10)
+        assert sockets().members == set() and sockets().tasks == []
+
+    run(test)
+
+
+def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from portal.live import devices
+
+    (first, token), (_second, other_token) = pair(world), pair(world)
+    monkeypatch.setattr(devices, "SLOW_S", 0.1)
+    told = devices.DeviceConsumer.tell
+
+    async def tell(self: Any, body: dict[str, Any]) -> None:
+        if body.get("rate") == 2 and body["camera"] == "Phone":
+            await asyncio.Event().wait()
+        await told(self, body)
+
+    async def test() -> None:
+        async with device(token) as one, device(other_token) as two:
+            await hear(one, "settings")
+            await hear(two, "settings")
+            monkeypatch.setattr(devices.DeviceConsumer, "tell", tell)
+            await sync_to_async(Camera.objects.filter(kind="device").update)(analyses_per_second=2)
+            assert (await hear(two, "settings", 5))["rate"] == 2
+            await sync_to_async(pairing.revoke)(first)
+            assert await closing_code(one, 8) == 4401, "and its own pairing can be taken back"
 
     run(test)
 

@@ -9,6 +9,8 @@ const MOST_UNACKED = 2;
 const UNACKED_MS = 5000; // what is not acknowledged by then is lost
 const BUSY_RETRY_MS = 5000;
 const QUIET_MS = 4000; // without an answer: no worker looks
+const SILENCE_MS = 25_000; // without a word of the server: the connection is dead
+const SNAP_MS = 2000;
 const LOW_BATTERY = 0.2;
 const QUALITY = 0.8;
 const UNPAIRED = 4401;
@@ -35,39 +37,48 @@ function state(text, kind) {
 class Eye {
   word = null;
   #retry = 0;
+  #opening = 0; // counts: of two that are under way, the older one lets go
 
   constructor(changed) {
     this.changed = changed;
   }
 
+  /** Whether a moving picture comes; a phone call mutes a camera without ending it. */
   get isOpen() {
-    return this.word === null && video.videoWidth > 0 && !document.hidden;
+    const [track] = video.srcObject?.getVideoTracks() ?? [];
+    const moving = track?.readyState === "live" && !track.muted && !video.paused;
+    return this.word === null && moving && video.videoWidth > 0 && !document.hidden;
   }
 
   async open() {
     clearTimeout(this.#retry);
+    const mine = ++this.#opening;
     this.close();
     if (!window.isSecureContext || !navigator.mediaDevices) {
       this.#tell("insecure");
       return;
     }
     const wanted = { facingMode: find("facing").value, width: { ideal: 1280 }, height: { ideal: 720 } };
+    let stream = null;
     try {
-      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
-      video.srcObject.getVideoTracks()[0].onended = () => this.open(); // unplugged, or taken by another program
+      stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+      if (mine !== this.#opening) throw new DOMException("", "AbortError");
+      video.srcObject = stream;
+      stream.getVideoTracks()[0].onended = () => this.open(); // unplugged, or taken by another program
       await video.play();
       this.#tell(null);
     } catch (error) {
+      if (mine !== this.#opening) {
+        letGo(stream);
+        return;
+      }
       this.#tell({ NotAllowedError: "denied", NotFoundError: "no-camera", OverconstrainedError: "no-camera" }[error.name] ?? "busy");
       if (this.word !== "denied") this.#retry = setTimeout(() => this.open(), BUSY_RETRY_MS);
     }
   }
 
   close() {
-    video.srcObject?.getTracks().forEach((track) => {
-      track.onended = null;
-      track.stop();
-    });
+    letGo(video.srcObject);
     video.srcObject = null;
   }
 
@@ -77,12 +88,20 @@ class Eye {
   }
 }
 
+function letGo(stream) {
+  stream?.getTracks().forEach((track) => {
+    track.onended = null;
+    track.stop();
+  });
+}
+
 /** The socket. It comes back by itself, at once where the network or the page does. */
 class Line extends EventTarget {
   settings = null;
   #socket = null;
   #tries = 0;
   #retry = 0;
+  #silence = 0;
   #sentAt = []; // of what is not acknowledged
 
   constructor(address) {
@@ -92,11 +111,25 @@ class Line extends EventTarget {
 
   open() {
     clearTimeout(this.#retry);
+    this.#socket?.close(); // one that hangs while it connects
     const socket = new WebSocket(this.address);
     this.#socket = socket;
     this.#sentAt = [];
-    socket.onmessage = (event) => this.#heard(JSON.parse(event.data));
+    socket.onmessage = (event) => socket === this.#socket && this.#heard(JSON.parse(event.data));
     socket.onclose = (event) => socket === this.#socket && this.#closed(event);
+    this.#listen();
+  }
+
+  /** The server says something every 10 s; a connection that is dead says nothing, not even that. */
+  #listen() {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => this.#drop(), SILENCE_MS);
+  }
+
+  #drop() {
+    const socket = this.#socket;
+    this.#closed({ code: 0, reason: "" });
+    socket.close();
   }
 
   get isOpen() {
@@ -119,11 +152,14 @@ class Line extends EventTarget {
     if (this.isOpen) this.#socket.send(JSON.stringify({ type: "word", word }));
   }
 
+  /** Connect now rather than later, as when the network is back: what was open before may be dead. */
   hurry() {
-    if (this.#socket?.readyState === WebSocket.CLOSED) this.open();
+    if (this.settings === null) this.open();
+    else this.#drop();
   }
 
   #heard(message) {
+    this.#listen();
     if (message.type === "ack") this.#sentAt.shift();
     if (message.type === "settings") {
       this.settings = message;
@@ -133,6 +169,8 @@ class Line extends EventTarget {
   }
 
   #closed({ code, reason }) {
+    clearTimeout(this.#silence);
+    this.#socket = null;
     this.settings = null;
     if (code === UNPAIRED) {
       location.reload(); // says that it is paired no more
@@ -159,7 +197,17 @@ function told() {
     veil(say("paused"), say("pausedText"));
   } else {
     veil("");
+    if (document.hidden) line.word("asleep");
+    return;
   }
+  quiet();
+}
+
+/** What was found a while ago is shown, and said, no more. */
+function quiet() {
+  boxes.width = 0;
+  boxes.dataset.faces = 0;
+  greet([]);
 }
 
 /** The picture as it is sent: whole, its longer side as wide as was chosen. */
@@ -168,20 +216,33 @@ function snap() {
   picture.width = Math.round(video.videoWidth * scale);
   picture.height = Math.round(video.videoHeight * scale);
   picture.getContext("2d").drawImage(video, 0, 0, picture.width, picture.height);
-  return new Promise((done) => picture.toBlob(done, "image/jpeg", QUALITY));
+  return new Promise((done) => {
+    setTimeout(done, SNAP_MS, null);
+    picture.toBlob(done, "image/jpeg", QUALITY);
+  });
 }
 
 /** One picture a tick of the asked rate, as long as the portal acknowledges them. */
 async function tick() {
-  const now = performance.now();
-  const { settings } = line;
-  if (settings && !settings.paused && eye.isOpen && line.hasRoom && now >= nextAt) {
-    nextAt = Math.max(nextAt + 1000 / settings.rate, now);
-    const frame = await snap();
-    if (frame && line.hasRoom) line.send(frame);
-    if (answeredAt && now - answeredAt > QUIET_MS) state(say("unanswered"), "waiting");
+  try {
+    await sendIfDue(performance.now());
+  } catch (error) {
+    console.warn(error); // one picture is lost, the next comes
   }
   setTimeout(tick, 20);
+}
+
+async function sendIfDue(now) {
+  const { settings } = line;
+  if (!settings || settings.paused || !eye.isOpen) return;
+  if (answeredAt && now - answeredAt > QUIET_MS) {
+    state(say("unanswered"), "waiting");
+    quiet();
+  }
+  if (!line.hasRoom || now < nextAt) return;
+  nextAt = Math.max(nextAt + 1000 / settings.rate, now);
+  const frame = await snap();
+  if (frame && line.hasRoom) line.send(frame);
 }
 
 function show({ faces }) {
@@ -194,10 +255,9 @@ function show({ faces }) {
   greet(faces.map((face) => face.label));
 }
 
-/** What the door says: to who wears none first, and nothing while it is unsure. */
+/** What the door says: to who wears none first; while it is unsure, what it says to nobody. */
 function greet(labels) {
-  const label = ["no_mask", "incorrect", "mask"].find((one) => labels.includes(one)) ?? (labels.length ? null : "nobody");
-  if (!label) return;
+  const label = ["no_mask", "incorrect", "mask"].find((one) => labels.includes(one)) ?? "nobody";
   const greeting = find("greeting");
   greeting.dataset.label = label;
   const text = say(`greet${label[0].toUpperCase()}${label.slice(1)}`);
@@ -210,11 +270,15 @@ async function doorMode() {
   await document.documentElement.requestFullscreen?.().catch(() => null);
 }
 
-document.addEventListener("fullscreenchange", () => {
-  if (document.fullscreenElement) return;
+/** A tap leads back; some phones have no full screen that one could leave otherwise. */
+function leaveDoorMode() {
   place.classList.remove("full");
   find("greeting").hidden = true;
-});
+  if (document.fullscreenElement) document.exitFullscreen();
+}
+
+document.addEventListener("fullscreenchange", () => document.fullscreenElement || leaveDoorMode());
+find("stage").addEventListener("click", () => place.classList.contains("full") && leaveDoorMode());
 
 /** The screen stays on, if the browser can do that; it lets go whenever the page is hidden. */
 async function keepAwake() {
@@ -244,14 +308,16 @@ function keep(name) {
 find("facing").addEventListener("change", () => eye.open());
 find("door-mode").onclick = doorMode;
 line.addEventListener("settings", () => {
-  answeredAt = performance.now();
-  state(say("connecting"), "connecting");
+  if (place.dataset.state !== "online" && place.dataset.state !== "waiting") {
+    answeredAt = performance.now();
+    state(say("connecting"), "connecting");
+  }
   told();
 });
 line.addEventListener("answer", ({ detail }) => (detail.fault ? null : show(detail)));
 line.addEventListener("lost", ({ detail }) => {
   state(detail ? say("refused", { reason: detail }) : say("reconnecting"), "offline");
-  boxes.width = 0; // boxes of a while ago are none
+  quiet();
 });
 window.addEventListener("online", () => line.hurry());
 window.addEventListener("pageshow", (event) => event.persisted && line.hurry());
@@ -260,9 +326,9 @@ document.addEventListener("visibilitychange", () => {
     line.word("asleep");
     return;
   }
-  line.hurry();
+  if (line.settings === null) line.hurry();
   keepAwake();
-  if (!video.srcObject?.active) eye.open();
+  if (!eye.isOpen) eye.open();
 });
 
 state(say("connecting"), "connecting");

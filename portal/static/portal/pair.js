@@ -6,11 +6,15 @@ const place = document.querySelector("[data-pair]");
 const form = place.querySelector("[data-form]");
 const secret = location.hash.slice(1);
 
-function fail(text) {
+const again = place.querySelector("[data-again]");
+
+/** Say what is wrong. The secret is in this page alone now, so it must not need to be loaded anew. */
+function fail(text, mayTryAgain) {
   const error = place.querySelector("[data-error]");
   error.textContent = text;
   error.hidden = false;
   form.hidden = true;
+  again.hidden = !mayTryAgain;
 }
 
 async function post(address, fields) {
@@ -19,7 +23,7 @@ async function post(address, fields) {
   const answer = await fetch(address, { method: "POST", body, credentials: "same-origin" }).catch(() => null);
   const said = answer ? await answer.json().catch(() => null) : null;
   if (!said || said.error) {
-    fail(said?.error ?? say("noAnswer"));
+    fail(said?.error ?? say("noAnswer"), answer?.status !== 410);
     return null;
   }
   return said;
@@ -27,9 +31,10 @@ async function post(address, fields) {
 
 async function start() {
   if (!secret) {
-    fail(say("noSecret"));
+    fail(say("noSecret"), false);
     return;
   }
+  place.querySelector("[data-error]").hidden = again.hidden = true;
   const asked = await post(place.dataset.look, {});
   if (!asked) return;
   const why = place.querySelector("[data-why]");
@@ -39,11 +44,14 @@ async function start() {
   form.elements.name.closest(".field").hidden = Boolean(asked.name);
   form.onsubmit = async (event) => {
     event.preventDefault();
-    form.querySelector("button").disabled = true;
+    const button = form.querySelector("button");
+    button.disabled = true;
     const paired = await post(place.dataset.redeem, {});
+    button.disabled = false;
     if (paired) location.replace(paired.next);
   };
 }
 
+again.onclick = start;
 history.replaceState(null, "", location.pathname); // nobody reads it over a shoulder, or finds it in the history
 start();

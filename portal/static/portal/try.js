@@ -14,6 +14,7 @@ const video = document.createElement("video");
 video.muted = video.playsInline = true;
 let detector = null;
 let watching = false;
+let turn = 0; // counts what was asked for: an older one is not drawn any more
 
 function tell(text, isError = false) {
   const note = find("note");
@@ -34,16 +35,18 @@ async function load() {
 }
 
 /** Put a picture on the canvas, find the faces, and draw them in; how long the finding took, in ms. */
-async function look(source, sourceWidth, sourceHeight) {
+async function look(source, sourceWidth, sourceHeight, mine) {
   const scale = Math.min(1, LONGEST_PX / Math.max(sourceWidth, sourceHeight));
   canvas.width = Math.round(sourceWidth * scale);
   canvas.height = Math.round(sourceHeight * scale);
   const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
   const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
   const began = performance.now();
   const faces = await detector.detect(pixels);
   const took = performance.now() - began;
+  if (mine !== turn) return took;
   faces.forEach((face) => paintFace(context, face, canvas.width, canvas.height));
   find("found").replaceChildren(
     ...faces.map(({ label, confidence, box }) => {
@@ -60,26 +63,29 @@ async function look(source, sourceWidth, sourceHeight) {
 
 async function lookAtFile(file) {
   stop();
+  const mine = turn;
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (!bitmap) {
     tell(say("noPicture"), true);
     return;
   }
-  const took = await look(bitmap, bitmap.width, bitmap.height);
+  const took = await look(bitmap, bitmap.width, bitmap.height, mine);
   bitmap.close();
   tell(say("took", { ms: Math.round(took) }));
 }
 
 async function watch() {
-  if (watching) {
-    stop();
-    return;
-  }
+  const wasWatching = watching;
+  stop();
+  if (wasWatching) return;
+  const mine = turn;
   try {
     if (!navigator.mediaDevices) throw new DOMException("", "NotSupportedError");
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" }, audio: false });
     await video.play();
+    if (mine !== turn) return;
   } catch (error) {
+    if (mine !== turn) return;
     tell(say({ NotAllowedError: "denied", NotFoundError: "noCamera", NotSupportedError: "insecure" }[error.name] ?? "busy"), true);
     return;
   }
@@ -88,7 +94,8 @@ async function watch() {
   let every = 0;
   let before = performance.now();
   while (watching) {
-    await look(video, video.videoWidth, video.videoHeight);
+    await look(video, video.videoWidth, video.videoHeight, mine);
+    if (mine !== turn) return;
     const now = performance.now();
     every = every ? every + RATE_SHARE * (now - before - every) : now - before;
     before = now;
@@ -98,6 +105,7 @@ async function watch() {
 }
 
 function stop() {
+  turn += 1;
   watching = false;
   video.srcObject?.getTracks().forEach((track) => track.stop());
   video.srcObject = null;

@@ -1,6 +1,7 @@
-// The sentences that scripts say: translated by the server, in components/words.html.
+// The sentences that scripts say: translated by the server, in components/words.html and in pages with words of their own.
 
-const words = document.getElementById("words")?.dataset ?? {};
+const given = [...document.querySelectorAll("template[data-words]")];
+const words = Object.assign({}, ...given.reverse().map((template) => ({ ...template.dataset }))); // the page's own win
 
 /** The sentence of this name, its {holes} filled in. */
 export function say(name, holes = {}) {
