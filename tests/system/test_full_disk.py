@@ -1,4 +1,4 @@
-"""The portal on a real disk of 20 MB that fills up and gets room again."""
+"""The portal on a real disk of 96 MB that fills up and gets room again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small file system needs root to be mounted")
     folder = tmp_path / "disk"
     folder.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m,mode=0700", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=0700", "tmpfs", str(folder)], check=True)
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
