@@ -87,16 +87,21 @@ def _box(values: Iterable[float]) -> Box:
     return x1, y1, x2, y2
 
 
+def _put(key: str, value: bytes, word: bytes | str) -> None:
+    """Put a value in the place of the one before, and say this word on the channel of the same name."""
+    pipeline = connection().pipeline(transaction=False)
+    pipeline.set(key, value, ex=TIME_TO_LIVE_S)
+    pipeline.publish(key, word)
+    pipeline.execute()
+
+
 # -- the portal's end: blocking -------------------------------------------------------------------------------------
 
 
 def push(camera_id: int, jpeg: bytes) -> int:
     """Put a frame in the place of the one before; its number. Raises cameras.redis.Errors."""
     number = int(connection().incr(device_number_key(camera_id)))
-    pipeline = connection().pipeline(transaction=False)
-    pipeline.set(device_frame_key(camera_id), pack(DeviceFrame(number, time.time(), jpeg)), ex=TIME_TO_LIVE_S)
-    pipeline.publish(device_frame_key(camera_id), str(number))
-    pipeline.execute()
+    _put(device_frame_key(camera_id), pack(DeviceFrame(number, time.time(), jpeg)), str(number))
     return number
 
 
@@ -140,20 +145,17 @@ def answer(camera_id: int, number: int, sightings: Sequence[Sighting]) -> None:
         Face(_box(round(value, 4) for value in seen.box), seen.label, round(seen.confidence, 3), seen.key.hex[-6:])
         for seen in sightings
     )
-    _publish(camera_id, Answer(number, faces))
+    _tell(camera_id, Answer(number, faces))
 
 
 def refuse(camera_id: int, number: int, fault: str) -> None:
     """Publish why a frame could not be looked at; raises cameras.redis.Errors."""
-    _publish(camera_id, Answer(number, fault=fault))
+    _tell(camera_id, Answer(number, fault=fault))
 
 
-def _publish(camera_id: int, said: Answer) -> None:
+def _tell(camera_id: int, said: Answer) -> None:
     data = encode_answer(said)
-    pipeline = connection().pipeline(transaction=False)
-    pipeline.set(device_answer_key(camera_id), data, ex=TIME_TO_LIVE_S)
-    pipeline.publish(device_answer_key(camera_id), data)
-    pipeline.execute()
+    _put(device_answer_key(camera_id), data, data)
 
 
 def last_word(camera_id: int) -> DeviceWord | None:

@@ -11,13 +11,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from cameras.models import Camera, Site
-from portal import access
+from cameras.redis import Errors
+from portal import access, throttling
 from portal.memberships import hash_of
 from portal.models import DeviceToken, Pairing, User
 
 COOKIE = "device"  # holds the token in the device's browser; no script reads it
 GOOD_FOR = timedelta(minutes=10)
 LONGEST_NAME = 120
+TRIES_A_MINUTE = 10
 
 
 class PairingError(Exception):
@@ -58,7 +60,7 @@ def redeem(secret: str, name: str, agent: str = "") -> tuple[Camera, str]:
     """
     pairing = find(secret)
     if pairing is None or not access.may(pairing.made_by, access.Right.SET_UP, pairing.site) or not _use_up(pairing):
-        raise PairingError(_("This link was used already, or is older than ten minutes. Ask for a new one."))
+        raise PairingError(gone())
     camera = pairing.camera
     if camera is None:
         Site.objects.select_for_update().get(pk=pairing.site_id)  # of two devices at once, each gets its own name
@@ -67,6 +69,18 @@ def redeem(secret: str, name: str, agent: str = "") -> tuple[Camera, str]:
     else:
         revoke(camera)  # one device a camera: the earlier one is let go
     return camera, make_token(camera, agent)
+
+
+def gone() -> str:
+    return _("This link was used already, or is older than ten minutes. Ask for a new one.")
+
+
+def may_try_again(address: str) -> bool:
+    """Whether who named a link that is none may name another this minute. It is counted; a good link never is."""
+    try:
+        return throttling.allow("device-pair", address, TRIES_A_MINUTE)
+    except Errors:
+        return False
 
 
 def _use_up(pairing: Pairing) -> bool:

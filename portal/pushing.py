@@ -23,10 +23,15 @@ class FrameError(Exception):
         self.status = status
 
 
+def check_size(length: int) -> None:
+    """Raise FrameError for more bytes than a frame may have; what is announced can be checked before it is read."""
+    if length > MOST_BYTES:
+        raise FrameError(413, _("A frame has at most 512 KB. Send it smaller, or with a lower quality."))
+
+
 def check_frame(data: bytes) -> None:
     """Raise FrameError unless this is a JPEG of an allowed size. Its header is read, nothing is decoded."""
-    if len(data) > MOST_BYTES:
-        raise FrameError(413, _("A frame has at most 512 KB. Send it smaller, or with a lower quality."))
+    check_size(len(data))
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
             width, height = picture.size

@@ -126,6 +126,12 @@ class PortalProcess:
         for pid in marked_processes(self.marker):
             os.kill(pid, signal.SIGKILL)
 
+    def web_pid(self) -> int:
+        """The process that serves pages and sockets."""
+        lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in marked_processes(self.marker)}
+        (web,) = [pid for pid, line in lines.items() if b"uvicorn" in line]
+        return web
+
     def login(self) -> tuple[str, str]:
         email, password = (self.data_dir / "demo-login.txt").read_text().splitlines()
         return email, password

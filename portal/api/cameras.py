@@ -12,7 +12,7 @@ from ninja.security import HttpBearer
 from cameras import device_frames
 from cameras.models import Camera
 from cameras.redis import Errors
-from portal import auditing, pairing, pushing, throttling
+from portal import auditing, pairing, pushing
 from portal.api.problems import Problem, ProblemBody
 from portal.auditing import Action
 from portal.live import messages
@@ -21,7 +21,6 @@ from portal.pushing import FrameError
 
 ANSWER_WITHIN_S = 2.0
 RETRY_AFTER_S = 2
-PAIRINGS_A_MINUTE = 10
 
 router = Router(tags=["cameras"])
 
@@ -95,11 +94,9 @@ def pair(request: HttpRequest, body: PairBody) -> Status[dict[str, Any]]:
 
 def refused(request: HttpRequest, why: str) -> Problem:
     """Who tries many links is slowed down; who has a good one never is."""
-    try:
-        allowed = throttling.allow("device-pair", auditing.address_of(request), PAIRINGS_A_MINUTE)
-    except Errors:
-        allowed = False
-    return Problem(410, why) if allowed else Problem(429, _("That was a try too many. Wait a minute."), 60)
+    if pairing.may_try_again(auditing.address_of(request)):
+        return Problem(410, why)
+    return Problem(429, _("That was a try too many. Wait a minute."), 60)
 
 
 @router.post("/cameras/{camera_id}/frames", auth=CameraToken(), response={200: FoundBody, **REFUSALS})
@@ -112,8 +109,7 @@ def push_frame(request: HttpRequest, camera_id: int) -> dict[str, Any]:
     if camera.paused:
         raise Problem(409, _("This camera is paused. Its manager can resume it."))
     try:
-        if int(request.headers.get("Content-Length") or 0) > pushing.MOST_BYTES:
-            raise FrameError(413, _("A frame has at most 512 KB. Send it smaller, or with a lower quality."))
+        pushing.check_size(int(request.headers.get("Content-Length") or 0))
         pushing.check_frame(request.body)
         pushing.check_pace(camera.pk, camera.analyses_per_second)
         found = device_frames.ask(camera.pk, request.body, ANSWER_WITHIN_S)

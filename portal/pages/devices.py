@@ -76,9 +76,10 @@ def show_pairing(request: HttpRequest, pairing_id: int) -> HttpResponse:
     if made is None:
         raise Http404
     access.require(request.user, Right.SET_UP, made.site_id)
-    used = made.redeemed_at is not None and made.camera is not None
-    camera = {"camera": made.camera.name, "address": reverse("camera", args=[made.camera.pk])} if made.camera else {}
-    return JsonResponse({"used": used} | (camera if used else {}))
+    if made.redeemed_at is None or made.camera is None:
+        return JsonResponse({"used": False})
+    address = reverse("camera", args=[made.camera.pk])
+    return JsonResponse({"used": True, "camera": made.camera.name, "address": address})
 
 
 @require_POST

@@ -17,13 +17,11 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera
-from cameras.redis import Errors
 from cameras.states import DeviceWord
-from portal import auditing, pairing, throttling
+from portal import auditing, pairing
 from portal.auditing import Action
 from portal.pairing import PairingError
 
-TRIES_A_MINUTE = 10
 ASK_AGAIN_S = 30
 COOKIE_S = 400 * 24 * 3600  # as long as browsers keep any (RFC 6265bis, section 5.5)
 
@@ -44,7 +42,7 @@ def look_at_pairing(request: HttpRequest) -> HttpResponse:
     """Which site asks for this device; uses nothing up."""
     found = pairing.find(request.POST.get("secret", ""))
     if found is None:
-        return refuse(request, _("This link was used already, or is older than ten minutes. Ask for a new one."))
+        return refuse(request, pairing.gone())
     name = found.camera.name if found.camera else ""
     return JsonResponse({"site": found.site.name, "by": found.made_by.name, "name": name})
 
@@ -67,11 +65,7 @@ def redeem_pairing(request: HttpRequest) -> HttpResponse:
 
 def refuse(request: HttpRequest, why: str) -> HttpResponse:
     """A link that is none. Who tries many is slowed down; who has a good one never is."""
-    try:
-        allowed = throttling.allow("device-pair", auditing.address_of(request), TRIES_A_MINUTE)
-    except Errors:
-        allowed = False
-    if allowed:
+    if pairing.may_try_again(auditing.address_of(request)):
         return JsonResponse({"error": why}, status=410)
     return JsonResponse({"error": _("That was a try too many. Wait a minute.")}, status=429)
 

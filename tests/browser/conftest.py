@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.cameras.footage import fake_camera
 from tests.portal_process import PortalProcess
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -25,6 +26,17 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def filming_browser(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser whose camera shows the demo's lobby: somebody without a mask walks in after a second."""
+    film = fake_camera(tmp_path_factory.mktemp("film") / "lobby.mjpeg")
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-video-capture={film}"]  # fmt: skip
+    started = browser.browser_type.launch(executable_path=CHROMIUM, args=[*OPTIONS, *fake])
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="module")

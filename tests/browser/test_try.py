@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,8 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from detection import Detector, decode_picture
-from tests.browser.conftest import CHROMIUM, OPTIONS
-from tests.cameras.footage import door_frames, fake_camera
+from tests.cameras.footage import door_frames
 from tests.conftest import ROOT
 from tests.portal_process import PortalProcess, wait_for
 
@@ -91,18 +90,8 @@ def test_the_browser_finds_what_the_worker_finds_and_sends_nothing(
     assert [url for url in requests if not url.startswith("blob:")] == [], "nothing is asked for, so nothing is told"
 
 
-@pytest.fixture(scope="module")
-def filmed(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    film = fake_camera(tmp_path_factory.mktemp("film") / "lobby.mjpeg")
-    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-video-capture={film}"]  # fmt: skip
-    started = browser.browser_type.launch(executable_path=CHROMIUM, args=[*OPTIONS, *fake])
-    yield started
-    started.close()
-
-
-def test_the_camera_is_watched_in_the_page_alone(portal: PortalProcess, filmed: Browser) -> None:
-    context = filmed.new_context(base_url=portal.address)
+def test_the_camera_is_watched_in_the_page_alone(portal: PortalProcess, filming_browser: Browser) -> None:
+    context = filming_browser.new_context(base_url=portal.address)
     page = open_page(context.new_page())
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))

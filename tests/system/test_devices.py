@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from detection import Detector, decode_picture
 from tests.cameras.footage import door_frames
 from tests.conftest import ROOT
-from tests.portal_process import PortalProcess, marked_processes, python_in, wait_for
+from tests.portal_process import PortalProcess, python_in, wait_for
 from tests.worlds import jpeg
 
 Portals = Callable[..., PortalProcess]
@@ -48,13 +48,8 @@ print(json.dumps([[camera.pk, token] for camera, token in
 
 def web_memory_mb(portal: PortalProcess) -> float:
     """Resident memory of the web process."""
-    for pid in marked_processes(portal.marker):
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            if b"uvicorn" not in file.read():
-                continue
-        with open(f"/proc/{pid}/status") as file:
-            return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmRSS"))
-    raise AssertionError("there is no web process")
+    lines = Path(f"/proc/{portal.web_pid()}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def open_socket(portal: PortalProcess, token: str) -> ClientConnection:
