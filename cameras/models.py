@@ -48,6 +48,18 @@ def check_hours(value: object) -> None:
         raise ValidationError(_("Opening hours are a time from and a time until, for each day.")) from error
 
 
+def lies_in(hours: dict[str, list[str]], local: datetime) -> bool:
+    """Whether a moment of the site's clock lies in its hours, as `check_hours` takes them; no hours: always."""
+    if not hours:
+        return True
+    minute = local.strftime("%H:%M")
+    opens, closes = hours.get(str(local.weekday()), ("", ""))
+    if opens and (opens <= minute < closes or (closes <= opens and minute >= opens)):
+        return True
+    opens, closes = hours.get(str((local.weekday() - 1) % 7), ("", ""))
+    return bool(opens) and closes <= opens and minute < closes
+
+
 class Site(models.Model):
     """A place with a lobby. Its day, its pictures' lifetime and its people are its own."""
 
@@ -67,6 +79,14 @@ class Site(models.Model):
         _("alert outside the opening hours, too"),
         default=False,
         help_text=_("Without it, what is seen then is kept and listed, but nobody is alerted."),
+    )
+    reminder_hours: models.JSONField[dict[str, list[str]], dict[str, list[str]]] = models.JSONField(
+        _("reminder hours"), default=dict, blank=True, validators=[check_hours]
+    )
+    thanks = models.BooleanField(
+        _("thank those who wear a mask"),
+        default=False,
+        help_text=_("The door thanks who wears a mask, or puts one on."),
     )
     mask_goal = models.PositiveSmallIntegerField(
         _("goal"),
@@ -108,15 +128,11 @@ class Site(models.Model):
 
     def is_open(self, moment: datetime) -> bool:
         """Whether people are expected here. A site without hours is always open; hours may run past midnight."""
-        if not self.opening_hours:
-            return True
-        local = self.local(moment)
-        minute = local.strftime("%H:%M")
-        opens, closes = self.opening_hours.get(str(local.weekday()), ("", ""))
-        if opens and (opens <= minute < closes or (closes <= opens and minute >= opens)):
-            return True
-        opens, closes = self.opening_hours.get(str((local.weekday() - 1) % 7), ("", ""))
-        return bool(opens) and closes <= opens and minute < closes
+        return lies_in(self.opening_hours, self.local(moment))
+
+    def reminds_at(self, moment: datetime) -> bool:
+        """Whether the door may speak. A site without reminder hours may at any time."""
+        return lies_in(self.reminder_hours, self.local(moment))
 
     def alerts_at(self, moment: datetime) -> bool:
         """Whether anybody is to be alerted of what happens at this moment."""
@@ -159,6 +175,12 @@ class Camera(models.Model):
     model = models.CharField(_("model"), max_length=80, choices=model_choices, default="default")
     analyses_per_second = models.FloatField(
         _("analyses a second"), default=5.0, validators=[MinValueValidator(1), MaxValueValidator(30)]
+    )
+    reminder_after_s = models.FloatField(
+        _("seconds until the reminder"),
+        default=2.0,
+        validators=[MinValueValidator(0), MaxValueValidator(60)],
+        help_text=_("How long somebody is without a mask before the door says something."),
     )
     paused = models.BooleanField(_("paused"), default=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)

@@ -70,6 +70,11 @@ def device_word_key(camera_id: int) -> str:
     return f"device-word:{camera_id}"
 
 
+def door_channel(camera_id: int, output: str) -> str:
+    """What is to be said at a camera's door, on its own page ("device") or the one beside it ("loudspeaker")."""
+    return f"door:{output}:{camera_id}"
+
+
 def looked_at_key(camera_id: int) -> str:
     """Exists while somebody looks at the camera."""
     return f"looked-at:{camera_id}"

@@ -44,12 +44,20 @@ def ring(name: str, camera_id: int, token: int) -> None:
 
 def send_probe(probe_id: UUID, site_id: int) -> bool:
     """Let a worker that serves the site carry out a test; False where none lives. It goes to the least busy one."""
+    name = serving_worker(site_id)
+    if name:
+        send("cameras.tasks.probe_camera", (str(probe_id),), f"probes.{name}")
+    return bool(name)
+
+
+def serving_worker(site_id: int, camera_id: int = 0) -> str:
+    """A living worker that serves the site: the one that watches the camera, else the least busy. Empty: none."""
     serving = [state for state in leases.living_workers() if state.serves(site_id)]
-    if not serving:
-        return False
-    chosen = max(serving, key=lambda state: (state.capacity - len(state.watching), state.name))
-    send("cameras.tasks.probe_camera", (str(probe_id),), f"probes.{chosen.name}")
-    return True
+
+    def fitness(state: leases.WorkerState) -> tuple[bool, int, str]:
+        return camera_id in state.watching, state.capacity - len(state.watching), state.name
+
+    return max(serving, key=fitness).name if serving else ""
 
 
 def send(task: str, arguments: tuple[object, ...], queue: str) -> None:

@@ -52,6 +52,7 @@ class CameraSettings:
     transport: str = "tcp"
     input_size: int = 0
     model: str = "default"
+    reminder_after_s: float = 2.0
 
     def opening(self, stop: threading.Event, reached: Callable[[str], None]) -> Opening:
         login = (self.user, self.password)

@@ -168,7 +168,7 @@ class StreamWorker:
         self.previews.begin(found.camera_id)
         try:
             detector = self.detector_for(found.model, found.input_size)
-            Watch(found, running.token, lambda: Analyzer(detector), outlet, running.stop).run()
+            Watch(found, running.token, lambda: Analyzer(detector, found.reminder_after_s), outlet, running.stop).run()
         except ModelError as error:
             outlet.tell_state(CameraState.OFFLINE, str(error))
             running.stop.wait()  # until the camera is edited, or goes to another worker
@@ -308,6 +308,7 @@ def settings_of(camera: Camera) -> CameraSettings:
         camera.transport,
         camera.view,
         camera.model,
+        camera.reminder_after_s,
     )
 
 

@@ -9,7 +9,8 @@
 
 Each person is one passage. A spell without a mask (or with one worn wrongly) is one violation of it: opened as soon
 as the vote is sure, given a better picture while it is open, closed when the person masks or leaves. Bare again
-before STEADY_S of steady mask is the same violation, opened again; after it, a new one.
+before STEADY_S of steady mask is the same violation, opened again; after it, a new one. Who stays bare is told of
+anew when the spell has lasted so long that she is to be reminded, and once more a while later.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ STEADY_S = 5.0
 SEEN_EVERY_S = 5.0  # how fresh last_seen_at is kept of those who stay
 BETTER = 1.25  # a picture replaces another when it is so much better
 PICTURE_EVERY_S = 1.0
+REMIND_AFTER_S = 2.0
+REMIND_AGAIN_S = 12.0
 CUT = 0.4  # what a face at the picture's edge, maybe cut by it, is worth as a picture
 ROOM = 0.1  # of the picture, around a face that is well in it
 
@@ -119,6 +122,7 @@ class Spell:
     seq: int = 0
     open: bool = True
     ended_at: float | None = None
+    due: list[float] = field(default_factory=list)  # when it is told of anew, the next first
     picture_quality: float = 0.0
     picture_at: float = 0.0
     box: Box = (0.0, 0.0, 0.0, 0.0)
@@ -147,8 +151,10 @@ def make_key(seconds: float) -> UUID:
 class Analyzer:
     """The memory of one camera. Not safe for threads: one camera, one thread, one analyzer."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, remind_after_s: float = REMIND_AFTER_S) -> None:
+        """`remind_after_s`: how long a spell without a mask lasts until it is told of anew, in seconds."""
         self._detector = detector
+        self._remind_after_s = remind_after_s
         longer = detector.manifest.input.longer_side or max(
             detector.manifest.input.width, detector.manifest.input.height
         )
@@ -230,7 +236,7 @@ class Analyzer:
             if label != spell.label:
                 spell.label = label
                 return [self._violation(person, spell)]
-            return self._better(person, spell)
+            return self._better(person, spell) or self._still_bare(person, spell)
         if label == "mask" and spell is not None and spell.open:
             spell.open, spell.ended_at = False, person.masked_since or at
             return [self._violation(person, spell)]
@@ -246,7 +252,8 @@ class Analyzer:
             return []
         at = person.track.last_seen_at
         started = person.bare_since if person.bare_since is not None else at
-        person.spell = Spell(make_key(started), label, started, at)
+        remind_at = max(at, started + self._remind_after_s)
+        person.spell = Spell(make_key(started), label, started, at, due=[remind_at, remind_at + REMIND_AGAIN_S])
         return [self._violation(person, person.spell, self._take_picture(person, person.spell))]
 
     def _better(self, person: Person, spell: Spell) -> list[Finding]:
@@ -256,6 +263,9 @@ class Analyzer:
         if candidate.quality < BETTER * spell.picture_quality:
             return []
         return [self._violation(person, spell, self._take_picture(person, spell))]
+
+    def _still_bare(self, person: Person, spell: Spell) -> list[Finding]:
+        return [self._violation(person, spell)] if spell.due and person.track.last_seen_at >= spell.due[0] else []
 
     def _take_picture(self, person: Person, spell: Spell) -> Snapshot | None:
         candidate, person.candidate = person.candidate, None
@@ -298,6 +308,7 @@ class Analyzer:
 
     def _violation(self, person: Person, spell: Spell, snapshot: Snapshot | None = None) -> Violation:
         spell.seq += 1
+        spell.due = [at for at in spell.due if at > person.track.last_seen_at]
         return Violation(
             spell.key,
             person.track.key,

@@ -111,8 +111,9 @@ def sites(user: AnyUser, right: Right = Right.LOOK) -> QuerySet[Site]:
 
 
 def cameras(user: AnyUser, right: Right = Right.LOOK) -> QuerySet[Camera]:
-    """The cameras of the sites where this person has `right`, with site and lease."""
-    return Camera.objects.filter(site__in=sites(user, right), deleted_at__isnull=True).select_related("site", "lease")
+    """The cameras of the sites where this person has `right`, with site, lease and voice."""
+    rows = Camera.objects.filter(site__in=sites(user, right), deleted_at__isnull=True)
+    return rows.select_related("site", "lease", "voice")
 
 
 def violations(user: AnyUser) -> QuerySet[Violation]:

@@ -22,10 +22,16 @@ from django.urls import path
 
 from portal.database import hold_open
 from portal.live.consumer import LiveConsumer
-from portal.live.devices import DeviceConsumer
+from portal.live.devices import DeviceConsumer, SpeakerConsumer
 from portal.live.origin import SameOrigin
 
-sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi()), path("ws/device/", DeviceConsumer.as_asgi())])
+sockets = URLRouter(
+    [
+        path("ws/live/", LiveConsumer.as_asgi()),
+        path("ws/device/", DeviceConsumer.as_asgi()),
+        path("ws/speaker/", SpeakerConsumer.as_asgi()),
+    ]
+)
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:

@@ -1,4 +1,5 @@
-"""How a device becomes a camera of a site: a link good once and for ten minutes, and a token for that one camera."""
+"""How a device becomes a camera of a site, or the loudspeaker beside one: a link good once and for ten minutes, and a
+token for that one camera and purpose."""
 
 from __future__ import annotations
 
@@ -14,9 +15,11 @@ from cameras.models import Camera, Site
 from cameras.redis import Errors
 from portal import access, throttling
 from portal.memberships import hash_of
-from portal.models import DeviceToken, Pairing, User
+from portal.models import DeviceToken, Pairing, Purpose, User, Voice
 
 COOKIE = "device"  # holds the token in the device's browser; no script reads it
+SPEAKER_COOKIE = "speaker"
+COOKIES = {Purpose.CAMERA: COOKIE, Purpose.LOUDSPEAKER: SPEAKER_COOKIE}
 GOOD_FOR = timedelta(minutes=10)
 LONGEST_NAME = 120
 TRIES_A_MINUTE = 10
@@ -26,14 +29,17 @@ class PairingError(Exception):
     """The link cannot be redeemed; the text is a sentence for people."""
 
 
-def invite(site: Site, made_by: User, camera: Camera | None = None) -> tuple[Pairing, str]:
+def invite(
+    site: Site, made_by: User, camera: Camera | None = None, purpose: Purpose = Purpose.CAMERA
+) -> tuple[Pairing, str]:
     """A pairing link's row and its secret, which is known only now.
 
     Args:
-        camera: a device of the site that is to be paired again; without it a new camera is made.
+        camera: a device of the site that is to be paired again, or the camera that gets a loudspeaker; without it a
+            new camera is made.
     """
     secret, expires_at = secrets.token_urlsafe(24), timezone.now() + GOOD_FOR
-    fields = {"site": site, "made_by": made_by, "camera": camera, "expires_at": expires_at}
+    fields = {"site": site, "made_by": made_by, "camera": camera, "expires_at": expires_at, "purpose": purpose}
     return Pairing.objects.create(secret_hash=hash_of(secret), **fields), secret
 
 
@@ -58,17 +64,42 @@ def redeem(secret: str, name: str, agent: str = "") -> tuple[Camera, str]:
 
     Raises PairingError where the link was used, is too old, or was never made, and where its maker may not any more.
     """
-    pairing = find(secret)
-    if pairing is None or not access.may(pairing.made_by, access.Right.SET_UP, pairing.site) or not _use_up(pairing):
-        raise PairingError(gone())
+    pairing = _use(secret, Purpose.CAMERA)
     camera = pairing.camera
     if camera is None:
         Site.objects.select_for_update().get(pk=pairing.site_id)  # of two devices at once, each gets its own name
         camera = Camera.objects.create(site=pairing.site, name=free_name(pairing.site, name), kind=Camera.Kind.DEVICE)
         Pairing.objects.filter(pk=pairing.pk).update(camera=camera)
+        Voice.objects.create(camera=camera, output=Voice.Output.DEVICE)
     else:
         revoke(camera)  # one device a camera: the earlier one is let go
     return camera, make_token(camera, agent)
+
+
+@transaction.atomic
+def redeem_loudspeaker(secret: str, agent: str = "") -> tuple[Camera, str]:
+    """The camera beside which this device speaks from now on, and its token; the one before is let go.
+
+    A camera that was silent until now sounds there. Raises PairingError as `redeem` does.
+    """
+    camera = _use(secret, Purpose.LOUDSPEAKER).camera
+    if camera is None:
+        raise PairingError(gone())
+    revoke(camera, Purpose.LOUDSPEAKER)
+    voice = Voice.objects.get_or_create(camera=camera)[0]
+    if voice.output == Voice.Output.NOWHERE:
+        Voice.objects.filter(pk=camera.pk).update(output=Voice.Output.LOUDSPEAKER)
+    return camera, make_token(camera, agent, Purpose.LOUDSPEAKER)
+
+
+def _use(secret: str, purpose: Purpose) -> Pairing:
+    """The pairing of a link, which is used up by this."""
+    pairing = find(secret)
+    if pairing is None or pairing.purpose != purpose:
+        raise PairingError(gone())
+    if not access.may(pairing.made_by, access.Right.SET_UP, pairing.site) or not _use_up(pairing):
+        raise PairingError(gone())
+    return pairing
 
 
 def gone() -> str:
@@ -98,17 +129,17 @@ def free_name(site: Site, wanted: str) -> str:
     return next(name for name in (base, *(f"{base} {n}" for n in range(2, len(taken) + 3))) if name not in taken)
 
 
-def make_token(camera: Camera, agent: str = "") -> str:
+def make_token(camera: Camera, agent: str = "", purpose: Purpose = Purpose.CAMERA) -> str:
     """A new token of a camera; those that it has stay good."""
     token = secrets.token_urlsafe(32)
-    DeviceToken.objects.create(camera=camera, token_hash=hash_of(token), agent=agent[:300])
+    DeviceToken.objects.create(camera=camera, token_hash=hash_of(token), agent=agent[:300], purpose=purpose)
     return token
 
 
-def camera_of(token: str) -> Camera | None:
-    """The camera that a token is good for, with its site and lease; None for any other. One query."""
-    tokens = DeviceToken.objects.filter(good_tokens(), token_hash=hash_of(token))
-    found = tokens.select_related("camera__site", "camera__lease").first()
+def camera_of(token: str, purpose: Purpose = Purpose.CAMERA) -> Camera | None:
+    """The camera that a token is good for, with its site, lease and voice; None for any other. One query."""
+    tokens = DeviceToken.objects.filter(good_tokens(), token_hash=hash_of(token), purpose=purpose)
+    found = tokens.select_related("camera__site", "camera__lease", "camera__voice").first()
     return found.camera if found else None
 
 
@@ -117,6 +148,12 @@ def good_tokens() -> Q:
     return Q(revoked_at__isnull=True, camera__deleted_at__isnull=True, camera__site__archived_at__isnull=True)
 
 
-def revoke(camera: Camera) -> int:
-    """Take all tokens of a camera back; how many there were."""
-    return DeviceToken.objects.filter(camera=camera, revoked_at__isnull=True).update(revoked_at=timezone.now())
+def revoke(camera: Camera, purpose: Purpose = Purpose.CAMERA) -> int:
+    """Take all tokens of a camera for this purpose back; how many there were."""
+    tokens = DeviceToken.objects.filter(camera=camera, purpose=purpose, revoked_at__isnull=True)
+    return tokens.update(revoked_at=timezone.now())
+
+
+def paired_as(camera: Camera, purpose: Purpose) -> DeviceToken | None:
+    """The token of the device that is this camera, or its loudspeaker, if there is one."""
+    return DeviceToken.objects.filter(camera=camera, purpose=purpose, revoked_at__isnull=True).first()

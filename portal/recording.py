@@ -28,8 +28,9 @@ from cameras.models import CameraLease, Outage, Reign
 from cameras.redis import Errors, connection
 from cameras.spool import Record, SpoolReader, SpoolWriter
 from cameras.states import CameraState
-from portal import feed
+from portal import feed, reminding
 from portal.models import Passage, Violation
+from portal.models.events import WearLabel
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def maybe_moment(seconds: float | None) -> datetime | None:
 def record(given: Record) -> None:
     """Apply one record. Raises RefusedError for what can never be applied; DatabaseError and OSError pass through."""
     try:
-        reign = Reign.objects.select_related("camera__lease", "camera__site").get(
+        reign = Reign.objects.select_related("camera__lease", "camera__site", "camera__voice").get(
             camera_id=given.camera_id, token=given.token
         )
     except Reign.DoesNotExist as error:
@@ -112,11 +113,12 @@ def _values(given: Record, reign: Reign) -> dict[str, Any]:
 def _record_passage(given: Record, reign: Reign) -> None:
     _check_reign(given, reign)
     key, values = UUID(given.body["key"]), _values(given, reign)
-    if Passage.objects.filter(pk=key, seq__lt=values["seq"]).update(**values):
-        return
-    if not Passage.objects.filter(pk=key).exists():
-        owner = {"site_id": reign.camera.site_id, "camera_id": reign.camera_id, "token": given.token}
+    owner = {"site_id": reign.camera.site_id, "camera_id": reign.camera_id, "token": given.token}
+    if not Passage.objects.filter(pk=key, seq__lt=values["seq"]).update(**values):
+        if Passage.objects.filter(pk=key).exists():
+            return
         Passage.objects.create(pk=key, **owner, **values)
+    reminding.consider_passage(Passage(pk=key, **owner, **values), reign.camera)
 
 
 def _record_violation(given: Record, reign: Reign) -> None:
@@ -169,16 +171,29 @@ def _write_violation(key: UUID, given: Record, reign: Reign, picture: str) -> No
             **values,
         )
         feed.publish(found, to_review=+1)
+        reminding.consider_violation(found, reign.camera)
         return
     if found.seq >= values["seq"]:
         if picture:
             transaction.on_commit(lambda: default_storage.delete(picture), robust=True)
         return
     old = found.snapshot.name if picture else ""
+    values["masked_at"] = _masked_at(found, values["ended_at"])
     Violation.objects.filter(pk=key).update(**values)
     feed.publish(found)
+    for name, value in values.items():
+        setattr(found, name, value)
+    reminding.consider_violation(found, reign.camera)
     if old:
         transaction.on_commit(lambda: default_storage.delete(old), robust=True)
+
+
+def _masked_at(violation: Violation, ended_at: datetime | None) -> datetime | None:
+    """When this person put a mask on: it ended, and her passage, which is told first, says that she wears one now."""
+    if ended_at is None:
+        return None
+    masked = Passage.objects.filter(pk=violation.passage_id, label=WearLabel.MASK).exists()
+    return ended_at if masked else None
 
 
 @transaction.atomic

@@ -1,11 +1,17 @@
-"""What the job worker does. Each task parses its ids, calls one function, and is safe to run twice."""
+"""What the job worker does, and one thing that a stream worker is asked for.
+
+Each task parses its ids, calls one function, and is safe to run twice.
+"""
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from celery import shared_task
+from django.db import close_old_connections
 from django.utils import timezone
 
-from portal import auditing, health, watchkeeping
+from portal import auditing, health, outputs, watchkeeping
 from portal import retention as keeping
 
 
@@ -24,3 +30,12 @@ def retention() -> None:
 @shared_task(name="portal.tasks.orphans")
 def orphans() -> None:
     keeping.sweep_orphans(timezone.now())
+
+
+@shared_task(name="portal.tasks.say_reminder", acks_late=False, ignore_result=True)
+def say_reminder(reminder_id: str) -> None:
+    """A reminder that is played by hand, from the worker that is near the loudspeaker."""
+    try:
+        outputs.carry_out_by_hand(UUID(reminder_id))
+    finally:
+        close_old_connections()

@@ -1,25 +1,21 @@
 """Video over HTTP: MJPEG (multipart/x-mixed-replace), MPEG-TS, MP4.
 
 httpx fetches, FFmpeg gets a file object: so it opens no connection of its own. No redirect is followed, no playlist
-read, no proxy of the environment asked; the connection goes to the checked address (cameras/addresses.py).
+read, no proxy of the environment asked; the connection goes to the checked address (cameras/checked_http.py).
 """
 
 from __future__ import annotations
 
 import logging
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import httpcore
 import httpx
 from django.utils.translation import gettext as _
 
 from cameras import addresses
-from cameras.addresses import TICK_S
+from cameras.checked_http import checked_client
 from cameras.errors import CameraError, StreamError
 from cameras.sources.base import Opening, register
 from cameras.sources.feed import Silence, fault_of_status
@@ -39,79 +35,6 @@ PLAYLISTS = {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/x-
              "application/dash+xml", "application/sdp", "video/x-ms-asf"}  # fmt: skip
 
 
-class CheckedStream(httpcore.NetworkStream):
-    """A connection whose reads end by `stop`, by a deadline, or by silence; httpx's time-out begins anew each read."""
-
-    def __init__(self, connection: socket.socket, body: Body) -> None:
-        self._connection = connection
-        self._body = body
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        self._connection.settimeout(TICK_S)
-        while True:
-            self._body.check()
-            try:
-                return self._connection.recv(max_bytes)
-            except TimeoutError:
-                continue
-            except OSError as error:
-                raise httpcore.ReadError from error
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._connection.settimeout(HEADERS_S)
-        try:
-            self._connection.sendall(buffer)
-        except OSError as error:
-            raise httpcore.WriteError from error
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        self._connection.settimeout(HEADERS_S)
-        try:
-            secured = ssl_context.wrap_socket(self._connection, server_hostname=server_hostname)
-        except OSError as error:
-            self.close()
-            raise httpcore.ConnectError(str(error)) from error
-        return CheckedStream(secured, self._body)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._connection if info == "socket" else None
-
-
-class CheckedBackend(httpcore.NetworkBackend):
-    """Connects to checked addresses only, by the one door."""
-
-    def __init__(self, body: Body, opening: Opening) -> None:
-        self._body = body
-        self._opening = opening
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        checked = addresses.resolve(host, port, self._opening.stop)
-        self._opening.reached("name")
-        connection = addresses.connect(checked, port, self._opening.stop)
-        self._opening.reached("connection")
-        return CheckedStream(connection, self._body)
-
-
-class CheckedTransport(httpx.HTTPTransport):
-    """httpx's own transport, over a pool that connects by CheckedBackend."""
-
-    def __init__(self, backend: httpcore.NetworkBackend) -> None:
-        super().__init__(trust_env=False)
-        self._pool = httpcore.ConnectionPool(ssl_context=ssl.create_default_context(), network_backend=backend)
-
-
 class Body:
     """An answer's body as the file object that FFmpeg reads."""
 
@@ -121,10 +44,7 @@ class Body:
         self._fault: CameraError | None = None
         self._deadline: float | None = time.monotonic() + HEADERS_S
         self._ending = False
-        self._client = httpx.Client(
-            transport=CheckedTransport(CheckedBackend(self, opening)), follow_redirects=False, trust_env=False,
-            headers={"User-Agent": "mask-portal", "Accept": "*/*", "Accept-Encoding": "identity"}, timeout=HEADERS_S,
-        )  # fmt: skip
+        self._client = checked_client(self.check, opening.stop, HEADERS_S, opening.reached)
         self._response: httpx.Response | None = None
         self._chunks: Iterator[bytes] = iter(())
         self._rest = b""

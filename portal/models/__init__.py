@@ -1,7 +1,8 @@
 from portal.models.audit import AuditEntry
-from portal.models.devices import DeviceToken, Pairing
+from portal.models.devices import DeviceToken, Pairing, Purpose
 from portal.models.events import Passage, SiteFeed, Violation
 from portal.models.people import Invitation, Membership, SignedIn, Theme, User
+from portal.models.reminders import Phrase, Reminder, Silence, SitePhrase, Voice
 
 __all__ = [
     "AuditEntry",
@@ -10,9 +11,15 @@ __all__ = [
     "Membership",
     "Pairing",
     "Passage",
+    "Phrase",
+    "Purpose",
+    "Reminder",
     "SignedIn",
+    "Silence",
     "SiteFeed",
+    "SitePhrase",
     "Theme",
     "User",
     "Violation",
+    "Voice",
 ]

@@ -33,6 +33,8 @@ class AuditEntry(models.Model):
         CAMERA_DELETED = "camera-deleted", _("deleted a camera")
         CAMERA_RESTORED = "camera-restored", _("brought a camera back")
         CAMERA_TESTED = "camera-tested", _("tested a camera's address")
+        VOICE_CHANGED = "voice-changed", _("changed the voice of")
+        VOICE_PLAYED = "voice-played", _("played a reminder at")
         PAIRING_MADE = "pairing-made", _("made a pairing link")
         DEVICE_PAIRED = "device-paired", _("paired a device as")
         DEVICE_UNPAIRED = "device-unpaired", _("took back the pairing of")

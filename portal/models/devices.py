@@ -10,9 +10,20 @@ from cameras.models import Camera, Site
 from portal.models.people import User
 
 
-class Pairing(models.Model):
-    """A link by which one device becomes a camera of a site. Its secret is not kept, only the hash."""
+class Purpose(models.TextChoices):
+    """What a device is paired for."""
 
+    CAMERA = "camera", _("Camera")
+    LOUDSPEAKER = "loudspeaker", _("Loudspeaker")
+
+
+class Pairing(models.Model):
+    """A link by which one device becomes a camera of a site, or the loudspeaker beside one.
+
+    Its secret is not kept, only the hash.
+    """
+
+    purpose = models.CharField(_("for"), max_length=16, choices=Purpose.choices, default=Purpose.CAMERA)
     site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="pairings", verbose_name=_("site"))
     secret_hash = models.CharField(_("hash of the link's secret"), max_length=64, unique=True)
     made_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", verbose_name=_("made by"))
@@ -33,8 +44,12 @@ class Pairing(models.Model):
 
 
 class DeviceToken(models.Model):
-    """What a device shows to send pictures as one camera. Only its hash is kept; taken back, it is good for nothing."""
+    """What a device shows to send pictures as one camera, or to speak beside it.
 
+    Only its hash is kept; taken back, it is good for nothing.
+    """
+
+    purpose = models.CharField(_("for"), max_length=16, choices=Purpose.choices, default=Purpose.CAMERA)
     camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="tokens", verbose_name=_("camera"))
     token_hash = models.CharField(_("hash of the token"), max_length=64, unique=True)
     agent = models.CharField(_("device"), max_length=300, blank=True)

@@ -98,6 +98,9 @@ class Violation(models.Model):
     started_at = models.DateTimeField(_("began"))
     last_seen_at = models.DateTimeField(_("last seen"))
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    masked_at = models.DateTimeField(
+        _("masked"), null=True, blank=True, help_text=_("When this person put a mask on, if it was seen.")
+    )
     opened_at = models.DateTimeField(_("told"), help_text=_("When the vote was sure."))
     quiet = models.BooleanField(
         _("quiet"), default=False, help_text=_("Outside the site's opening hours: kept and listed, nobody was alerted.")

@@ -26,10 +26,11 @@ from cameras.makes import makes
 from cameras.models import Camera, Outage, ProbeRequest, Site
 from cameras.probe import Status, Step, Typed
 from cameras.redis import Errors
-from portal import access, auditing, throttling
+from portal import access, auditing, pairing, throttling
 from portal.access import Right
 from portal.auditing import Action
 from portal.live import messages as live_messages
+from portal.models import Purpose
 from portal.pages.undo import undo_by
 
 OTHER = {
@@ -41,6 +42,7 @@ OTHER = {
 STREAMS = [("sub", gettext_lazy("Substream (lighter, mostly enough)")), ("main", gettext_lazy("Main stream (sharp)"))]
 HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 MOST_OUTAGES = 10
+SHOWN_REMINDERS = 5
 TESTS_A_MINUTE = 10
 
 
@@ -277,7 +279,9 @@ def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
         "camera": as_stored,
         "state": live_messages.camera(as_stored),
         "outages": Outage.objects.filter(camera=found)[:MOST_OUTAGES],
-        "paired": found.tokens.filter(revoked_at__isnull=True).first() if form.is_device else None,
+        "paired": pairing.paired_as(found, Purpose.CAMERA) if form.is_device else None,
+        "voice": getattr(as_stored, "voice", None),
+        "reminders": as_stored.reminders.all()[:SHOWN_REMINDERS],
     }
     return show_form(request, form, context)
 

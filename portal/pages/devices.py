@@ -17,7 +17,7 @@ from cameras.models import Camera, Site
 from portal import access, auditing, pairing
 from portal.access import Right
 from portal.auditing import Action
-from portal.models import Pairing
+from portal.models import Pairing, Purpose
 from portal.pages.cameras import get_camera
 from portal.pages.qr import qr_picture
 
@@ -53,8 +53,10 @@ def pair_again(request: HttpRequest, camera_id: int) -> HttpResponse:
     return show_link(request, camera.site, camera)
 
 
-def show_link(request: HttpRequest, site: Site, camera: Camera | None = None) -> HttpResponse:
-    made, secret = pairing.invite(site, access.person(request), camera)
+def show_link(
+    request: HttpRequest, site: Site, camera: Camera | None = None, purpose: Purpose = Purpose.CAMERA
+) -> HttpResponse:
+    made, secret = pairing.invite(site, access.person(request), camera, purpose)
     auditing.note(request, Action.PAIRING_MADE, camera.name if camera else "", site)
     link = f"{settings.BASE_URL}{reverse('pair')}#{secret}"
     context = {
@@ -63,7 +65,7 @@ def show_link(request: HttpRequest, site: Site, camera: Camera | None = None) ->
         "pairing": made,
         "camera": camera,
         "minutes": int(pairing.GOOD_FOR.total_seconds() // 60),
-        "insecure": not settings.HTTPS,
+        "insecure": purpose is Purpose.CAMERA and not settings.HTTPS,
     }
     return render(request, "devices/link.html", context)
 

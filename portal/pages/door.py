@@ -6,9 +6,15 @@ link, which only loads the page, uses nothing up.
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
+from csp.constants import SELF
+from csp.decorators import csp_replace
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.core import signing
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -16,12 +22,19 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST, require_safe
 
-from cameras.models import Camera
+from cameras.models import Camera, Site
 from cameras.states import DeviceWord
-from portal import auditing, pairing
+from portal import auditing, pairing, phrases, speech
 from portal.auditing import Action
+from portal.models import Purpose, Reminder
+from portal.outputs.base import AUDIO_GOOD_FOR_S, SALT
 from portal.pairing import PairingError
+from portal.speech import SpeechError
 
+log = logging.getLogger(__name__)
+
+MAY_SOUND = csp_replace({"media-src": [SELF]})  # no other page may play anything
+PAGES = {Purpose.CAMERA: "door", Purpose.LOUDSPEAKER: "speaker"}
 ASK_AGAIN_S = 30
 COOKIE_S = 400 * 24 * 3600  # as long as browsers keep any (RFC 6265bis, section 5.5)
 
@@ -44,22 +57,33 @@ def look_at_pairing(request: HttpRequest) -> HttpResponse:
     if found is None:
         return refuse(request, pairing.gone())
     name = found.camera.name if found.camera else ""
-    return JsonResponse({"site": found.site.name, "by": found.made_by.name, "name": name})
+    asked = {"site": found.site.name, "by": found.made_by.name, "name": name, "purpose": found.purpose}
+    return JsonResponse(asked)
 
 
 @never_cache
 @login_not_required
 @require_POST
 def redeem_pairing(request: HttpRequest) -> HttpResponse:
-    """This browser becomes a camera."""
-    secret, name = request.POST.get("secret", ""), request.POST.get("name", "")
+    """This browser becomes a camera, or the loudspeaker beside one."""
+    secret, name, agent = (
+        request.POST.get("secret", ""),
+        request.POST.get("name", ""),
+        request.headers.get("User-Agent", ""),
+    )
+    found = pairing.find(secret)
+    purpose = Purpose(found.purpose) if found else Purpose.CAMERA
     try:
-        camera, token = pairing.redeem(secret, name, request.headers.get("User-Agent", ""))
+        if purpose is Purpose.LOUDSPEAKER:
+            camera, token = pairing.redeem_loudspeaker(secret, agent)
+        else:
+            camera, token = pairing.redeem(secret, name, agent)
     except PairingError as error:
         return refuse(request, str(error))
     auditing.note(request, Action.DEVICE_PAIRED, camera.name, camera.site)
-    response = JsonResponse({"next": reverse("door")})
-    response.set_cookie(pairing.COOKIE, token, COOKIE_S, secure=settings.HTTPS, httponly=True, samesite="Strict")
+    response = JsonResponse({"next": reverse(PAGES[purpose])})
+    cookie = pairing.COOKIES[purpose]
+    response.set_cookie(cookie, token, COOKIE_S, secure=settings.HTTPS, httponly=True, samesite="Strict")
     return response
 
 
@@ -74,31 +98,79 @@ def refuse(request: HttpRequest, why: str) -> HttpResponse:
 @login_not_required
 @ensure_csrf_cookie
 @require_safe
+@MAY_SOUND
 def door(request: HttpRequest) -> HttpResponse:
     """The device as a camera: its own picture, what the portal finds in it, and the door mode."""
     camera = own_camera(request)
     if camera is None:
-        response = render(request, "door/unpaired.html", status=404)
-        if pairing.COOKIE in request.COOKIES:  # its camera may come back, and nobody stands there to load the page
-            response["Refresh"] = str(ASK_AGAIN_S)
-        return response
-    return render(request, "door/door.html", {"camera": camera, "words": DeviceWord})
+        return unpaired(request, Purpose.CAMERA)
+    return render(request, "door/door.html", {"camera": camera, "words": DeviceWord} | spoken_at(camera.site))
+
+
+@never_cache
+@login_not_required
+@ensure_csrf_cookie
+@require_safe
+@MAY_SOUND
+def speaker(request: HttpRequest) -> HttpResponse:
+    """The device as the loudspeaker beside a camera."""
+    camera = own_camera(request, Purpose.LOUDSPEAKER)
+    if camera is None:
+        return unpaired(request, Purpose.LOUDSPEAKER)
+    return render(request, "door/speaker.html", {"camera": camera} | spoken_at(camera.site))
+
+
+def unpaired(request: HttpRequest, purpose: Purpose) -> HttpResponse:
+    response = render(request, "door/unpaired.html", {"purpose": purpose.value}, status=404)
+    if (
+        pairing.COOKIES[purpose] in request.COOKIES
+    ):  # its camera may come back, and nobody stands there to load the page
+        response["Refresh"] = str(ASK_AGAIN_S)
+    return response
+
+
+def spoken_at(site: Site) -> dict[str, Any]:
+    """What the door says, in its site's language."""
+    direction = "rtl" if site.language in phrases.RIGHT_TO_LEFT else "ltr"
+    welcome = phrases.WELCOME[site.language]
+    return {"phrases": phrases.phrases_of(site), "welcome": welcome, "direction": direction}
+
+
+@login_not_required
+@require_safe
+def voice_audio(request: HttpRequest, signed: str) -> HttpResponse:
+    """The sound of a reminder, for who was told of it; good for some minutes."""
+    try:
+        found = Reminder.objects.filter(pk=signing.loads(signed, salt=SALT, max_age=AUDIO_GOOD_FOR_S)).first()
+    except signing.BadSignature as error:
+        raise Http404 from error
+    if found is None:
+        raise Http404
+    try:
+        path = speech.render(found.text, found.language)
+    except (SpeechError, OSError):
+        log.exception("a reminder could not be rendered")
+        return HttpResponse(status=503)
+    return HttpResponse(path.read_bytes(), content_type="audio/wav", headers={"Cache-Control": "private, max-age=300"})
 
 
 @never_cache
 @login_not_required
 @require_POST
 def leave(request: HttpRequest) -> HttpResponse:
-    """Whoever holds the device may end its being a camera."""
-    camera = own_camera(request)
+    """Whoever holds the device may end its being a camera, or a loudspeaker."""
+    wanted = request.POST.get("purpose", "")
+    purpose = Purpose(wanted) if wanted in Purpose.values else Purpose.CAMERA
+    camera = own_camera(request, purpose)
     if camera is not None:
-        pairing.revoke(camera)
+        pairing.revoke(camera, purpose)
         auditing.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
-    response = redirect("door")
-    response.delete_cookie(pairing.COOKIE, samesite="Strict")
+    response = redirect(PAGES[purpose])
+    response.delete_cookie(pairing.COOKIES[purpose], samesite="Strict")
     return response
 
 
-def own_camera(request: HttpRequest) -> Camera | None:
-    token = request.COOKIES.get(pairing.COOKIE, "")
-    return pairing.camera_of(token) if token else None
+def own_camera(request: HttpRequest, purpose: Purpose = Purpose.CAMERA) -> Camera | None:
+    """The camera that this browser is, or speaks beside, by its cookie."""
+    token = request.COOKIES.get(pairing.COOKIES[purpose], "")
+    return pairing.camera_of(token, purpose) if token else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import time
 from typing import Any
 
 from django import forms
@@ -13,7 +12,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
@@ -23,19 +21,12 @@ from portal import access, auditing
 from portal.access import AnyUser, Right
 from portal.auditing import Action
 from portal.models import Passage, Violation
+from portal.pages.hours import HoursForm
 from portal.pages.profile import ZoneField
 from portal.pages.undo import undo_by
 
 
-def clock_field() -> forms.TimeField:
-    return forms.TimeField(
-        required=False,
-        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
-        error_messages={"invalid": gettext_lazy("Write a time like 08:30.")},
-    )
-
-
-class SiteForm(forms.ModelForm[Site]):
+class SiteForm(HoursForm):
     """What managers set; the opening hours are two fields a day."""
 
     time_zone = ZoneField(
@@ -52,36 +43,15 @@ class SiteForm(forms.ModelForm[Site]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        hours = self.instance.opening_hours or {}
-        for day in range(7):
-            opens, closes = hours.get(str(day), (None, None))
-            self.fields[f"opens_{day}"] = clock_field()
-            self.fields[f"closes_{day}"] = clock_field()
-            self.initial[f"opens_{day}"], self.initial[f"closes_{day}"] = opens, closes
+        self.add_hours(self.instance.opening_hours or {})
 
     @property
     def plain_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in self._meta.fields or () if name != "alert_when_closed"]
 
-    @property
-    def days(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:
-        return [(str(WEEKDAYS[day]), self[f"opens_{day}"], self[f"closes_{day}"]) for day in range(7)]
-
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        hours: dict[str, list[str]] = {}
-        for day in range(7):
-            opens: time | None = cleaned.get(f"opens_{day}")
-            closes: time | None = cleaned.get(f"closes_{day}")
-            if (opens is None) != (closes is None):
-                wrong = _("%(day)s: write both, from and until, or neither for a day that is closed.")
-                self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
-            elif opens is not None and opens == closes:
-                wrong = _("%(day)s: from and until are the same. Change one, or clear both for a day that is closed.")
-                self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
-            elif opens is not None and closes is not None:
-                hours[str(day)] = [opens.strftime("%H:%M"), closes.strftime("%H:%M")]
-        self.instance.opening_hours = hours
+        self.instance.opening_hours = self.read_hours(cleaned)
         return cleaned
 
 

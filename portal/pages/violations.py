@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
-from portal import access, auditing
+from portal import access, auditing, reminding
 from portal.access import AnyUser, Right
 from portal.auditing import Action
 from portal.models import Violation
@@ -185,6 +185,8 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
         "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
         "older": next_older(rows, found),
         "newer": next_newer(rows, found),
+        "spoken": list(found.reminders.order_by("decided_at")),
+        "masked_after_s": reminding.masked_after_s(found),
     }
 
 

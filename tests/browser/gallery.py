@@ -49,7 +49,19 @@ _, known = memberships.invite('stan@example.org', maple, 'viewer', olivia)
 tests = ProbeRequest.objects.create(site=harbour, asked_by=olivia.pk, sealed='')
 pine = Site.objects.create(name='Pine House')
 device, token = pairing.redeem(pairing.invite(pine, root)[1], 'Reception phone', 'Mozilla/5.0 (Linux; Android 15)')
-print(json.dumps({'pair': pairing.invite(harbour, olivia)[1], 'token': token,
+voiced = Camera.objects.filter(site=harbour, kind='clip').first()
+Voice.objects.create(camera=voiced, output='loudspeaker')
+said = {'site': harbour, 'camera': voiced, 'text': 'Hello! Please put on a mask.', 'language': 'en',
+        'output': 'loudspeaker', 'step': 'trial'}
+for number, how in enumerate(({'why_not': 'locked'}, {'sent_at': timezone.now(), 'played_at': timezone.now()})):
+    Reminder.objects.create(**said, **how, decided_at=timezone.now() - timedelta(minutes=9 * number + 1))
+_, speaker_token = pairing.redeem_loudspeaker(pairing.invite(harbour, olivia, down, 'loudspeaker')[1], 'Tablet')
+speaker = pairing.invite(harbour, olivia, voiced, 'loudspeaker')[1]
+for violation in Violation.objects.filter(site=harbour)[:2]:
+    heard = {'violation': violation, 'step': 'first', 'sent_at': violation.started_at, 'played_at': timezone.now()}
+    Reminder.objects.create(**(said | heard))
+print(json.dumps({'voiced': voiced.pk, 'speaker': speaker, 'speaker_token': speaker_token,
+                  'pair': pairing.invite(harbour, olivia)[1], 'token': token,
                   'device': device.pk,
                   'down': down.pk, 'harbour': harbour.pk, 'empty': empty.pk, 'new': new, 'known': known,
                   'reset': password_link(rita).partition('/password/')[2]}))
@@ -137,6 +149,25 @@ def ask_to_pair(page: Page) -> None:
     expect(page.get_by_role("button", name="Use this device as a camera")).to_be_visible()
 
 
+def ask_to_speak(page: Page) -> None:
+    expect(page.get_by_role("button", name="Use this device as a loudspeaker")).to_be_visible()
+
+
+def written_call(page: Page) -> None:
+    page.get_by_label("On a camera or loudspeaker in the network").check()
+    page.get_by_label("Make").select_option("")
+    page.get_by_label("URL").fill("http://192.168.1.30/say?words=$face")
+    page.get_by_role("button", name="Save the changes").click()
+    page.wait_for_load_state()
+
+
+def be_a_loudspeaker(page: Page) -> None:
+    address = urlsplit(page.url)
+    page.context.add_cookies([{"name": "speaker", "value": address.query, "url": f"http://{address.netloc}"}])
+    page.goto("/speaker/")
+    expect(page.locator("[data-sound-text]")).to_be_visible()
+
+
 def be_a_device(page: Page) -> None:
     """As the phone whose token is in the address; this browser has no camera to give, and says so."""
     address = urlsplit(page.url)
@@ -197,15 +228,22 @@ SHOTS = (
     Shot("camera-add-tested", "camera_add", "/cameras/add/", act=good_test),
     Shot("camera-down-tested", "camera", "/cameras/{down}/", act=failed_test),
     Shot("camera-device", "camera", "/cameras/{device}/", "root"),
+    Shot("camera-voice", "camera_voice", "/cameras/{voiced}/voice/"),
+    Shot("camera-voice-call", "camera_voice", "/cameras/{down}/voice/", act=written_call),
+    Shot("camera-voice-device", "camera_voice", "/cameras/{device}/voice/", "root"),
+    Shot("loudspeaker-link", "camera_voice", "/cameras/{voiced}/voice/", act=press("Pair a loudspeaker")),
     Shot("device-add", "device_add", "/devices/add/"),
     Shot("device-link", "device_add", "/devices/add/", act=make_device_link),
     Shot("pair", "pair", "/pair/#{pair}", "", ask_to_pair),
     Shot("pair-cut", "pair", "/pair/", ""),
+    Shot("pair-loudspeaker", "pair", "/pair/#{speaker}", "", ask_to_speak),
     Shot("door-unpaired", "door", "/door/", ""),
     Shot("try", "try", "/try/", ""),
     Shot("sites", "sites", "/sites/", "root"),
     Shot("site-add", "site_add", "/sites/add/", "root"),
     Shot("site", "site", "/sites/{harbour}/"),
+    Shot("site-voice", "site_voice", "/sites/{harbour}/voice/"),
+    Shot("site-voice-empty", "site_voice", "/sites/{empty}/voice/", "nina"),
     Shot("site-error", "site", "/sites/{harbour}/", act=open_hours),
     Shot("people", "people", "/people/", act=open_more),
     Shot("people-error", "people", "/people/", act=press("Invite")),
@@ -218,6 +256,8 @@ SHOTS = (
     Shot("two-factor-error", "two_factor", "/profile/two-factor/", act=press("Turn it on", Code="000000")),
     Shot("not-here", "", "/nothing/"),
     Shot("not-allowed", "cameras", "/cameras/", "bob"),
+    Shot("speaker-unpaired", "speaker", "/speaker/", ""),
+    Shot("speaker", "speaker", "/speaker/?{speaker_token}", "", be_a_loudspeaker),
     Shot("door", "door", "/door/?{token}", "", be_a_device),  # after the other one: the cookie stays
 )  # fmt: skip
 ELSEWHERE = {"first_user", "connect"}  # need another portal: an empty one, and one with HTTPS
@@ -230,6 +270,7 @@ NOT_PAGES = {
     *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),
     *("two_factor_off", "recovery_codes", "camera_duplicate", "camera_pause", "camera_resume", "camera_delete"),
     *("camera_restore", "site_archive", "site_restore", "pairing", "pair_look", "pair_redeem", "device_pair"),
+    *("voice_play", "voice_said", "voice_audio", "loudspeaker_pair", "loudspeaker_unpair"),
     *("device_unpair", "door_leave", "try_manifest", "try_model"),
 }
 

@@ -221,3 +221,22 @@ def test_a_decision_follows_the_newest_steady_run(labels: list[str]) -> None:
         scores = dict(zip(("mask", "no_mask", "incorrect"), SCORES[label], strict=True))
         votes.cast_vote(Detection((0, 0, 1, 1), label, 0.9, scores), 40, 0.3, number / 5)
     assert votes.decision == "mask"
+
+
+def times_told(stage: Stage) -> list[float]:
+    violation = stage.violations[0]
+    return [round(found.last_seen_at - violation.started_at, 1) for found in stage.told(violation.key)]
+
+
+def test_who_stays_bare_is_told_of_when_she_is_to_be_reminded_and_once_more(stage: Stage) -> None:
+    stage.play(0, 30, bare())
+    told = times_told(stage)
+    assert 2.0 in told and 14.0 in told
+    assert not [at for at in told if at > 14.0]
+
+
+def test_who_masks_in_time_is_not_told_of_for_a_reminder(stage: Stage) -> None:
+    stage.play(0, 1.5, bare())
+    stage.play(1.5, 20, masked())
+    assert all(found.ended_at is None or found.ended_at < 2 for found in stage.told(stage.violations[0].key))
+    assert max(times_told(stage)) < 4

@@ -80,6 +80,19 @@ TABLE = [
     ("POST", "/cameras/{camera2}/delete/", (302, 404, 404, 404, 302, 404, "login")),
     ("POST", "/cameras/{camera}/restore/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/cameras/{camera2}/restore/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/cameras/{camera}/voice/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/cameras/{camera2}/voice/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/cameras/{camera}/voice/ output=loudspeaker reminder_after_s=3", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/cameras/{camera2}/voice/ output=loudspeaker reminder_after_s=3",
+     (302, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/cameras/{camera}/voice/play/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/cameras/{camera2}/voice/play/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/cameras/{camera}/voice/said/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/cameras/{camera2}/voice/said/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/cameras/{camera}/loudspeaker/", (200, 200, 403, 403, 404, 404, "login")),
+    ("POST", "/cameras/{camera2}/loudspeaker/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/cameras/{camera}/loudspeaker/unpair/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/cameras/{camera2}/loudspeaker/unpair/", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/devices/add/", (200, 200, 403, 403, 200, 404, "login")),
     ("POST", "/devices/add/ site={site}", (200, 200, 403, 403, 422, 404, "login")),
     ("POST", "/devices/add/ site={site2}", (200, 422, 403, 403, 200, 404, "login")),
@@ -99,6 +112,10 @@ TABLE = [
      (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/sites/{site2}/ name=New time_zone=UTC language=en mask_goal=95 retention_days=30",
      (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/sites/{site}/voice/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/sites/{site2}/voice/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/sites/{site}/voice/ thanks=on", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/sites/{site2}/voice/ thanks=on", (302, 404, 404, 404, 302, 404, "login")),
     ("POST", "/sites/{site}/archive/", (302, 403, 403, 403, 403, 404, "login")),
     ("POST", "/sites/{site2}/archive/", (302, 403, 403, 403, 403, 404, "login")),
     ("POST", "/sites/{site}/restore/", (302, 403, 403, 403, 403, 404, "login")),
@@ -135,7 +152,8 @@ TABLE = [
 ]  # fmt: skip
 PUBLIC = {"login", "logout", "second_factor", "password_reset", "password_reset_done", "password_reset_confirm",
           "first_user", "healthz", "invitation", "connect", "authority", "pair",
-          "pair_look", "pair_redeem", "door", "door_leave", "try", "try_manifest", "try_model"}  # fmt: skip
+          "pair_look", "pair_redeem", "door", "door_leave", "speaker", "voice_audio",
+          "try", "try_manifest", "try_model"}  # fmt: skip
 CASES = [(method, path, who, expected[i]) for method, path, expected in TABLE for i, who in enumerate(WHO)]
 
 

@@ -65,6 +65,7 @@ def test_a_devices_frame_is_taken_and_its_answer_comes_back(world: World) -> Non
                 "site": "Harbour House",
                 "rate": 5,
                 "paused": False,
+                "speaks": True,
             }
             await send(one, jpeg())
             await hear(one, "ack")
@@ -257,7 +258,7 @@ def test_the_phones_page_sets_a_cookie_that_no_script_reads(world: World) -> Non
     secret = pairing.invite(world.here, world.alice)[1]
     phone = Client()
     assert phone.post("/pair/look/", {"secret": secret}).json() == {
-        "site": "Harbour House", "by": "Alice", "name": ""
+        "site": "Harbour House", "by": "Alice", "name": "", "purpose": "camera"
     }  # fmt: skip
     assert Pairing.objects.get().redeemed_at is None, "looking uses nothing up"
     answer = phone.post("/pair/redeem/", {"secret": secret, "name": "Door phone"})

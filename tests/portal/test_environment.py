@@ -110,10 +110,17 @@ def test_every_setting_and_every_command_is_in_the_readme() -> None:
     assert {command for command in commands if f"manage.py {command}" not in readme} == set()
 
 
-@pytest.mark.parametrize("page", ["components/words.html", "door/door.html", "door/pair.html", "try.html"])
+@pytest.mark.parametrize(
+    "page", ["components/words.html", "door/door.html", "door/speaker.html", "door/pair.html", "try.html"]
+)
 def test_every_word_that_scripts_say_is_given_by_the_page(page: str) -> None:
     """Pages that need no account have words of their own; all others share components/words.html."""
-    own = {"door/door.html": "door.js", "door/pair.html": "pair.js", "try.html": "try.js"}
+    own = {
+        "door/door.html": "door.js",
+        "door/speaker.html": "speaker.js",
+        "door/pair.html": "pair.js",
+        "try.html": "try.js",
+    }
     given = (ROOT / "portal/templates" / page).read_text()
     names = {
         re.sub(r"-(\w)", lambda found: found.group(1).upper(), name) for name in re.findall(r"data-([\w-]+)=", given)

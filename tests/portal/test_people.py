@@ -222,7 +222,7 @@ def test_a_user_made_in_the_admin_can_sign_in(world: World, sign_in: SignIn) -> 
 
 def test_a_camera_changed_in_the_admin_is_a_new_version(world: World, sign_in: SignIn) -> None:
     form = {"site": world.there.pk, "name": "Back door", "kind": "clip", "address": "x.mp4", "analyses_per_second": "5",
-            "transport": "tcp", "view": "320", "model": "default"}  # fmt: skip
+            "transport": "tcp", "view": "320", "model": "default", "reminder_after_s": "2"}  # fmt: skip
     sign_in(world.root).post(f"/admin/cameras/camera/{world.door.pk}/change/", form)
     world.door.refresh_from_db()
     assert (world.door.name, world.door.version) == ("Back door", 2)

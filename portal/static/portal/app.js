@@ -1,6 +1,6 @@
 // What every signed-in page does: it listens, counts, and says how old things are.
 
-import { startCameraForm } from "./cameras.js";
+import { startCameraForm, startPlay, startVoiceForm } from "./cameras.js";
 import { Live } from "./live.js";
 import { startKeySwitch, startList, startNewRows, startViolation } from "./review.js";
 import { startTiles } from "./tiles.js";
@@ -120,6 +120,8 @@ startNewRows(find("[data-new-rows]"), live);
 if (find("[data-copy]")) startCopy(find("[data-copy]"));
 if (find("[data-pairing]")) startPairing(find("[data-pairing]"));
 if (find("[data-camera-form]")) startCameraForm(find("[data-camera-form]"));
+if (find("[data-voice-form]")) startVoiceForm(find("[data-voice-form]"));
+if (find("[data-play]")) startPlay(find("[data-play]"));
 if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));
 if (find("[data-list]")) startList(find("[data-list]"), live);
 if (find("[data-page=violation]")) startViolation(find("[data-page=violation]"), live);

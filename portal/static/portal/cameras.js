@@ -1,4 +1,5 @@
-// The camera's form: only the fields that its make needs, and the test, step by step, while the page stays usable.
+// The camera's forms: only the fields that its make needs; the test, step by step, while the page stays usable; where
+// its reminders sound, and how one that was played by hand goes.
 
 import { say } from "./words.js";
 
@@ -128,4 +129,30 @@ function showErrors(form, report, errors) {
     first ??= input;
   }
   first?.focus();
+}
+
+/** Only the fields that this output, and this make of loudspeaker, need. */
+export function startVoiceForm(form) {
+  const show = () => {
+    const output = new FormData(form).get("output") ?? "nowhere";
+    const preset = form.elements.preset.value || "written";
+    form.querySelectorAll("[data-for]").forEach((part) => (part.hidden = !part.dataset.for.split(" ").includes(output)));
+    form.querySelectorAll("[data-preset]").forEach((part) => (part.hidden = !part.dataset.preset.split(" ").includes(preset)));
+  };
+  form.addEventListener("change", show);
+  show();
+}
+
+/** “Play it now”: the page stays, and tells how it goes. */
+export function startPlay(form) {
+  const place = document.querySelector("[data-said]");
+  const button = form.querySelector("button");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    const answer = await fetch(form.action, { method: "POST", body: new FormData(form), credentials: "same-origin", redirect: "manual" }).catch(() => null);
+    if (answer?.type === "opaqueredirect") await follow(form.dataset.saidAt, place);
+    else place.prepend(sentence(say("testFailed")));
+    button.disabled = false;
+  });
 }

@@ -1,19 +1,17 @@
 // A device as a camera: it sends pictures at the rate that the portal asks for, shows what the portal finds in them,
 // and comes back by itself. The messages are those of portal/live/devices.py.
 
+import { keepAwake } from "./awake.js";
+import { Line } from "./line.js";
 import { paintFace } from "./tiles.js";
+import { Voice } from "./voice.js";
 import { say } from "./words.js";
 
-const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
-const MOST_UNACKED = 2;
-const UNACKED_MS = 5000; // what is not acknowledged by then is lost
 const BUSY_RETRY_MS = 5000;
 const QUIET_MS = 4000; // without an answer: no worker looks
-const SILENCE_MS = 25_000; // without a word of the server: the connection is dead
 const SNAP_MS = 2000;
 const LOW_BATTERY = 0.2;
 const QUALITY = 0.8;
-const UNPAIRED = 4401;
 
 const place = document.querySelector("[data-door]");
 const find = (name) => place.querySelector(`[data-${name}]`);
@@ -95,95 +93,8 @@ function letGo(stream) {
   });
 }
 
-/** The socket. It comes back by itself, at once where the network or the page does. */
-class Line extends EventTarget {
-  settings = null;
-  #socket = null;
-  #tries = 0;
-  #retry = 0;
-  #silence = 0;
-  #sentAt = []; // of what is not acknowledged
-
-  constructor(address) {
-    super();
-    this.address = address;
-  }
-
-  open() {
-    clearTimeout(this.#retry);
-    this.#socket?.close(); // one that hangs while it connects
-    const socket = new WebSocket(this.address);
-    this.#socket = socket;
-    this.#sentAt = [];
-    socket.onmessage = (event) => socket === this.#socket && this.#heard(JSON.parse(event.data));
-    socket.onclose = (event) => socket === this.#socket && this.#closed(event);
-    this.#listen();
-  }
-
-  /** The server says something every 10 s; a connection that is dead says nothing, not even that. */
-  #listen() {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#drop(), SILENCE_MS);
-  }
-
-  #drop() {
-    const socket = this.#socket;
-    this.#closed({ code: 0, reason: "" });
-    socket.close();
-  }
-
-  get isOpen() {
-    return this.#socket?.readyState === WebSocket.OPEN && this.settings !== null;
-  }
-
-  get hasRoom() {
-    const now = performance.now();
-    this.#sentAt = this.#sentAt.filter((at) => now - at < UNACKED_MS);
-    return this.isOpen && this.#sentAt.length < MOST_UNACKED;
-  }
-
-  send(frame) {
-    if (!this.isOpen) return;
-    this.#sentAt.push(performance.now());
-    this.#socket.send(frame);
-  }
-
-  word(word) {
-    if (this.isOpen) this.#socket.send(JSON.stringify({ type: "word", word }));
-  }
-
-  /** Connect now rather than later, as when the network is back: what was open before may be dead. */
-  hurry() {
-    if (this.settings === null) this.open();
-    else this.#drop();
-  }
-
-  #heard(message) {
-    this.#listen();
-    if (message.type === "ack") this.#sentAt.shift();
-    if (message.type === "settings") {
-      this.settings = message;
-      this.#tries = 0;
-    }
-    this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
-  }
-
-  #closed({ code, reason }) {
-    clearTimeout(this.#silence);
-    this.#socket = null;
-    this.settings = null;
-    if (code === UNPAIRED) {
-      location.reload(); // says that it is paired no more
-      return;
-    }
-    this.dispatchEvent(new CustomEvent("lost", { detail: reason }));
-    const pause = BACKOFF_MS[Math.min(this.#tries++, BACKOFF_MS.length - 1)];
-    this.#retry = setTimeout(() => this.open(), pause * (0.75 + Math.random() / 2));
-  }
-}
-
-const scheme = location.protocol === "https:" ? "wss" : "ws";
-const line = new Line(`${scheme}://${location.host}${place.dataset.socket}`);
+const line = new Line(place.dataset.socket);
+const voice = new Voice(line, find("sound"), say);
 const eye = new Eye(told);
 let answeredAt = 0;
 let nextAt = 0;
@@ -192,12 +103,12 @@ function told() {
   if (eye.word) {
     const name = eye.word.replace(/(^|-)(\w)/g, (_whole, _dash, letter) => letter.toUpperCase());
     veil(say(`word${name}`), say(`meaning${name}`));
-    line.word(eye.word);
+    line.tell({ type: "word", word: eye.word });
   } else if (line.settings?.paused) {
     veil(say("paused"), say("pausedText"));
   } else {
     veil("");
-    if (document.hidden) line.word("asleep");
+    if (document.hidden) line.tell({ type: "word", word: "asleep" });
     return;
   }
   quiet();
@@ -257,10 +168,17 @@ function show({ faces }) {
 
 /** What the door says: to who wears none first; while it is unsure, what it says to nobody. */
 function greet(labels) {
+  if (voice.speaking) {
+    write(voice.speaking.step === "thanks" ? "mask" : "no_mask", voice.speaking.text);
+    return;
+  }
   const label = ["no_mask", "incorrect", "mask"].find((one) => labels.includes(one)) ?? "nobody";
+  write(label, say(`greet${label[0].toUpperCase()}${label.slice(1)}`));
+}
+
+function write(label, text) {
   const greeting = find("greeting");
   greeting.dataset.label = label;
-  const text = say(`greet${label[0].toUpperCase()}${label.slice(1)}`);
   if (greeting.textContent !== text) greeting.textContent = text;
 }
 
@@ -279,12 +197,6 @@ function leaveDoorMode() {
 
 document.addEventListener("fullscreenchange", () => document.fullscreenElement || leaveDoorMode());
 find("stage").addEventListener("click", () => place.classList.contains("full") && leaveDoorMode());
-
-/** The screen stays on, if the browser can do that; it lets go whenever the page is hidden. */
-async function keepAwake() {
-  const lock = await navigator.wakeLock?.request("screen").catch(() => null);
-  find("note-wake").hidden = Boolean(lock);
-}
 
 async function watchBattery() {
   const battery = await navigator.getBattery?.().catch(() => null);
@@ -319,21 +231,17 @@ line.addEventListener("lost", ({ detail }) => {
   state(detail ? say("refused", { reason: detail }) : say("reconnecting"), "offline");
   quiet();
 });
-window.addEventListener("online", () => line.hurry());
-window.addEventListener("pageshow", (event) => event.persisted && line.hurry());
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
-    line.word("asleep");
+    line.tell({ type: "word", word: "asleep" });
     return;
   }
-  if (line.settings === null) line.hurry();
-  keepAwake();
   if (!eye.isOpen) eye.open();
 });
 
 state(say("connecting"), "connecting");
 line.open();
 eye.open();
-keepAwake();
+keepAwake(find("note-wake"));
 watchBattery();
 tick();

@@ -38,13 +38,16 @@ async function start() {
   const asked = await post(place.dataset.look, {});
   if (!asked) return;
   const why = place.querySelector("[data-why]");
-  why.textContent = say(asked.name ? "asksAgain" : "asks", asked);
+  const isSpeaker = asked.purpose === "loudspeaker";
+  if (isSpeaker) why.textContent = say("asksLoudspeaker", asked);
+  else why.textContent = say(asked.name ? "asksAgain" : "asks", asked);
+  form.querySelectorAll("[data-for]").forEach((part) => { part.hidden = part.dataset.for !== asked.purpose; });
   why.hidden = form.hidden = false;
   form.elements.name.value = asked.name || say(navigator.maxTouchPoints > 1 ? "phone" : "computer");
   form.elements.name.closest(".field").hidden = Boolean(asked.name);
   form.onsubmit = async (event) => {
     event.preventDefault();
-    const button = form.querySelector("button");
+    const button = form.querySelector("button:not([hidden])");
     button.disabled = true;
     const paired = await post(place.dataset.redeem, {});
     button.disabled = false;

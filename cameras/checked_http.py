@@ -1,0 +1,116 @@
+"""HTTP to a camera's or loudspeaker's address: httpx, over connections that the one door of addresses opened.
+
+No redirect is followed, no proxy of the environment asked; the connection goes to the checked address.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpcore
+import httpx
+
+from cameras import addresses
+from cameras.addresses import TICK_S
+
+Check = Callable[[], None]
+
+
+class CheckedStream(httpcore.NetworkStream):
+    """A connection whose reads end when `check` raises; httpx's time-out begins anew with each read."""
+
+    def __init__(self, connection: socket.socket, check: Check, write_s: float) -> None:
+        self._connection = connection
+        self._check = check
+        self._write_s = write_s
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self._connection.settimeout(TICK_S)
+        while True:
+            self._check()
+            try:
+                return self._connection.recv(max_bytes)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise httpcore.ReadError from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._connection.settimeout(self._write_s)
+        try:
+            self._connection.sendall(buffer)
+        except OSError as error:
+            raise httpcore.WriteError from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        self._connection.settimeout(self._write_s)
+        try:
+            secured = ssl_context.wrap_socket(self._connection, server_hostname=server_hostname)
+        except OSError as error:
+            self.close()
+            raise httpcore.ConnectError(str(error)) from error
+        return CheckedStream(secured, self._check, self._write_s)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._connection if info == "socket" else None
+
+
+class CheckedBackend(httpcore.NetworkBackend):
+    """Connects to checked addresses only, by the one door."""
+
+    def __init__(self, check: Check, stop: threading.Event, write_s: float, reached: Callable[[str], None]) -> None:
+        self._check = check
+        self._stop = stop
+        self._write_s = write_s
+        self._reached = reached
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        checked = addresses.resolve(host, port, self._stop)
+        self._reached("name")
+        connection = addresses.connect(checked, port, self._stop)
+        self._reached("connection")
+        return CheckedStream(connection, self._check, self._write_s)
+
+
+class CheckedTransport(httpx.HTTPTransport):
+    """httpx's own transport, over a pool that connects by CheckedBackend."""
+
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        super().__init__(trust_env=False)
+        self._pool = httpcore.ConnectionPool(ssl_context=ssl.create_default_context(), network_backend=backend)
+
+
+def checked_client(
+    check: Check, stop: threading.Event, write_s: float, reached: Callable[[str], None] = lambda step: None
+) -> httpx.Client:
+    """A client for one camera; close it.
+
+    Args:
+        check: raises a CameraError where reading should end, which passes through httpx as it is.
+        stop: set, names are looked up and connections made no longer.
+        write_s: how long a write may take, in seconds.
+        reached: told "name" and "connection".
+
+    A request raises CameraError where the address may not be opened or does not answer, httpx.HTTPError otherwise.
+    """
+    return httpx.Client(
+        transport=CheckedTransport(CheckedBackend(check, stop, write_s, reached)), follow_redirects=False,
+        trust_env=False, timeout=write_s,
+        headers={"User-Agent": "mask-portal", "Accept": "*/*", "Accept-Encoding": "identity"},
+    )  # fmt: skip

@@ -1,0 +1,95 @@
+"""Where a reminder sounds: a file an output, behind one door.
+
+    outputs.send(reminder, voice, by_hand=False)
+
+Each output says a reminder or raises NotSaidError. Those that only tell a page at the door are quick, and run where
+they are called. Those that reach into the camera's network, or play on the worker's machine, run there: in a few
+threads of the stream worker that decided it, or by a task in that worker's own queue where a person in the portal
+presses a button. None of it passes the queue of the jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, close_old_connections
+
+from cameras import tasks
+from cameras.redis import Errors
+from portal.models import Reminder, Silence, Voice
+from portal.outputs import call, door, local
+from portal.outputs.base import NotSaidError, Sender
+
+log = logging.getLogger(__name__)
+
+AT_PAGES: dict[str, Sender] = {Voice.Output.DEVICE: door.say, Voice.Output.LOUDSPEAKER: door.say}
+AT_WORKER: dict[str, Sender] = {Voice.Output.CALL: call.say, Voice.Output.LOCAL: local.say}
+THREADS = 4
+
+
+def send(reminder: Reminder, voice: Voice, by_hand: bool) -> None:
+    """Say it where the voice sounds. Never raises: the row tells how it went.
+
+    Args:
+        by_hand: a person asks for it, in a process that is no stream worker.
+    """
+    if voice.output in AT_PAGES:
+        carry_out(reminder, voice)
+    elif by_hand:
+        _ask_worker(reminder)
+    elif voice.output in AT_WORKER:
+        _threads().submit(_in_thread, reminder, voice)
+
+
+def carry_out(reminder: Reminder, voice: Voice) -> None:
+    """Say it here and now, and write down how it went."""
+    try:
+        said = (AT_PAGES | AT_WORKER)[voice.output](reminder, voice)
+        values: dict[str, Any] = {"sent_at": said.sent_at, "played_at": said.played_at}
+    except NotSaidError as error:
+        values = {"why_not": error.why, "detail": str(error)[:300]}
+        log.info("camera %s said nothing: %s", reminder.camera_id, error)
+    except Exception as error:  # one loudspeaker's fault must not end the thread that records
+        log.exception("a reminder of camera %s failed", reminder.camera_id)
+        values = {"why_not": Silence.UNREACHED, "detail": type(error).__name__}
+    try:
+        Reminder.objects.filter(pk=reminder.pk).update(**values)
+    except DatabaseError as error:
+        log.warning("how a reminder went could not be written down: %s", type(error).__name__)
+
+
+def carry_out_by_hand(reminder_id: UUID) -> None:
+    """What a worker does that was asked by `send`; nothing where it was deleted, or said meanwhile."""
+    found = Reminder.objects.select_related("camera__voice", "site").filter(pk=reminder_id, sent_at=None).first()
+    if found is not None:
+        carry_out(found, found.camera.voice)
+
+
+def _in_thread(reminder: Reminder, voice: Voice) -> None:
+    try:
+        carry_out(reminder, voice)
+    finally:
+        close_old_connections()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="voice")
+
+
+def _ask_worker(reminder: Reminder) -> None:
+    why = ""
+    try:
+        name = tasks.serving_worker(reminder.site_id, reminder.camera_id)
+        if name:
+            tasks.send("portal.tasks.say_reminder", (str(reminder.pk),), f"probes.{name}")
+        else:
+            why = Silence.NO_WORKER
+    except (*Errors, ConnectionError):
+        why = Silence.UNREACHED
+    if why:
+        Reminder.objects.filter(pk=reminder.pk).update(why_not=why)

@@ -1,0 +1,54 @@
+"""Hours of a week in a form, two fields a day: when a site is open, and when its doors may speak."""
+
+from __future__ import annotations
+
+from datetime import time
+from typing import Any
+
+from django import forms
+from django.utils.dates import WEEKDAYS
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from cameras.models import Site
+
+Hours = dict[str, list[str]]
+
+
+def clock_field() -> forms.TimeField:
+    return forms.TimeField(
+        required=False,
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        error_messages={"invalid": gettext_lazy("Write a time like 08:30.")},
+    )
+
+
+class HoursForm(forms.ModelForm[Site]):
+    """A form of a site: `add_hours` when it is made, `read_hours` when it is cleaned."""
+
+    def add_hours(self, hours: Hours) -> None:
+        for day in range(7):
+            opens, closes = hours.get(str(day), (None, None))
+            self.fields[f"opens_{day}"] = clock_field()
+            self.fields[f"closes_{day}"] = clock_field()
+            self.initial[f"opens_{day}"], self.initial[f"closes_{day}"] = opens, closes
+
+    @property
+    def days(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:
+        return [(str(WEEKDAYS[day]), self[f"opens_{day}"], self[f"closes_{day}"]) for day in range(7)]
+
+    def read_hours(self, cleaned: dict[str, Any]) -> Hours:
+        """The hours as a site keeps them; what cannot be is added to the form's errors."""
+        hours: Hours = {}
+        for day in range(7):
+            opens: time | None = cleaned.get(f"opens_{day}")
+            closes: time | None = cleaned.get(f"closes_{day}")
+            if (opens is None) != (closes is None):
+                wrong = _("%(day)s: write both, from and until, or neither for a day that is closed.")
+                self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
+            elif opens is not None and opens == closes:
+                wrong = _("%(day)s: from and until are the same. Change one, or clear both for a day that is closed.")
+                self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
+            elif opens is not None and closes is not None:
+                hours[str(day)] = [opens.strftime("%H:%M"), closes.strftime("%H:%M")]
+        return hours

@@ -1,0 +1,300 @@
+"""The voice at the door: where a camera's reminders sound, what a site says and when, and what it did."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from cameras import addresses
+from cameras.credentials import seal
+from cameras.errors import AddressError
+from cameras.models import Camera, Site
+from portal import auditing, pairing, phrases, reminding, throttling
+from portal.auditing import Action
+from portal.models import Phrase, Purpose, SitePhrase, Voice
+from portal.outputs import call
+from portal.pages.cameras import HOST, SHOWN_REMINDERS, get_camera
+from portal.pages.devices import show_link
+from portal.pages.hours import HoursForm
+from portal.pages.sites import get_site
+
+PLAYS_A_MINUTE = 10
+DAYS = 30
+WRITTEN = ""  # the preset of a call that is written out
+
+
+# -- a camera's ---------------------------------------------------------------------------------------------------
+
+
+class VoiceForm(forms.ModelForm[Voice]):
+    """Where a camera's reminders sound, and after how many seconds."""
+
+    reminder_after_s = forms.FloatField(
+        label=gettext_lazy("Seconds without a mask before it speaks"), min_value=0, max_value=60
+    )
+    password = forms.CharField(
+        label=gettext_lazy("Password"),
+        max_length=200,
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    class Meta:
+        model = Voice
+        fields = (
+            "output",
+            "preset",
+            "host",
+            "channel",
+            "method",
+            "url",
+            "content_type",
+            "body",
+            "user",
+            "sound_device",
+        )
+        widgets = {
+            "output": forms.RadioSelect,
+            "user": forms.TextInput(attrs={"autocomplete": "off"}),
+            "body": forms.Textarea(attrs={"rows": 3}),
+        }
+        labels = {"preset": gettext_lazy("Make"), "host": gettext_lazy("Host"), "url": gettext_lazy("URL")}
+        help_texts = {
+            "host": gettext_lazy("Its number or name in the network, like 192.168.1.30."),
+            "url": gettext_lazy("With $text, $language, $camera, $site or $audio_url where they belong."),
+            "body": gettext_lazy("The same; or $audio_wav or $audio_mulaw alone, which is the sound itself."),
+            "content_type": gettext_lazy("Like application/json."),
+        }  # fmt: skip
+
+    def __init__(self, camera: Camera, data: Any = None) -> None:
+        voice = getattr(camera, "voice", None) or Voice(camera=camera)
+        super().__init__(data, instance=voice)
+        self.camera = camera
+        self.kept = (voice.preset, voice.host, voice.url, voice.sealed_password)
+        self.initial["reminder_after_s"] = camera.reminder_after_s
+        is_device = camera.kind == Camera.Kind.DEVICE
+        choices = [choice for choice in Voice.Output.choices if is_device or choice[0] != Voice.Output.DEVICE]
+        self.fields["output"] = forms.ChoiceField(label=_("Where it sounds"), choices=choices, widget=forms.RadioSelect)
+        made = [(key, preset.name) for key, preset in call.PRESETS.items()]
+        self.fields["preset"] = forms.ChoiceField(
+            label=_("Make"), required=False, choices=[*made, (WRITTEN, _("Another: the call is written out"))]
+        )
+        self.fields["method"].required = False
+        if voice.sealed_password:
+            self.fields["password"].help_text = _("One is kept, and never shown. Leave this empty to keep it.")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        cleaned["method"] = cleaned.get("method") or Voice.Method.GET
+        if cleaned.get("output") == Voice.Output.CALL:
+            if cleaned.get("preset"):
+                self._check_host(cleaned)
+            else:
+                self._check_written(cleaned)
+            self._check_kept_password(cleaned)
+        return cleaned
+
+    def _check_host(self, cleaned: dict[str, Any]) -> None:
+        preset = call.PRESETS[cleaned["preset"]]
+        if not HOST.fullmatch(cleaned.get("host") or ""):
+            self.add_error("host", _("Write only the host here, like 192.168.1.30 or speaker.lan."))
+        if preset.channel and not cleaned.get("channel"):
+            cleaned["channel"] = preset.first_channel
+            if not cleaned["channel"]:
+                self.add_error("channel", _("Write the name of the stream there."))
+
+    def _check_written(self, cleaned: dict[str, Any]) -> None:
+        for name, allowed in (("url", call.WORDS), ("body", call.WORDS + call.SOUNDS)):
+            if problem := call.check_template(cleaned.get(name) or "", allowed):
+                self.add_error(name, problem)
+        if "url" in cleaned:
+            try:
+                addresses.parse_address(cleaned["url"], ("http", "https"))
+            except AddressError as error:
+                self.add_error("url", str(error))
+        body = cleaned.get("body") or ""
+        if any(f"${name}" in body and body.strip() != f"${name}" for name in call.SOUNDS):
+            self.add_error("body", _("A sound is the whole body: write $audio_wav or $audio_mulaw alone."))
+        cleaned["body"] = body.strip()
+
+    def _check_kept_password(self, cleaned: dict[str, Any]) -> None:
+        """A kept password goes only to the host for which it was typed."""
+        preset, host, url, sealed = self.kept
+        before = (preset, host if preset else addresses.authority_of(url))
+        now = (cleaned.get("preset"), cleaned.get("host") if cleaned.get("preset") else
+               addresses.authority_of(cleaned.get("url") or ""))  # fmt: skip
+        if sealed and not cleaned.get("password") and cleaned.get("user") and before != now:
+            self.add_error("password", _("The call goes to another host now. Type the password again."))
+
+    def store(self) -> None:
+        """Save; where the seconds changed, what watches the camera begins anew with them."""
+        voice, cleaned = self.instance, self.cleaned_data
+        if not cleaned.get("user"):
+            voice.sealed_password = ""
+        elif cleaned.get("password"):
+            voice.sealed_password = seal(cleaned["password"])
+        with transaction.atomic():
+            voice.save()
+            stored = Camera.objects.select_for_update().get(pk=self.camera.pk)
+            if stored.reminder_after_s != cleaned["reminder_after_s"]:
+                stored.reminder_after_s, stored.version = cleaned["reminder_after_s"], stored.version + 1
+                stored.save(update_fields=["reminder_after_s", "version"])
+
+    @property
+    def preset_notes(self) -> list[tuple[str, Any]]:
+        return [(key, preset.note) for key, preset in call.PRESETS.items()]
+
+
+@never_cache
+def camera_voice(request: HttpRequest, camera_id: int) -> HttpResponse:
+    """Where this camera's reminders sound."""
+    camera = get_camera(request, camera_id)
+    form = VoiceForm(camera, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        form.store()
+        auditing.note(request, Action.VOICE_CHANGED, camera.name, camera.site)
+        messages.success(request, _("Saved. “Play it now” tells whether it can be heard."))
+        return redirect("camera_voice", camera.pk)
+    as_stored = get_camera(request, camera_id)
+    context = {
+        "form": form,
+        "camera": as_stored,
+        "voice": getattr(as_stored, "voice", None),
+        "loudspeaker": pairing.paired_as(camera, Purpose.LOUDSPEAKER),
+        "reminders": camera.reminders.all()[:SHOWN_REMINDERS],
+    }
+    return render(request, "cameras/voice.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+def play(request: HttpRequest, camera_id: int) -> HttpResponse:
+    """Say the reminder now; how it goes is seen in the list of what was said."""
+    camera = get_camera(request, camera_id)
+    if not reminding.speaks(camera):
+        messages.warning(request, _("This door is silent. Choose where it sounds, and save."))
+    elif not throttling.allow("voice-play", str(camera.pk), PLAYS_A_MINUTE):
+        messages.warning(request, _("That was a time too many. Wait a minute, then play it again."))
+    else:
+        reminding.play_by_hand(camera)
+        auditing.note(request, Action.VOICE_PLAYED, camera.name, camera.site)
+    return redirect("camera_voice", camera.pk)
+
+
+@never_cache
+@require_safe
+def said(request: HttpRequest, camera_id: int) -> HttpResponse:
+    """What was said last, as a part of a page; X-Done says whether the newest one's end is known."""
+    camera = get_camera(request, camera_id)
+    rows = list(camera.reminders.all()[:SHOWN_REMINDERS])
+    answer = render(request, "cameras/said.html", {"camera": camera, "reminders": rows})
+    answer["X-Done"] = "0" if rows and rows[0].is_under_way else "1"
+    return answer
+
+
+@never_cache
+@require_POST
+def pair_loudspeaker(request: HttpRequest, camera_id: int) -> HttpResponse:
+    """A link that makes a browser at the door the loudspeaker of this camera."""
+    camera = get_camera(request, camera_id)
+    return show_link(request, camera.site, camera, Purpose.LOUDSPEAKER)
+
+
+@require_POST
+def unpair_loudspeaker(request: HttpRequest, camera_id: int) -> HttpResponse:
+    camera = get_camera(request, camera_id)
+    pairing.revoke(camera, Purpose.LOUDSPEAKER)
+    auditing.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
+    messages.success(request, _("%(camera)s has no loudspeaker page any more.") % {"camera": camera})
+    return redirect("camera_voice", camera.pk)
+
+
+# -- a site's -----------------------------------------------------------------------------------------------------
+
+
+class SiteVoiceForm(HoursForm):
+    """What its doors say, in its language, and when they may speak."""
+
+    class Meta:
+        model = Site
+        fields = ("thanks",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_hours(self.instance.reminder_hours or {})
+        site = self.instance
+        direction = "rtl" if site.language in phrases.RIGHT_TO_LEFT else "ltr"
+        own = dict(SitePhrase.objects.filter(site=site, language=site.language).values_list("phrase", "text"))
+        for phrase in Phrase:
+            attributes = {
+                "placeholder": phrases.PHRASES[site.language][phrase],
+                "lang": site.language,
+                "dir": direction,
+            }
+            self.fields[f"say_{phrase}"] = forms.CharField(
+                label=phrase.label, max_length=200, required=False, widget=forms.TextInput(attrs=attributes)
+            )
+            self.initial[f"say_{phrase}"] = own.get(phrase, "")
+
+    @property
+    def phrase_fields(self) -> list[forms.BoundField]:
+        return [self[f"say_{phrase}"] for phrase in Phrase]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        self.instance.reminder_hours = self.read_hours(cleaned)
+        for phrase in Phrase:
+            text = cleaned.get(f"say_{phrase}", "")
+            if any(not letter.isprintable() for letter in text):
+                self.add_error(f"say_{phrase}", ValidationError(_("Write it as one line of plain text.")))
+        return cleaned
+
+    @transaction.atomic
+    def store(self) -> None:
+        site = self.instance
+        Site.objects.filter(pk=site.pk).update(thanks=site.thanks, reminder_hours=site.reminder_hours)
+        SitePhrase.objects.filter(site=site, language=site.language).delete()
+        SitePhrase.objects.bulk_create(
+            SitePhrase(site=site, language=site.language, phrase=phrase, text=text)
+            for phrase in Phrase
+            if (text := self.cleaned_data[f"say_{phrase}"].strip())
+        )
+
+
+def site_voice(request: HttpRequest, site_id: int) -> HttpResponse:
+    """What the doors of a site say, when, and whether it helps."""
+    found = get_site(request, site_id)
+    form = SiteVoiceForm(request.POST or None, instance=found)
+    if request.method == "POST" and form.is_valid():
+        form.store()
+        auditing.note(request, Action.VOICE_CHANGED, "", found)
+        messages.success(request, _("%(site)s is saved.") % {"site": found})
+        return redirect("site_voice", found.pk)
+    counts = reminding.persuaded(found, timezone.now() - timedelta(days=DAYS))
+    voices = Camera.objects.filter(site=found, deleted_at__isnull=True).select_related("voice").order_by("name")
+    context = {
+        "form": form,
+        "site": Site.objects.get(pk=site_id),
+        "counts": counts,
+        "shares": {kind: share(counts[f"{kind}_masked"], counts[kind]) for kind in ("reminded", "unasked")},
+        "days": DAYS,
+        "cameras": voices,
+    }
+    return render(request, "sites/voice.html", context, status=422 if form.errors else 200)
+
+
+def share(part: int, of: int) -> int | None:
+    """Of a hundred; None where there was nobody."""
+    return round(100 * part / of) if of else None

@@ -1,0 +1,150 @@
+"""Whether a door speaks: the only place that makes a Reminder.
+
+It is decided where a finding becomes a row, in the same transaction, and sent on commit; no queue lies between, so
+nothing slow can hold it up. A person is reminded when the spell without a mask has lasted the camera's
+`reminder_after_s`, and once more, in firmer words, when she still wears none twelve seconds later: the analyzer tells
+of her at both times. A camera speaks to another person only COOLDOWN after it last began to speak.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, Q
+from django.utils import timezone
+
+from cameras.models import Camera, Site
+from portal import outputs, phrases
+from portal.models import Passage, Phrase, Reminder, Silence, Violation, Voice
+
+FRESH = timedelta(seconds=3)
+COOLDOWN = timedelta(seconds=20)
+AGAIN_AFTER = timedelta(seconds=8)
+
+Step = Reminder.Step
+AGAIN = {Phrase.NO_MASK: Phrase.NO_MASK_AGAIN, Phrase.INCORRECT: Phrase.INCORRECT_AGAIN}
+
+
+def speaks(camera: Camera) -> bool:
+    """Whether this camera's door says anything. Costs no query where the voice was selected with the camera."""
+    voice = getattr(camera, "voice", None)
+    return voice is not None and voice.output != Voice.Output.NOWHERE
+
+
+def consider_violation(violation: Violation, camera: Camera) -> None:
+    """Remind this person, if it is time; within the transaction that recorded the violation."""
+    if violation.ended_at is not None or violation.label not in AGAIN or not speaks(camera):
+        return
+    bare_s = (violation.last_seen_at - violation.started_at).total_seconds()
+    if bare_s < camera.reminder_after_s - 0.001:
+        return
+    said = {row.step: row for row in Reminder.objects.filter(passage_id=violation.passage_id)}
+    phrase, now = Phrase(violation.label), timezone.now()
+    if Step.FIRST not in said:
+        _decide(camera, Step.FIRST, phrase, violation.passage_id, violation.last_seen_at, violation)
+    elif Step.AGAIN not in said and now - said[Step.FIRST].decided_at >= AGAIN_AFTER:
+        was_heard = not said[Step.FIRST].why_not
+        phrase = AGAIN[phrase] if was_heard else phrase
+        _decide(camera, Step.AGAIN, phrase, violation.passage_id, violation.last_seen_at, violation, was_heard)
+
+
+def consider_passage(passage: Passage, camera: Camera) -> None:
+    """Thank this person, once; within the transaction that recorded the passage."""
+    if passage.ended_at is not None or passage.label != "mask" or not speaks(camera) or not camera.site.thanks:
+        return
+    said = {row.step: row for row in Reminder.objects.filter(passage_id=passage.pk)}
+    if Step.THANKS not in said:
+        was_asked = any(not row.why_not for row in said.values())
+        _decide(camera, Step.THANKS, Phrase.THANKS, passage.pk, passage.last_seen_at, None, was_asked)
+
+
+def _decide(
+    camera: Camera,
+    step: Reminder.Step,
+    phrase: Phrase,
+    passage_id: UUID,
+    seen_at: datetime,
+    violation: Violation | None,
+    goes_on: bool = False,
+) -> None:
+    """Write down what is said, or why nothing is. `goes_on`: to whom the door already speaks; no cooldown then."""
+    reason = _reason_against(camera, seen_at, goes_on)
+    values = {
+        "site": camera.site,
+        "camera": camera,
+        "violation": violation,
+        "text": phrases.phrase_of(camera.site, phrase),
+        "language": camera.site.language,
+        "output": camera.voice.output,
+        "why_not": reason,
+    }
+    reminder, is_new = Reminder.objects.get_or_create(passage_id=passage_id, step=step, defaults=values)
+    if is_new and not reason:
+        transaction.on_commit(lambda: outputs.send(reminder, camera.voice, by_hand=False), robust=True)
+
+
+def _reason_against(camera: Camera, seen_at: datetime, goes_on: bool) -> Silence | str:
+    now = timezone.now()
+    if now - seen_at > FRESH:
+        return Silence.LATE
+    if not camera.site.reminds_at(now):
+        return Silence.HOURS
+    if goes_on:
+        return ""
+    spoke = Reminder.objects.filter(camera=camera, decided_at__gt=now - COOLDOWN, why_not="").exclude(step=Step.TRIAL)
+    return Silence.COOLDOWN if spoke.exists() else ""
+
+
+def play_by_hand(camera: Camera) -> Reminder:
+    """Say the reminder now, whoever is there; the row tells how it went."""
+    text = phrases.phrase_of(camera.site, Phrase.NO_MASK)
+    reminder = Reminder.objects.create(
+        site=camera.site, camera=camera, step=Step.TRIAL, text=text, language=camera.site.language,
+        output=camera.voice.output,
+    )  # fmt: skip
+    transaction.on_commit(lambda: outputs.send(reminder, camera.voice, by_hand=True), robust=True)
+    return reminder
+
+
+# -- how it went ------------------------------------------------------------------------------------------------------
+
+
+def note_heard(reminder_id: UUID, camera_id: int, why_not: str, detail: str = "") -> bool:
+    """What a door says of a reminder of its camera: played to its end, or why not. The first word counts.
+
+    A page that could not play it counts only as long as no other said that it did.
+    """
+    mine = Reminder.objects.filter(pk=reminder_id, camera_id=camera_id, played_at__isnull=True)
+    if why_not:
+        return bool(mine.filter(why_not="").update(why_not=Silence(why_not), detail=detail[:300]))
+    return bool(mine.update(played_at=timezone.now(), why_not="", detail=""))
+
+
+def was_said() -> Q:
+    """Reminders that somebody at the door could hear: played to the end, or taken by a loudspeaker."""
+    takes = Q(output=Voice.Output.CALL, sent_at__isnull=False)
+    return Q(why_not="") & (Q(played_at__isnull=False) | takes)
+
+
+def masked_after_s(violation: Violation) -> int | None:
+    """How long after the door last began to speak to her this person masked, in s; None: she did not, or unasked."""
+    if violation.masked_at is None:
+        return None
+    asked = Reminder.objects.filter(was_said(), violation=violation, sent_at__lt=violation.masked_at)
+    sent_at = asked.order_by("-sent_at").values_list("sent_at", flat=True).first()
+    return round((violation.masked_at - sent_at).total_seconds()) if sent_at else None
+
+
+def persuaded(site: Site, since: datetime) -> dict[str, int]:
+    """What the voice did: of those who were reminded, how many masked; and of those who were not. One query."""
+    said = Reminder.objects.filter(was_said(), violation=OuterRef("pk"), step__in=[Step.FIRST, Step.AGAIN])
+    asked, masked = Q(was_reminded=True), Q(masked_at__isnull=False)
+    rows = Violation.objects.filter(site=site, started_at__gte=since).exclude(status=Violation.Status.DISMISSED)
+    return rows.annotate(was_reminded=Exists(said)).aggregate(
+        reminded=Count("pk", filter=asked),
+        reminded_masked=Count("pk", filter=asked & masked),
+        unasked=Count("pk", filter=~asked),
+        unasked_masked=Count("pk", filter=~asked & masked),
+    )

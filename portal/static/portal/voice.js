@@ -1,0 +1,106 @@
+// What a page at a door says aloud: by the browser's own voice, or by the sound that the portal rendered.
+
+const VOICE_STARTS_MS = 1500; // some browsers name voices that never begin
+const LONGEST_MS = 20_000;
+const STALE_MS = 3000;
+
+/** Speaks what `line` is told to say, one after the other, and tells back how it went. */
+export class Voice {
+  speaking = null; // the message that is said now
+  #audio = new Audio();
+  #queue = Promise.resolve();
+  #isUnlocked = false;
+
+  /** `bar` asks for the one tap that browsers want before a page may sound; its data-chime is played then. */
+  constructor(line, bar, sentence) {
+    this.line = line;
+    this.bar = bar;
+    this.sentence = sentence;
+    this.#audio.preload = "auto";
+    bar.querySelector("button").onclick = () => this.#unlock();
+    line.addEventListener("settings", () => this.#show());
+    line.addEventListener("say", ({ detail }) => this.#enqueue(detail, performance.now()));
+  }
+
+  #show(isUnlocked = this.#isUnlocked) {
+    this.#isUnlocked = isUnlocked;
+    this.bar.hidden = !this.line.settings?.speaks;
+    this.bar.dataset.sound = isUnlocked ? "on" : "off";
+    this.bar.querySelector("[data-sound-text]").textContent = this.sentence(isUnlocked ? "soundOn" : "soundOff");
+  }
+
+  async #unlock() {
+    const fault = await this.#play(this.bar.dataset.chime);
+    this.#show(fault === "");
+    if (fault) this.bar.querySelector("[data-sound-text]").textContent = this.sentence("soundFault");
+  }
+
+  #enqueue(message, came) {
+    this.#queue = this.#queue.then(async () => {
+      this.speaking = message;
+      const why = performance.now() - came > STALE_MS ? "unplayed" : await this.#say(message);
+      this.speaking = null;
+      this.line.tell({ type: "heard", reminder: message.reminder, why });
+      if (why !== "unplayed") this.#show(why === "");
+      this.bar.dispatchEvent(new CustomEvent("said", { bubbles: true, detail: { message, why } }));
+    });
+  }
+
+  /** Empty where it was said to its end; otherwise why it was not. */
+  async #say({ text, language, audio }) {
+    const voice = voiceFor(language);
+    const why = voice ? await this.#speak(text, voice) : "unplayed";
+    return why === "unplayed" ? this.#play(audio) : why;
+  }
+
+  #speak(text, voice) {
+    return new Promise((resolve) => {
+      const spoken = new SpeechSynthesisUtterance(text);
+      spoken.voice = voice;
+      spoken.lang = voice.lang;
+      const giveUp = () => {
+        spoken.onerror = spoken.onend = null;
+        speechSynthesis.cancel();
+        resolve("unplayed");
+      };
+      let timer = setTimeout(giveUp, VOICE_STARTS_MS);
+      spoken.onstart = () => {
+        clearTimeout(timer);
+        timer = setTimeout(giveUp, LONGEST_MS);
+      };
+      spoken.onend = () => {
+        clearTimeout(timer);
+        resolve("");
+      };
+      spoken.onerror = ({ error }) => {
+        clearTimeout(timer);
+        resolve(error === "not-allowed" ? "locked" : "unplayed");
+      };
+      speechSynthesis.cancel(); // one that hangs would hold up this one
+      speechSynthesis.speak(spoken);
+    });
+  }
+
+  #play(address) {
+    const audio = this.#audio; // always the same: some phones unlock one element alone
+    return new Promise((resolve) => {
+      setTimeout(resolve, LONGEST_MS, "unplayed");
+      audio.onended = () => resolve("");
+      audio.onerror = () => resolve("unplayed");
+      audio.src = address;
+      audio.play().catch((error) => resolve(error.name === "NotAllowedError" ? "locked" : "unplayed"));
+    });
+  }
+}
+
+/** A voice of this browser for the language, one that needs no network first; Chinese is the Mandarin one. */
+function voiceFor(language) {
+  const wanted = (window.speechSynthesis?.getVoices() ?? []).filter(
+    ({ lang }) => lang.toLowerCase().split(/[-_]/)[0] === language,
+  );
+  const mandarin = wanted.filter(({ lang }) => /cn$/i.test(lang));
+  const fitting = mandarin.length ? mandarin : wanted;
+  return fitting.find((voice) => voice.localService) ?? fitting[0] ?? null;
+}
+
+window.speechSynthesis?.getVoices(); // some browsers load them only when they are asked for

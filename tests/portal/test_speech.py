@@ -1,0 +1,77 @@
+"""What is rendered can be heard, in every language; eSpeak NG is the real one."""
+
+from __future__ import annotations
+
+import io
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal import phrases, speech
+from portal.speech import SpeechError
+
+
+@pytest.fixture(autouse=True)
+def _data(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+
+
+def loudness(samples: speech.Samples) -> float:
+    return float(np.sqrt(np.mean(np.square(samples[np.abs(samples) > 0.01]))))
+
+
+@pytest.mark.parametrize("language", sorted(phrases.PHRASES))
+def test_every_phrase_is_a_file_with_half_a_second_of_silence_in_front(language: str) -> None:
+    for text in phrases.PHRASES[language].values():
+        samples, rate_hz = speech.from_wav(speech.render(text, language).read_bytes())
+        assert 1.0 < len(samples) / rate_hz < 9.0
+        silent = int(speech.SILENCE_S * rate_hz)
+        assert np.abs(samples[:silent]).max() == 0
+        assert np.abs(samples[silent : silent + rate_hz // 2]).max() > 0.1, "it begins to speak then"
+
+
+def test_all_languages_are_equally_loud_and_sound_different() -> None:
+    said = {code: speech.synthesizer().say(each["no_mask"], code) for code, each in phrases.PHRASES.items()}
+    levels = {code: 20 * np.log10(loudness(samples)) for code, samples in said.items()}
+    assert max(levels.values()) - min(levels.values()) < 2.0, levels  # dB; Hebrew is 11 dB quieter as it comes
+    assert min(levels.values()) > -22
+    for one, other in combinations(said.values(), 2):
+        length = min(len(one), len(other))
+        assert not np.allclose(one[:length], other[:length], atol=0.05)
+
+
+def test_a_sentence_is_read_by_its_own_language() -> None:
+    """The same letters, read by two voices: the voice before must not stay."""
+    speaker = speech.synthesizer()
+    text = "Masque Nation 1"
+    french = len(speaker.say(text, "fr"))
+    assert len(speaker.say(text, "de")) > 1.2 * french
+    with pytest.raises(SpeechError, match="xx"):
+        speaker.say(text, "xx")
+    assert len(speaker.say(text, "fr")) == pytest.approx(french, rel=0.01)  # a voice has some noise in it
+
+
+def test_what_was_rendered_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = speech.render("Hello", "en")
+    monkeypatch.setattr(speech, "synthesizer", lambda: pytest.fail("it is there already"))
+    assert speech.render("Hello", "en") == path
+    assert [each.suffix for each in path.parent.iterdir()] == [".wav"]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(800, 2400), st.floats(0.001, 1.2), st.sampled_from([8000, 22050]))
+def test_mu_law_is_what_telephones_decode(seed: int, length: int, level: float, rate_hz: int) -> None:
+    """FFmpeg decodes it to what was encoded, within the coarseness of G.711 (a sixteenth of the level)."""
+    samples = np.random.default_rng(seed).uniform(-level, level, length).astype(np.float32)
+    coded = speech.to_mu_law(samples, rate_hz)
+    wanted = np.clip(speech.resample(samples, rate_hz, speech.TELEPHONE_HZ), -1, 1)
+    assert len(coded) == len(wanted) == round(len(samples) * 8000 / rate_hz)
+    with av.open(io.BytesIO(coded), format="mulaw", options={"sample_rate": "8000"}) as container:
+        frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+    decoded = np.concatenate(frames).astype(np.float32) / 32768
+    assert np.all(np.abs(decoded - wanted) <= np.abs(wanted) / 16 + 0.001)
