@@ -196,11 +196,11 @@ def play(request: HttpRequest, camera_id: int) -> HttpResponse:
 @never_cache
 @require_safe
 def said(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """What was said last, as a part of a page; X-Done says whether the newest one's end is known."""
+    """What was said last, as a part of a page; X-Done says whether the end of each is known."""
     camera = get_camera(request, camera_id)
     rows = list(camera.reminders.all()[:SHOWN_REMINDERS])
     answer = render(request, "cameras/said.html", {"camera": camera, "reminders": rows})
-    answer["X-Done"] = "0" if rows and rows[0].is_under_way else "1"
+    answer["X-Done"] = "0" if any(row.is_under_way for row in rows) else "1"
     return answer
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.cameras.footage import fake_camera
+from tests.cameras.footage import fake_camera, masking_camera
 from tests.portal_process import PortalProcess
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -28,13 +28,26 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+def film_by(browser: Browser, film: Path) -> Browser:
+    """Another browser like this one, whose camera shows the film, over and over."""
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-video-capture={film}"]  # fmt: skip
+    return browser.browser_type.launch(executable_path=CHROMIUM, args=[*OPTIONS, *fake])
+
+
 @pytest.fixture(scope="module")
 def filming_browser(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser whose camera shows the demo's lobby: somebody without a mask walks in after a second."""
-    film = fake_camera(tmp_path_factory.mktemp("film") / "lobby.mjpeg")
-    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-video-capture={film}"]  # fmt: skip
-    started = browser.browser_type.launch(executable_path=CHROMIUM, args=[*OPTIONS, *fake])
+    started = film_by(browser, fake_camera(tmp_path_factory.mktemp("film") / "lobby.mjpeg"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def masking_browser(browser: Browser, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser before whose camera a man without a mask stands for five seconds, then puts one on."""
+    clip = shared / "clips" / "man-puts-mask-on.mp4"
+    started = film_by(browser, masking_camera(tmp_path_factory.mktemp("film") / "masking.mjpeg", clip))
     yield started
     started.close()
 

@@ -50,7 +50,7 @@ tests = ProbeRequest.objects.create(site=harbour, asked_by=olivia.pk, sealed='')
 pine = Site.objects.create(name='Pine House')
 device, token = pairing.redeem(pairing.invite(pine, root)[1], 'Reception phone', 'Mozilla/5.0 (Linux; Android 15)')
 voiced = Camera.objects.filter(site=harbour, kind='clip').first()
-Voice.objects.create(camera=voiced, output='loudspeaker')
+Voice.objects.get_or_create(camera=voiced, defaults={'output': 'loudspeaker'})
 said = {'site': harbour, 'camera': voiced, 'text': 'Hello! Please put on a mask.', 'language': 'en',
         'output': 'loudspeaker', 'step': 'trial'}
 for number, how in enumerate(({'why_not': 'locked'}, {'sent_at': timezone.now(), 'played_at': timezone.now()})):
@@ -58,7 +58,8 @@ for number, how in enumerate(({'why_not': 'locked'}, {'sent_at': timezone.now(),
 _, speaker_token = pairing.redeem_loudspeaker(pairing.invite(harbour, olivia, down, 'loudspeaker')[1], 'Tablet')
 speaker = pairing.invite(harbour, olivia, voiced, 'loudspeaker')[1]
 for violation in Violation.objects.filter(site=harbour)[:2]:
-    heard = {'violation': violation, 'step': 'first', 'sent_at': violation.started_at, 'played_at': timezone.now()}
+    heard = {'violation': violation, 'step': 'first', 'sent_at': violation.started_at, 'played_at': timezone.now(),
+             'decided_at': violation.started_at - timedelta(minutes=1)}
     Reminder.objects.create(**(said | heard))
 print(json.dumps({'voiced': voiced.pk, 'speaker': speaker, 'speaker_token': speaker_token,
                   'pair': pairing.invite(harbour, olivia)[1], 'token': token,

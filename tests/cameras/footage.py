@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 
 from detection import encode_jpeg
 from tests.conftest import DEMO_CLIPS
@@ -87,4 +88,28 @@ def joined(path: Path, parts: Sequence[Path]) -> Path:
                     packet.stream = copy
                     target.mux(packet)
                 offset += end
+    return path
+
+
+def masking_camera(path: Path, clip: Path) -> Path:
+    """A man, bare for five seconds, puts a mask on and keeps it on for nine: as Chromium's fake camera plays it.
+
+    Args:
+        clip: man-puts-mask-on.mp4; its first and last moments are played to and fro, as somebody stands and waits.
+    """
+    with av.open(str(clip)) as source:
+        frames = list(source.decode(video=0))
+    upright = [np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90 % 4)[300:705] for frame in frames]
+    small = [
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24").reformat(640, 360)
+        for picture in upright
+    ]
+    coded = [encode_jpeg(picture.to_ndarray(format="bgr24")) for picture in small]
+
+    def to_and_fro(first: int, last: int, count: int) -> list[int]:
+        once = [*range(first, last), *range(last - 1, first - 1, -1)]
+        return [once[step % len(once)] for step in range(count)]
+
+    order = [*to_and_fro(0, 18, 150), *range(18, 165), *to_and_fro(125, 165, 150)]
+    path.write_bytes(b"".join(coded[number] for number in order))
     return path
