@@ -22,7 +22,7 @@ from cameras.models import Camera, Outage, Reign, Site
 from cameras.redis import Errors
 from cameras.worker import refused_root
 from portal import feed, notices
-from portal.models import Passage, SiteFeed, Violation
+from portal.models import Passage, Reminder, SiteFeed, Violation, Voice
 from portal.models.events import newer_than
 from portal.recording import close_abandoned
 
@@ -82,6 +82,7 @@ def forget_deleted(now: datetime) -> int:
     """Cameras that were deleted: first their passwords go, then, with the last of what they saw, they themselves."""
     deleted = Camera.objects.filter(deleted_at__lt=now - UNDO_AGE)
     deleted.exclude(sealed_password="").update(sealed_password="")
+    Voice.objects.filter(camera__in=deleted).exclude(sealed_password="").update(sealed_password="")
     rest = deleted.filter(violations__isnull=True, passages__isnull=True)
     return rest.delete()[0]
 
@@ -107,7 +108,8 @@ def delete_old(now: datetime) -> tuple[int, int]:
             violations += delete_violations(rows)
         ended = Passage.objects.filter(site=site, started_at__lt=limit, violations__isnull=True)
         while keys := list(ended.values_list("pk", flat=True)[:STEP_ROWS]):
-            passages += Passage.objects.filter(pk__in=keys).delete()[0]
+            passages += Passage.objects.filter(pk__in=keys).delete()[1].get("portal.Passage", 0)
+        Reminder.objects.filter(site=site, decided_at__lt=limit, passage__isnull=True).delete()
     return violations, passages
 
 

@@ -15,7 +15,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,9 +129,26 @@ class PortalProcess:
 
     def web_pid(self) -> int:
         """The process that serves pages and sockets."""
-        lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in marked_processes(self.marker)}
-        (web,) = [pid for pid, line in lines.items() if b"uvicorn" in line]
+        (web,) = self.pids("uvicorn")
         return web
+
+    def pids(self, word: str) -> list[int]:
+        """The processes whose command line has this word in it."""
+        lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in marked_processes(self.marker)}
+        return [pid for pid, line in lines.items() if word.encode() in line]
+
+    @contextmanager
+    def standing_still(self, word: str) -> Iterator[None]:
+        """Those processes do nothing meanwhile, as when they were busy for ever."""
+        pids = self.pids(word)
+        assert pids, f"no process of {word}"
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def login(self) -> tuple[str, str]:
         email, password = (self.data_dir / "demo-login.txt").read_text().splitlines()

@@ -55,9 +55,9 @@ class Voice(models.Model):
         LOCAL = "local", _("On the worker's own machine")
 
     class Method(models.TextChoices):
-        GET = "GET"
-        POST = "POST"
-        PUT = "PUT"
+        GET = "GET", "GET"
+        POST = "POST", "POST"
+        PUT = "PUT", "PUT"
 
     camera = models.OneToOneField(
         Camera, on_delete=models.CASCADE, primary_key=True, related_name="voice", verbose_name=_("camera")

@@ -84,7 +84,7 @@ class VoiceForm(forms.ModelForm[Voice]):
         super().__init__(data, instance=voice)
         self.camera = camera
         self.kept = (voice.preset, voice.host, voice.url, voice.sealed_password)
-        self.initial["reminder_after_s"] = camera.reminder_after_s
+        self.initial["reminder_after_s"] = f"{camera.reminder_after_s:g}"
         is_device = camera.kind == Camera.Kind.DEVICE
         choices = [choice for choice in Voice.Output.choices if is_device or choice[0] != Voice.Output.DEVICE]
         self.fields["output"] = forms.ChoiceField(label=_("Where it sounds"), choices=choices, widget=forms.RadioSelect)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -101,14 +99,10 @@ def test_the_phone_comes_back_by_itself(portal: PortalProcess, visit: Visit, pho
 def test_a_connection_that_died_silently_is_noticed(portal: PortalProcess, visit: Visit, phone: Page) -> None:
     """The web process stands still: nothing is closed, and nothing comes."""
     pair(phone, make_link(visit(portal, portal.login())), "Silent")
-    web = portal.web_pid()
-    os.kill(web, signal.SIGSTOP)
-    try:
+    with portal.standing_still("uvicorn"):
         expect(phone.locator("[data-door]")).to_have_attribute("data-state", "waiting", timeout=10_000)
         expect(phone.locator("[data-door]")).to_have_attribute("data-state", "offline", timeout=30_000)
         assert phone.locator("[data-boxes]").get_attribute("data-faces") == "0", "no box of a while ago stays"
-    finally:
-        os.kill(web, signal.SIGCONT)
     expect(phone.locator("[data-door]")).to_have_attribute("data-state", "online", timeout=40_000)
 
 

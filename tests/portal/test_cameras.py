@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from cameras import leases, probe
 from cameras.addresses import clips_folder, parse_address
-from cameras.credentials import unseal
+from cameras.credentials import seal, unseal
 from cameras.leases import WorkerState
 from cameras.makes import makes
 from cameras.models import Camera, CameraLease, Outage, ProbeRequest
 from cameras.worker import read_settings, settings_of
 from portal import retention
-from portal.models import User, Violation
+from portal.models import User, Violation, Voice
 from tests.conftest import DEMO_CLIPS
 from tests.worlds import World, see
 
@@ -171,6 +171,7 @@ def test_retention_forgets_the_password_then_the_camera(world: World, alice: Cli
     alice.post("/cameras/add/", form(world))
     seen, unseen = world.door, Camera.objects.get(name="Back door")
     see(seen)
+    Voice.objects.create(camera=seen, output="call", user="admin", sealed_password="sealed")
     for camera in (seen, unseen):
         alice.post(f"/cameras/{camera.pk}/delete/")
     now = Camera.objects.get(pk=seen.pk).deleted_at
@@ -179,6 +180,7 @@ def test_retention_forgets_the_password_then_the_camera(world: World, alice: Cli
     retention.forget_deleted(now + 2 * retention.UNDO_AGE)
     assert not Camera.objects.filter(pk=unseen.pk).exists(), "it saw nobody: it can go"
     assert Camera.objects.get(pk=seen.pk).sealed_password == "" and Violation.objects.count() == 1
+    assert Voice.objects.get(camera=seen).sealed_password == ""
 
 
 def test_pause_and_resume_can_be_undone(world: World, alice: Client) -> None:
@@ -289,8 +291,11 @@ def test_keys_are_changed_by_a_command(world: World, alice: Client, settings: An
     settings.DATA_DIR = tmp_path
     alice.post("/cameras/add/", form(world))
     before = Camera.objects.get(name="Back door").sealed_password
+    Voice.objects.create(camera=world.door, output="call", user="admin", sealed_password=seal("p@ss"))
     key_path().write_bytes(Fernet.generate_key() + b"\n" + key_path().read_bytes())
     call_command("reseal")
+    key_path().write_bytes(key_path().read_bytes().partition(b"\n")[0])  # the old key goes
+    assert unseal(Voice.objects.get(camera=world.door).sealed_password) == "p@ss"
     after = Camera.objects.get(name="Back door").sealed_password
     assert after != before and unseal(after) == PASSWORD
 

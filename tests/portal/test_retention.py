@@ -15,7 +15,7 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from portal import notices, retention
-from portal.models import Passage, SiteFeed, Violation
+from portal.models import Passage, Reminder, SiteFeed, Violation
 from tests.portal.test_recording import stored
 from tests.worlds import World, see
 
@@ -183,3 +183,16 @@ def test_recording_waits_out_a_full_disk_and_loses_nothing(
     writer.close()
     recorder.close(within_s=10)
     assert not (small_disk.parent / "refused").exists() and list(spools.iterdir()) == []
+
+
+def test_reminders_go_with_their_passages_and_those_played_by_hand_with_the_days(world: World) -> None:
+    now = timezone.now()
+    old, new = see(world.door, at=now.timestamp() - 40 * DAY_S), see(world.door)
+    given = {"site": world.here, "camera": world.door, "text": "x", "language": "en", "output": "local"}
+    for violation in (old, new):
+        Reminder.objects.create(passage=violation.passage, violation=violation, step="first", **given)
+    for age in (40, 1):
+        Reminder.objects.create(step="trial", decided_at=now - timedelta(days=age), **given)
+    retention.sweep()
+    assert sorted(Reminder.objects.values_list("step", flat=True)) == ["first", "trial"]
+    assert Reminder.objects.get(step="first").violation == new

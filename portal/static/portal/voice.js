@@ -10,6 +10,7 @@ export class Voice {
   #audio = new Audio();
   #queue = Promise.resolve();
   #isUnlocked = false;
+  #untold = []; // what was said while the connection was away
 
   /** `bar` asks for the one tap that browsers want before a page may sound; its data-chime is played then. */
   constructor(line, bar, sentence) {
@@ -18,7 +19,10 @@ export class Voice {
     this.sentence = sentence;
     this.#audio.preload = "auto";
     bar.querySelector("button").onclick = () => this.#unlock();
-    line.addEventListener("settings", () => this.#show());
+    line.addEventListener("settings", () => {
+      this.#untold.splice(0).forEach((heard) => line.tell(heard));
+      this.#show();
+    });
     line.addEventListener("say", ({ detail }) => this.#enqueue(detail, performance.now()));
   }
 
@@ -40,7 +44,9 @@ export class Voice {
       this.speaking = message;
       const why = performance.now() - came > STALE_MS ? "unplayed" : await this.#say(message);
       this.speaking = null;
-      this.line.tell({ type: "heard", reminder: message.reminder, why });
+      const heard = { type: "heard", reminder: message.reminder, why };
+      if (this.line.isOpen) this.line.tell(heard);
+      else this.#untold.push(heard);
       if (why !== "unplayed") this.#show(why === "");
       this.bar.dispatchEvent(new CustomEvent("said", { bubbles: true, detail: { message, why } }));
     });
