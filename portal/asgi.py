@@ -20,6 +20,7 @@ from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path
 
+from portal.body_limit import BodyLimit
 from portal.database import hold_open
 from portal.live.consumer import LiveConsumer
 from portal.live.devices import DeviceConsumer, SpeakerConsumer
@@ -44,7 +45,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
 
 application = ProtocolTypeRouter(
     {
-        "http": pages,
+        "http": BodyLimit(pages),
         "websocket": SameOrigin(AuthMiddlewareStack(sockets)),
         "lifespan": lifespan,
     }

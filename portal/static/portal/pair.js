@@ -56,5 +56,6 @@ async function start() {
 }
 
 again.onclick = start;
+window.addEventListener("hashchange", () => location.reload()); // another link was opened in the same tab
 history.replaceState(null, "", location.pathname); // nobody reads it over a shoulder, or finds it in the history
 start();

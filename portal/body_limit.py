@@ -1,0 +1,56 @@
+"""How large a request's body may be, whoever asks and for whatever: Django would spool any size to disk first."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+MOST_BYTES = 2_000_000  # a frame has 512 KB at most, a form 1 MB
+TOO_LARGE = f"A request has at most {MOST_BYTES // 1_000_000} MB."
+
+
+class BodyLimit:
+    """ASGI middleware: answers 413 (RFC 9110, section 15.5.14) as soon as a body is known to be too large.
+
+    A length that is told is judged before anything is read; one that is not told, by what has come.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        if length.isdigit() and int(length) > MOST_BYTES:
+            await refuse(scope["path"], send)
+            return
+        came, has_begun = 0, False
+
+        async def count() -> Any:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            return message if came <= MOST_BYTES else {"type": "http.disconnect"}  # it closes what it spooled
+
+        async def note(message: Any) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        await self._application(scope, count, note)
+        if came > MOST_BYTES and not has_begun:
+            await refuse(scope["path"], send)
+
+
+async def refuse(path: str, send: Any) -> None:
+    """To programs as RFC 9457 has it, to people as a sentence."""
+    if path.startswith("/api/"):
+        kind = b"application/problem+json"
+        title = HTTPStatus.REQUEST_ENTITY_TOO_LARGE.phrase
+        problem = {"type": "about:blank", "title": title, "status": 413, "detail": TOO_LARGE}
+        body = json.dumps(problem).encode()
+    else:
+        kind, body = b"text/plain; charset=utf-8", TOO_LARGE.encode()
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
