@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 from cryptography.fernet import InvalidToken
@@ -18,16 +17,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         done = lost = 0
-        cameras = Camera.objects.exclude(sealed_password="")
-        voices = Voice.objects.exclude(sealed_password="").select_related("camera")
-        for row in chain(cameras.iterator(), voices.iterator()):
-            camera = row.camera if isinstance(row, Voice) else row
-            try:
-                sealed = reseal(row.sealed_password)
-            except InvalidToken:
-                lost += 1
-                self.stderr.write(f"{camera.pk}, {camera}: sealed with a key that is not here; type its password anew.")
-                continue
-            same = type(row).objects.filter(pk=row.pk, sealed_password=row.sealed_password)
-            done += same.update(sealed_password=sealed)
+        for rows, name in ((Camera.objects.all(), "name"), (Voice.objects.all(), "camera__name")):
+            for key, title, before in rows.exclude(sealed_password="").values_list("pk", name, "sealed_password"):
+                try:
+                    sealed = reseal(before)
+                except InvalidToken:
+                    lost += 1
+                    self.stderr.write(f"{key}, {title}: sealed with a key that is not here; type its password anew.")
+                    continue
+                done += rows.filter(pk=key, sealed_password=before).update(sealed_password=sealed)
         self.stdout.write(f"{done} sealed anew, {lost} could not be read.")
