@@ -103,13 +103,16 @@ class NetworkAddress:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-def parse_address(address: str, schemes: tuple[str, ...]) -> NetworkAddress:
-    """Read an address of one of these schemes; AddressError says what to write instead. Opens nothing."""
+def parse_address(address: str, schemes: tuple[str, ...], most: int = MOST_CHARACTERS) -> NetworkAddress:
+    """Read an address of one of these schemes, of at most so many characters; opens nothing.
+
+    AddressError says what to write instead.
+    """
     like = f"{schemes[0]}://192.168.1.20/{'stream1' if schemes[0] == 'rtsp' else 'video.mjpg'}"
     if not address.strip():
         raise AddressError(_("Write the camera's address, like %(like)s.") % {"like": like})
-    if len(address) > MOST_CHARACTERS:
-        raise AddressError(_("This address is too long: at most %(most)d characters.") % {"most": MOST_CHARACTERS})
+    if len(address) > most:
+        raise AddressError(_("This address is too long: at most %(most)d characters.") % {"most": most})
     if any(character.isspace() or not character.isprintable() for character in address):
         raise AddressError(_("There is a space in the address. Take it out, or write %20 for it."))
     scheme, separator, _rest = address.partition("://")

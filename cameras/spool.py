@@ -119,7 +119,7 @@ def finding_record(camera_id: int, token: int, finding: Finding) -> Record:
     }
     picture = b""
     if isinstance(finding, Violation):
-        body |= {"passage": str(finding.passage), "opened_at": finding.opened_at}
+        body |= {"passage": str(finding.passage), "opened_at": finding.opened_at, "bare_since": finding.bare_since}
         if finding.snapshot is not None:
             body["snapshot_at"] = finding.snapshot.captured_at
             picture = encode_jpeg(scaled_down(finding.snapshot.image_bgr, PICTURE_SIDE_PX), 88)

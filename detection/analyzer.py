@@ -65,7 +65,11 @@ class Passage:
 
 @dataclass(frozen=True)
 class Violation:
-    """One spell without a mask. `snapshot` is set where there is a new picture."""
+    """One spell without a mask. `snapshot` is set where there is a new picture.
+
+    Args:
+        bare_since: when the present stretch without a mask began; later than `started_at` where it was opened again.
+    """
 
     key: UUID
     passage: UUID
@@ -76,6 +80,7 @@ class Violation:
     last_seen_at: float
     ended_at: float | None
     opened_at: float
+    bare_since: float
     box: Box
     snapshot: Snapshot | None = None
 
@@ -119,6 +124,7 @@ class Spell:
     label: str
     started_at: float
     opened_at: float
+    bare_since: float
     seq: int = 0
     open: bool = True
     ended_at: float | None = None
@@ -232,6 +238,8 @@ class Analyzer:
                 return self._open(person, label)
             if not spell.open:
                 spell.open, spell.ended_at, spell.label = True, None, label
+                spell.bare_since = person.bare_since if person.bare_since is not None else at
+                spell.due = self._reminders(spell.bare_since, at)
                 return [self._violation(person, spell)]
             if label != spell.label:
                 spell.label = label
@@ -252,8 +260,7 @@ class Analyzer:
             return []
         at = person.track.last_seen_at
         started = person.bare_since if person.bare_since is not None else at
-        remind_at = max(at, started + self._remind_after_s)
-        person.spell = Spell(make_key(started), label, started, at, due=[remind_at, remind_at + REMIND_AGAIN_S])
+        person.spell = Spell(make_key(started), label, started, at, started, due=self._reminders(started, at))
         return [self._violation(person, person.spell, self._take_picture(person, person.spell))]
 
     def _better(self, person: Person, spell: Spell) -> list[Finding]:
@@ -263,6 +270,11 @@ class Analyzer:
         if candidate.quality < BETTER * spell.picture_quality:
             return []
         return [self._violation(person, spell, self._take_picture(person, spell))]
+
+    def _reminders(self, bare_since: float, now: float) -> list[float]:
+        """When somebody who stays bare from now on is told of anew."""
+        first = max(now, bare_since + self._remind_after_s)
+        return [first, first + REMIND_AGAIN_S]
 
     def _still_bare(self, person: Person, spell: Spell) -> list[Finding]:
         return [self._violation(person, spell)] if spell.due and person.track.last_seen_at >= spell.due[0] else []
@@ -319,6 +331,7 @@ class Analyzer:
             person.track.last_seen_at,
             spell.ended_at,
             spell.opened_at,
+            spell.bare_since,
             spell.box,
             snapshot,
         )

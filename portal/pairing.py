@@ -70,9 +70,9 @@ def redeem(secret: str, name: str, agent: str = "") -> tuple[Camera, str]:
         Site.objects.select_for_update().get(pk=pairing.site_id)  # of two devices at once, each gets its own name
         camera = Camera.objects.create(site=pairing.site, name=free_name(pairing.site, name), kind=Camera.Kind.DEVICE)
         Pairing.objects.filter(pk=pairing.pk).update(camera=camera)
-        Voice.objects.create(camera=camera, output=Voice.Output.DEVICE)
     else:
         revoke(camera)  # one device a camera: the earlier one is let go
+    Voice.objects.get_or_create(camera=camera, defaults={"output": Voice.Output.DEVICE})
     return camera, make_token(camera, agent)
 
 

@@ -151,6 +151,7 @@ def store_picture(key: UUID, given: Record) -> str:
 @transaction.atomic
 def _write_violation(key: UUID, given: Record, reign: Reign, picture: str) -> None:
     values = _values(given, reign)
+    bare_since = moment(given.body.get("bare_since", given.body["started_at"]))
     if picture:
         values |= {"snapshot": picture, "box": given.body["box"], "snapshot_at": moment(given.body["snapshot_at"])}
     found = Violation.objects.select_for_update().filter(pk=key).first()
@@ -171,7 +172,7 @@ def _write_violation(key: UUID, given: Record, reign: Reign, picture: str) -> No
             **values,
         )
         feed.publish(found, to_review=+1)
-        reminding.consider_violation(found, reign.camera)
+        reminding.consider_violation(found, reign.camera, bare_since)
         return
     if found.seq >= values["seq"]:
         if picture:
@@ -183,7 +184,7 @@ def _write_violation(key: UUID, given: Record, reign: Reign, picture: str) -> No
     feed.publish(found)
     for name, value in values.items():
         setattr(found, name, value)
-    reminding.consider_violation(found, reign.camera)
+    reminding.consider_violation(found, reign.camera, bare_since)
     if old:
         transaction.on_commit(lambda: default_storage.delete(old), robust=True)
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
 
 from cameras.models import Camera, Site
@@ -33,18 +33,23 @@ def speaks(camera: Camera) -> bool:
     return voice is not None and voice.output != Voice.Output.NOWHERE
 
 
-def consider_violation(violation: Violation, camera: Camera) -> None:
-    """Remind this person, if it is time; within the transaction that recorded the violation."""
+def consider_violation(violation: Violation, camera: Camera, bare_since: datetime) -> None:
+    """Remind this person, if it is time; within the transaction that recorded the violation.
+
+    Args:
+        bare_since: when she was last seen masked, or came; a violation that was opened again began before.
+    """
     if violation.ended_at is not None or violation.label not in AGAIN or not speaks(camera):
         return
-    bare_s = (violation.last_seen_at - violation.started_at).total_seconds()
-    if bare_s < camera.reminder_after_s - 0.001:
+    if (violation.last_seen_at - bare_since).total_seconds() < camera.reminder_after_s - 0.001:
         return
     said = {row.step: row for row in Reminder.objects.filter(passage_id=violation.passage_id)}
     phrase, now = Phrase(violation.label), timezone.now()
     if Step.FIRST not in said:
         _decide(camera, Step.FIRST, phrase, violation.passage_id, violation.last_seen_at, violation)
-    elif Step.AGAIN not in said and now - said[Step.FIRST].decided_at >= AGAIN_AFTER:
+    elif Step.AGAIN not in said and (
+        said[Step.FIRST].why_not == Silence.LATE or now - said[Step.FIRST].decided_at >= AGAIN_AFTER
+    ):
         was_heard = not said[Step.FIRST].why_not
         phrase = AGAIN[phrase] if was_heard else phrase
         _decide(camera, Step.AGAIN, phrase, violation.passage_id, violation.last_seen_at, violation, was_heard)
@@ -70,7 +75,7 @@ def _decide(
     goes_on: bool = False,
 ) -> None:
     """Write down what is said, or why nothing is. `goes_on`: to whom the door already speaks; no cooldown then."""
-    reason = _reason_against(camera, seen_at, goes_on)
+    reason = _reason_against(camera, step, seen_at, goes_on)
     values = {
         "site": camera.site,
         "camera": camera,
@@ -82,10 +87,11 @@ def _decide(
     }
     reminder, is_new = Reminder.objects.get_or_create(passage_id=passage_id, step=step, defaults=values)
     if is_new and not reason:
-        transaction.on_commit(lambda: outputs.send(reminder, camera.voice, by_hand=False), robust=True)
+        transaction.on_commit(lambda: outputs.send(reminder, camera.voice, seen_at + FRESH), robust=True)
 
 
-def _reason_against(camera: Camera, seen_at: datetime, goes_on: bool) -> Silence | str:
+def _reason_against(camera: Camera, step: Reminder.Step, seen_at: datetime, goes_on: bool) -> Silence | str:
+    """Why nothing is said, if so. A thank-you waits for whatever was said; a reminder for no thank-you."""
     now = timezone.now()
     if now - seen_at > FRESH:
         return Silence.LATE
@@ -93,7 +99,8 @@ def _reason_against(camera: Camera, seen_at: datetime, goes_on: bool) -> Silence
         return Silence.HOURS
     if goes_on:
         return ""
-    spoke = Reminder.objects.filter(camera=camera, decided_at__gt=now - COOLDOWN, why_not="").exclude(step=Step.TRIAL)
+    counting = [Step.FIRST, Step.AGAIN, *([Step.THANKS] if step is Step.THANKS else [])]
+    spoke = Reminder.objects.filter(camera=camera, decided_at__gt=now - COOLDOWN, why_not="", step__in=counting)
     return Silence.COOLDOWN if spoke.exists() else ""
 
 
@@ -104,7 +111,7 @@ def play_by_hand(camera: Camera) -> Reminder:
         site=camera.site, camera=camera, step=Step.TRIAL, text=text, language=camera.site.language,
         output=camera.voice.output,
     )  # fmt: skip
-    transaction.on_commit(lambda: outputs.send(reminder, camera.voice, by_hand=True), robust=True)
+    transaction.on_commit(lambda: outputs.send_by_hand(reminder, camera.voice), robust=True)
     return reminder
 
 
@@ -138,7 +145,15 @@ def masked_after_s(violation: Violation) -> int | None:
 
 
 def persuaded(site: Site, since: datetime) -> dict[str, int]:
-    """What the voice did: of those who were reminded, how many masked; and of those who were not. One query."""
+    """What the voice did: of those who were reminded, how many masked; and of those who were not. Three queries.
+
+    It counts from the first reminder, or the first person who was seen to put a mask on: before, nobody noted it.
+    """
+    known = [
+        Reminder.objects.filter(site=site).aggregate(first=Min("decided_at"))["first"],
+        Violation.objects.filter(site=site, masked_at__isnull=False).aggregate(first=Min("started_at"))["first"],
+    ]
+    since = max([since, *([min(moments)] if (moments := [at for at in known if at]) else [timezone.now()])])
     said = Reminder.objects.filter(was_said(), violation=OuterRef("pk"), step__in=[Step.FIRST, Step.AGAIN])
     asked, masked = Q(was_reminded=True), Q(masked_at__isnull=False)
     rows = Violation.objects.filter(site=site, started_at__gte=since).exclude(status=Violation.Status.DISMISSED)

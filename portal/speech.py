@@ -17,7 +17,6 @@ import os
 import tempfile
 import threading
 import wave
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -66,16 +65,18 @@ class Synthesizer:
 
     def say(self, text: str, language: str) -> Samples:
         """A sentence as samples at `rate_hz`, as loud as every other. Raises SpeechError for an unknown language."""
-        data = text.encode() + b"\0"
+        data = text.encode().replace(b"\0", b" ") + b"\0"
         with self._turn:
             # after a voice that is not known the one before stays, and would read the sentence
             if language not in VOICES or self._library.espeak_SetVoiceByName(VOICES[language].encode()) != 0:
                 raise SpeechError(f"eSpeak NG has no voice for {language}.")
             self._library.espeak_SetParameter(_RATE, WORDS_A_MINUTE, 0)
             self._heard = []
-            self._library.espeak_Synth(data, len(data), 0, 0, 0, _CHARS_UTF8, None, None)
+            failed = self._library.espeak_Synth(data, len(data), 0, 0, 0, _CHARS_UTF8, None, None)
             self._library.espeak_Synchronize()
             heard = np.concatenate(self._heard or [np.zeros(0, np.int16)])
+        if failed or not heard.any():
+            raise SpeechError(f"eSpeak NG makes no sound of “{text}”.")
         return as_loud_as_all(heard.astype(np.float32) / np.float32(32768))
 
 
@@ -93,6 +94,11 @@ def _load() -> tuple[ctypes.CDLL, bytes | None]:
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
+    library.espeak_SetSynthCallback.argtypes = [_Callback]
+    library.espeak_SetSynthCallback.restype = None
+    library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
+    library.espeak_SetParameter.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int]
     library.espeak_Synth.argtypes = [
         ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
         ctypes.c_void_p, ctypes.c_void_p,
@@ -109,10 +115,16 @@ def as_loud_as_all(samples: Samples) -> Samples:
     return np.asarray(np.tanh(scaled / PEAK) * PEAK, dtype=np.float32)  # what is above it is rounded, not cut
 
 
-@cache
+_loading = threading.Lock()
+_loaded: list[Synthesizer] = []
+
+
 def synthesizer() -> Synthesizer:
-    """That of this process, loaded when the first sentence is said."""
-    return Synthesizer()
+    """That of this process, loaded when the first sentence is said: once, for it holds the library's only state."""
+    with _loading:
+        if not _loaded:
+            _loaded.append(Synthesizer())
+        return _loaded[0]
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 
 from cameras import tasks, worker
-from portal import database
+from portal import database, outputs
 from portal.recording import Recorder
 
 _recorder: Recorder | None = None
@@ -31,4 +31,5 @@ def finish() -> None:
         return
     stream_worker.close()
     _recorder.close()
+    outputs.close()
     worker.set_current(None)

@@ -57,7 +57,7 @@ TOLD_EVERY_ROUNDS = 5
 SLOW_S = 1.0
 CLOSE_UNPAIRED = 4401
 CLOSE_NONSENSE = 4400
-WHY_UNHEARD = {"", Silence.LOCKED, Silence.UNPLAYED}
+WHY_UNHEARD = {"", Silence.LOCKED, Silence.UNPLAYED, Silence.LATE}
 CLOSE_OF = {413: 4413, 415: 4415, 429: 4429}
 LEFT = {1000, 1001}  # the page went away by itself (RFC 6455, section 7.4.1)
 
@@ -154,7 +154,7 @@ class DoorConsumer(AsyncWebsocketConsumer):
 
     async def hear(self, standing: Standing, message: dict[str, Any]) -> None:
         """A message; raises ValueError, TypeError or KeyError where it cannot be understood."""
-        reminder_id, why = UUID(message["reminder"]), message["why"]
+        reminder_id, why = UUID(str(message["reminder"])), message["why"]
         if message["type"] != "heard" or why not in WHY_UNHEARD:
             raise ValueError
         with contextlib.suppress(DatabaseError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from uuid import uuid4
 
@@ -68,7 +69,16 @@ class Voice(models.Model):
     channel = models.CharField(_("channel"), max_length=120, blank=True)
     method = models.CharField(_("method"), max_length=4, choices=Method.choices, default=Method.GET)
     url = models.CharField(_("URL"), max_length=500, blank=True)
-    content_type = models.CharField(_("content type"), max_length=80, blank=True)
+    content_type = models.CharField(
+        _("content type"),
+        max_length=80,
+        blank=True,
+        validators=[
+            RegexValidator(
+                r"^[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w.-]+)*$", _("Write one like application/json."), flags=re.A
+            )
+        ],
+    )
     body = models.TextField(_("body"), max_length=2000, blank=True)
     user = models.CharField(_("user"), max_length=120, blank=True)
     sealed_password = models.TextField(_("sealed password"), blank=True, editable=False)

@@ -1,6 +1,6 @@
 """Where a reminder sounds: a file an output, behind one door.
 
-    outputs.send(reminder, voice, by_hand=False)
+    outputs.send(reminder, voice, until)
 
 Each output says a reminder or raises NotSaidError. Those that only tell a page at the door are quick, and run where
 they are called. Those that reach into the camera's network, or play on the worker's machine, run there: in a few
@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
 
 from cameras import tasks
 from cameras.redis import Errors
@@ -28,28 +30,32 @@ log = logging.getLogger(__name__)
 
 AT_PAGES: dict[str, Sender] = {Voice.Output.DEVICE: door.say, Voice.Output.LOUDSPEAKER: door.say}
 AT_WORKER: dict[str, Sender] = {Voice.Output.CALL: call.say, Voice.Output.LOCAL: local.say}
-THREADS = 4
+THREADS = 32  # a slow or dead loudspeaker holds one for some seconds
 
 
-def send(reminder: Reminder, voice: Voice, by_hand: bool) -> None:
-    """Say it where the voice sounds. Never raises: the row tells how it went.
-
-    Args:
-        by_hand: a person asks for it, in a process that is no stream worker.
-    """
+def send(reminder: Reminder, voice: Voice, until: datetime) -> None:
+    """Say what a stream worker decided, where the voice sounds, until this moment. Never raises: the row tells all."""
     if voice.output in AT_PAGES:
         carry_out(reminder, voice)
-    elif by_hand:
-        _ask_worker(reminder)
     elif voice.output in AT_WORKER:
-        _threads().submit(_in_thread, reminder, voice)
+        _threads().submit(_in_thread, reminder, voice, until)
+
+
+def send_by_hand(reminder: Reminder, voice: Voice) -> None:
+    """The same for a person who asks for it, in a process that is no stream worker."""
+    if voice.output in AT_PAGES:
+        carry_out(reminder, voice)
+    else:
+        _ask_worker(reminder)
 
 
 def carry_out(reminder: Reminder, voice: Voice) -> None:
     """Say it here and now, and write down how it went."""
     try:
         said = (AT_PAGES | AT_WORKER)[voice.output](reminder, voice)
-        values: dict[str, Any] = {"sent_at": said.sent_at, "played_at": said.played_at}
+        values: dict[str, Any] = {"sent_at": said.sent_at}
+        if said.played_at is not None:  # a page may have told of its end already
+            values["played_at"] = said.played_at
     except NotSaidError as error:
         values = {"why_not": error.why, "detail": str(error)[:300]}
         log.info("camera %s said nothing: %s", reminder.camera_id, error)
@@ -69,9 +75,15 @@ def carry_out_by_hand(reminder_id: UUID) -> None:
         carry_out(found, found.camera.voice)
 
 
-def _in_thread(reminder: Reminder, voice: Voice) -> None:
+def _in_thread(reminder: Reminder, voice: Voice, until: datetime) -> None:
+    """Nothing is said to who may have left: where all threads were busy, it may be too late."""
     try:
-        carry_out(reminder, voice)
+        if timezone.now() <= until:
+            carry_out(reminder, voice)
+        else:
+            Reminder.objects.filter(pk=reminder.pk).update(why_not=Silence.LATE)
+    except DatabaseError as error:
+        log.warning("that a reminder came too late could not be written down: %s", type(error).__name__)
     finally:
         close_old_connections()
 
@@ -79,6 +91,13 @@ def _in_thread(reminder: Reminder, voice: Voice) -> None:
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="voice")
+
+
+def close() -> None:
+    """The stream worker ends: what is not being said yet is said no more."""
+    if _threads.cache_info().currsize:
+        _threads().shutdown(wait=False, cancel_futures=True)
+        _threads.cache_clear()
 
 
 def _ask_worker(reminder: Reminder) -> None:

@@ -38,6 +38,7 @@ SOUNDS = ("audio_wav", "audio_mulaw")
 ANSWER_S = 8.0
 WRITE_S = 5.0
 CHUNK_S = 0.02
+MOST_CHARACTERS = 8000  # of an address with all that is said in it
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,14 @@ class Preset:
     """How a make is asked to play something, after its public documentation.
 
     Args:
-        needs_channel: what the channel is called where one must be named; empty where there is none.
         calls: the requests, in their order, for a host and a channel; the last one is made whatever happens before.
+        first_channel: the usual channel; empty where it must be written, None where there is none.
     """
 
     name: str
     note: str | Promise
     calls: Callable[[str, str], list[Call]]
-    channel: str | Promise = ""
-    first_channel: str = ""
+    first_channel: str | None = None
 
 
 def _axis(host: str, _channel: str) -> list[Call]:
@@ -92,15 +92,15 @@ PRESETS: dict[str, Preset] = {
     "axis": Preset("Axis", gettext_lazy("A camera or speaker with audio out. Its user must be an operator."), _axis),
     "hikvision": Preset(
         "Hikvision", gettext_lazy("Two-way audio must be G.711ulaw: Video & Audio, Audio, Encoding."), _hikvision,
-        gettext_lazy("Audio channel"), "1",
+        "1",
     ),
     "shelly": Preset(
         "Shelly", gettext_lazy("A relay (second generation or later), on for three seconds: for a lamp, a gong, or a "
-                               "player of your own."), _shelly, gettext_lazy("Switch"), "0",
+                               "player of your own."), _shelly, "0",
     ),
     "go2rtc": Preset(
         "go2rtc", gettext_lazy("Plays on the camera that it names. It fetches the sound from the portal, so it must "
-                               "reach the portal's address."), _go2rtc, gettext_lazy("Stream"),
+                               "reach the portal's address."), _go2rtc, "",
     ),
 }  # fmt: skip
 
@@ -164,9 +164,17 @@ class Sound(httpx.SyncByteStream):
         time.sleep(max(0.0, began + self.length_s - time.monotonic()))
 
 
+def is_sound(body: str) -> bool:
+    return body in {f"${name}" for name in SOUNDS}
+
+
+def names_sound(body: str) -> bool:
+    return any(name in SOUNDS for name in Template(body).get_identifiers())
+
+
 def sound_of(body: str, reminder: Reminder) -> Sound | None:
     """The sound that a body stands for; None where it is text. Raises SpeechError and OSError."""
-    if body not in {f"${name}" for name in SOUNDS}:
+    if not is_sound(body):
         return None
     data = speech.render(reminder.text, reminder.language).read_bytes()
     return Sound(data) if body == "$audio_wav" else Sound(speech.to_mu_law(*speech.from_wav(data)), speech.TELEPHONE_HZ)
@@ -216,7 +224,7 @@ class Line:
     def make(self, call: Call, reminder: Reminder) -> None:
         """One call. Raises CameraError where it is refused, httpx.HTTPError where the connection breaks."""
         written = fill(call.url, reminder, lambda value: quote(value, safe=""))
-        url = addresses.parse_address(written, ("http", "https")).url
+        url = addresses.parse_address(written, ("http", "https"), MOST_CHARACTERS).url
         headers = {"Content-Type": call.content_type} if call.content_type else {}
         sound = sound_of(call.body, reminder)
         if sound is None:
@@ -224,23 +232,37 @@ class Line:
             self._send(self._client.build_request(call.method, url, headers=headers, content=body or None), 0.0)
             return
         if self._user and not self._login.is_used:  # the sound is not to be sent twice
-            self._send(self._client.build_request(call.method, url, headers=headers | {"Content-Length": "0"}), 0.0)
+            self._sign_in(self._client.build_request(call.method, url, headers=headers | {"Content-Length": "0"}))
         headers["Content-Length"] = str(len(sound.data))
         self._send(self._client.build_request(call.method, url, headers=headers, content=sound), sound.length_s)
 
+    def _sign_in(self, request: httpx.Request) -> None:
+        """Learn how it wants to be signed in at; whatever else it answers to an empty request says nothing."""
+        response = self._ask(request, 0.0)
+        if response.status_code == 401:
+            self._answer(request, response)
+
     def _send(self, request: httpx.Request, length_s: float) -> None:
-        self._until = time.monotonic() + ANSWER_S + length_s
-        uri = request.url.raw_path.decode("ascii")
+        """Make a request; where it asks for a login, once more with it. A sound is sent once."""
         if self._login.is_used:
+            uri = request.url.raw_path.decode("ascii")
             request.headers["Authorization"] = self._login.header(request.method, uri)
-        response = self._client.send(request, stream=True)
-        response.close()
+        response = self._ask(request, length_s)
         if response.status_code == 401 and not self._login.is_used and not length_s:
-            challenges = response.headers.get_list("www-authenticate")
-            request.headers["Authorization"] = self._login.answer(request.method, uri, challenges)
-            response = self._client.send(request, stream=True)
-            response.close()
+            self._answer(request, response)
+            response = self._ask(request, length_s)
         if response.status_code == 401:
             raise StreamError(_("The loudspeaker refuses user or password."))
         if response.status_code >= 300:
             raise StreamError(_("The loudspeaker answers with error %(status)d.") % {"status": response.status_code})
+
+    def _ask(self, request: httpx.Request, length_s: float) -> httpx.Response:
+        self._until = time.monotonic() + ANSWER_S + length_s
+        response = self._client.send(request, stream=True)
+        response.close()
+        return response
+
+    def _answer(self, request: httpx.Request, response: httpx.Response) -> None:
+        challenges = response.headers.get_list("www-authenticate")
+        uri = request.url.raw_path.decode("ascii")
+        request.headers["Authorization"] = self._login.answer(request.method, uri, challenges)

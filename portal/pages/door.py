@@ -6,6 +6,7 @@ link, which only loads the page, uses nothing up.
 
 from __future__ import annotations
 
+import io
 import logging
 from typing import Any
 
@@ -21,6 +22,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST, require_safe
+from whitenoise.responders import StaticFile
 
 from cameras.models import Camera, Site
 from cameras.states import DeviceWord
@@ -151,7 +153,10 @@ def voice_audio(request: HttpRequest, signed: str) -> HttpResponse:
     except (SpeechError, OSError):
         log.exception("a reminder could not be rendered")
         return HttpResponse(status=503)
-    return HttpResponse(path.read_bytes(), content_type="audio/wav", headers={"Cache-Control": "private, max-age=300"})
+    file = StaticFile(str(path), [("Content-Type", "audio/wav"), ("Cache-Control", "private, max-age=300")])
+    part = file.get_response(request.method, request.META)  # some browsers play nothing that comes without ranges
+    with part.file or io.BytesIO() as content:
+        return HttpResponse(content.read(), status=part.status, headers=dict(part.headers))
 
 
 @never_cache

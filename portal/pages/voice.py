@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -77,13 +79,15 @@ class VoiceForm(forms.ModelForm[Voice]):
             "url": gettext_lazy("With $text, $language, $camera, $site or $audio_url where they belong."),
             "body": gettext_lazy("The same; or $audio_wav or $audio_mulaw alone, which is the sound itself."),
             "content_type": gettext_lazy("Like application/json."),
+            "channel": gettext_lazy("Hikvision: the audio channel, mostly 1. Shelly: the switch, mostly 0. go2rtc: the "
+                                    "name of the stream."),
         }  # fmt: skip
 
     def __init__(self, camera: Camera, data: Any = None) -> None:
         voice = getattr(camera, "voice", None) or Voice(camera=camera)
         super().__init__(data, instance=voice)
         self.camera = camera
-        self.kept = (voice.preset, voice.host, voice.url, voice.sealed_password)
+        self.kept = (target_of(voice.preset, voice.host, voice.url), voice.sealed_password)
         self.initial["reminder_after_s"] = f"{camera.reminder_after_s:g}"
         is_device = camera.kind == Camera.Kind.DEVICE
         choices = [choice for choice in Voice.Output.choices if is_device or choice[0] != Voice.Output.DEVICE]
@@ -99,6 +103,7 @@ class VoiceForm(forms.ModelForm[Voice]):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         cleaned["method"] = cleaned.get("method") or Voice.Method.GET
+        self._leave_out_hidden(cleaned)
         if cleaned.get("output") == Voice.Output.CALL:
             if cleaned.get("preset"):
                 self._check_host(cleaned)
@@ -107,11 +112,23 @@ class VoiceForm(forms.ModelForm[Voice]):
             self._check_kept_password(cleaned)
         return cleaned
 
+    def _leave_out_hidden(self, cleaned: dict[str, Any]) -> None:
+        """What this output does not use is not shown: it stays as it was stored, and is never wrong."""
+        used = {
+            Voice.Output.NOWHERE: set(),
+            Voice.Output.LOCAL: {"reminder_after_s", "sound_device"},
+            Voice.Output.CALL: {"reminder_after_s", "preset", "user", "password"}
+            | ({"host", "channel"} if cleaned.get("preset") else {"method", "url", "content_type", "body"}),
+        }.get(cleaned.get("output", ""), {"reminder_after_s"})
+        for name in set(self.fields) - used - {"output"}:
+            self.errors.pop(name, None)
+            cleaned.pop(name, None)
+
     def _check_host(self, cleaned: dict[str, Any]) -> None:
         preset = call.PRESETS[cleaned["preset"]]
         if not HOST.fullmatch(cleaned.get("host") or ""):
             self.add_error("host", _("Write only the host here, like 192.168.1.30 or speaker.lan."))
-        if preset.channel and not cleaned.get("channel"):
+        if preset.first_channel is not None and not cleaned.get("channel"):
             cleaned["channel"] = preset.first_channel
             if not cleaned["channel"]:
                 self.add_error("channel", _("Write the name of the stream there."))
@@ -125,37 +142,41 @@ class VoiceForm(forms.ModelForm[Voice]):
                 addresses.parse_address(cleaned["url"], ("http", "https"))
             except AddressError as error:
                 self.add_error("url", str(error))
-        body = cleaned.get("body") or ""
-        if any(f"${name}" in body and body.strip() != f"${name}" for name in call.SOUNDS):
+        body = (cleaned.get("body") or "").strip()
+        if call.names_sound(body) and not call.is_sound(body):
             self.add_error("body", _("A sound is the whole body: write $audio_wav or $audio_mulaw alone."))
-        cleaned["body"] = body.strip()
+        cleaned["body"] = body
 
     def _check_kept_password(self, cleaned: dict[str, Any]) -> None:
         """A kept password goes only to the host for which it was typed."""
-        preset, host, url, sealed = self.kept
-        before = (preset, host if preset else addresses.authority_of(url))
-        now = (cleaned.get("preset"), cleaned.get("host") if cleaned.get("preset") else
-               addresses.authority_of(cleaned.get("url") or ""))  # fmt: skip
+        before, sealed = self.kept
+        now = target_of(cleaned.get("preset", ""), cleaned.get("host", ""), cleaned.get("url", ""))
         if sealed and not cleaned.get("password") and cleaned.get("user") and before != now:
             self.add_error("password", _("The call goes to another host now. Type the password again."))
 
     def store(self) -> None:
         """Save; where the seconds changed, what watches the camera begins anew with them."""
         voice, cleaned = self.instance, self.cleaned_data
-        if not cleaned.get("user"):
-            voice.sealed_password = ""
-        elif cleaned.get("password"):
+        if cleaned.get("password"):
             voice.sealed_password = seal(cleaned["password"])
+        elif not voice.user or target_of(voice.preset, voice.host, voice.url) != self.kept[0]:
+            voice.sealed_password = ""  # it goes to no other host than that for which it was typed
         with transaction.atomic():
             voice.save()
             stored = Camera.objects.select_for_update().get(pk=self.camera.pk)
-            if stored.reminder_after_s != cleaned["reminder_after_s"]:
-                stored.reminder_after_s, stored.version = cleaned["reminder_after_s"], stored.version + 1
+            after_s = cleaned.get("reminder_after_s", stored.reminder_after_s)
+            if stored.reminder_after_s != after_s:
+                stored.reminder_after_s, stored.version = after_s, stored.version + 1
                 stored.save(update_fields=["reminder_after_s", "version"])
 
     @property
     def preset_notes(self) -> list[tuple[str, Any]]:
         return [(key, preset.note) for key, preset in call.PRESETS.items()]
+
+
+def target_of(preset: str, host: str, url: str) -> tuple[str, str]:
+    """Where a call goes, to compare two."""
+    return (preset, host) if preset else ("", addresses.authority_of(url))
 
 
 @never_cache
@@ -182,26 +203,42 @@ def camera_voice(request: HttpRequest, camera_id: int) -> HttpResponse:
 @require_POST
 def play(request: HttpRequest, camera_id: int) -> HttpResponse:
     """Say the reminder now; how it goes is seen in the list of what was said."""
-    camera = get_camera(request, camera_id)
+    camera, refusal, follow = get_camera(request, camera_id), "", ""
     if not reminding.speaks(camera):
-        messages.warning(request, _("This door is silent. Choose where it sounds, and save."))
+        refusal = _("This door is silent. Choose where it sounds, and save.")
     elif not throttling.allow("voice-play", str(camera.pk), PLAYS_A_MINUTE):
-        messages.warning(request, _("That was a time too many. Wait a minute, then play it again."))
+        refusal = _("That was a time too many. Wait a minute, then play it again.")
     else:
-        reminding.play_by_hand(camera)
+        reminder = reminding.play_by_hand(camera)
+        follow = f"{reverse('voice_said', args=[camera.pk])}?reminder={reminder.pk}"
         auditing.note(request, Action.VOICE_PLAYED, camera.name, camera.site)
+    if request.headers.get("Accept") == "application/json":  # the page's script, which stays on it
+        return JsonResponse({"error": refusal} if refusal else {"follow": follow}, status=409 if refusal else 202)
+    if refusal:
+        messages.warning(request, refusal)
     return redirect("camera_voice", camera.pk)
 
 
 @never_cache
 @require_safe
 def said(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """What was said last, as a part of a page; X-Done says whether the end of each is known."""
+    """What was said last, and `?reminder=`, as a part of a page; X-Done says whether the end of that one is known."""
     camera = get_camera(request, camera_id)
     rows = list(camera.reminders.all()[:SHOWN_REMINDERS])
+    asked = request.GET.get("reminder", "")
+    followed = next((row for row in rows if str(row.pk) == asked), None)
+    if followed is None and is_uuid(asked) and (followed := camera.reminders.filter(pk=asked).first()):
+        rows.append(followed)
     answer = render(request, "cameras/said.html", {"camera": camera, "reminders": rows})
-    answer["X-Done"] = "0" if any(row.is_under_way for row in rows) else "1"
+    answer["X-Done"] = "0" if followed is not None and followed.is_under_way else "1"
     return answer
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        return bool(UUID(text))
+    except ValueError:
+        return False
 
 
 @never_cache
@@ -256,9 +293,8 @@ class SiteVoiceForm(HoursForm):
         cleaned: dict[str, Any] = super().clean() or {}
         self.instance.reminder_hours = self.read_hours(cleaned)
         for phrase in Phrase:
-            text = cleaned.get(f"say_{phrase}", "")
-            if any(not letter.isprintable() for letter in text):
-                self.add_error(f"say_{phrase}", ValidationError(_("Write it as one line of plain text.")))
+            text = " ".join(cleaned.get(f"say_{phrase}", "").split())
+            cleaned[f"say_{phrase}"] = "".join(letter for letter in text if unicodedata.category(letter) != "Cc")
         return cleaned
 
     @transaction.atomic
@@ -269,7 +305,7 @@ class SiteVoiceForm(HoursForm):
         SitePhrase.objects.bulk_create(
             SitePhrase(site=site, language=site.language, phrase=phrase, text=text)
             for phrase in Phrase
-            if (text := self.cleaned_data[f"say_{phrase}"].strip())
+            if (text := self.cleaned_data[f"say_{phrase}"])
         )
 
 

@@ -68,7 +68,7 @@ def test_findings_are_on_disk_with_their_picture_within_a_moment(tmp_path: Path)
     key = make_key(1.0)
     passage = Passage(key, 1, "no_mask", 0.9, 1.0, 2.0, None, (0.1, 0.1, 0.2, 0.2))
     picture = np.full((1440, 2560, 3), 90, np.uint8)
-    violation = Violation(make_key(1.0), key, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, (0.1, 0.1, 0.2, 0.2),
+    violation = Violation(make_key(1.0), key, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, 1.0, (0.1, 0.1, 0.2, 0.2),
                           Snapshot(picture, (0.1, 0.1, 0.2, 0.2), 1.5))  # fmt: skip
     writer.put(finding_record(7, 3, passage))
     writer.put(finding_record(7, 3, violation))

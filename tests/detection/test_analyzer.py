@@ -240,3 +240,16 @@ def test_who_masks_in_time_is_not_told_of_for_a_reminder(stage: Stage) -> None:
     stage.play(1.5, 20, masked())
     assert all(found.ended_at is None or found.ended_at < 2 for found in stage.told(stage.violations[0].key))
     assert max(times_told(stage)) < 4
+
+
+def test_bare_again_in_the_same_spell_is_reminded_after_as_long_as_the_first_time(stage: Stage) -> None:
+    """A flicker of the label is no two seconds without a mask, however long ago the spell began."""
+    stage.play(0, 3, bare())
+    stage.play(3, 6, masked())
+    before = len(stage.told(stage.violations[0].key))
+    stage.play(6, 11, bare())
+    told = [found for found in stage.told(stage.violations[0].key)[before:] if isinstance(found, Violation)]
+    stretch = [round(found.last_seen_at - found.bare_since, 1) for found in told]
+    assert len(stage.violations) == 1 and told[0].ended_at is None
+    assert told[0].bare_since == pytest.approx(6.0) and told[0].started_at == pytest.approx(0.0, abs=0.3)
+    assert stretch[0] < 2.0 and 2.0 in stretch

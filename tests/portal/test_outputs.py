@@ -10,6 +10,7 @@ import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cameras.credentials import seal
-from portal import outputs, reminding, speech
+from portal import outputs, phrases, reminding, speech
 from portal.models import Reminder, Silence, Voice
 from portal.outputs import call
 from tests.worlds import World, see
@@ -51,6 +53,7 @@ class Loudspeaker:
     port: int = 0
     wants_login: bool = False
     status: int = 200
+    refuses_empty: bool = False
     broken: str = ""  # paths that end so are answered by 503
     asked: list[Asked] = field(default_factory=list)
 
@@ -73,7 +76,8 @@ def loudspeaker(**how: Any) -> Iterator[Loudspeaker]:
             speaker.asked.append(Asked(self.command, self.path, content_type, body, took_s, authorization))
             refused = speaker.wants_login and 'username="admin"' not in authorization
             broken = speaker.broken and self.path.endswith(speaker.broken)
-            self.send_response(401 if refused else 503 if broken else speaker.status)
+            empty = speaker.refuses_empty and not body
+            self.send_response(401 if refused else 503 if broken else 411 if empty else speaker.status)
             if refused:
                 self.send_header("WWW-Authenticate", CHALLENGE)
             self.send_header("Content-Length", "0")
@@ -142,6 +146,27 @@ def test_axis_gets_the_sound_once_as_fast_as_it_is_heard_after_signing_in(world:
     assert done.played_at is not None and not done.why_not
 
 
+def test_a_loudspeaker_that_dislikes_an_empty_request_gets_its_sound_all_the_same(world: World) -> None:
+    with loudspeaker(refuses_empty=True) as speaker:
+        url = f"http://{speaker.host}/play"
+        done = remind(world, url=url, method="POST", content_type="audio/wav", body="$audio_wav", user="admin")
+    empty, full = speaker.asked
+    assert not empty.body and full.body == speech.render(done.text, "en").read_bytes() and not done.why_not
+
+
+def test_a_long_sentence_fits_into_an_address(world: World) -> None:
+    with loudspeaker() as speaker:
+        made = Voice.objects.create(
+            camera=world.door, output="call", method="GET", url=f"http://{speaker.host}/?text=$text"
+        )
+        text = phrases.PHRASES["ru"]["incorrect_again"] * 2
+        reminder = Reminder.objects.create(
+            site=world.here, camera=world.door, step="first", text=text, language="ru", output="call"
+        )
+        outputs.carry_out(reminder, made)
+    assert parse_qs(urlsplit(speaker.asked[0].path).query) == {"text": [text]}
+
+
 def test_hikvision_opens_its_audio_channel_and_closes_it_whatever_happens(world: World) -> None:
     with loudspeaker() as speaker:
         remind(world, preset="hikvision", host=speaker.host, channel="2")
@@ -172,6 +197,16 @@ def test_the_other_makes_are_asked_as_they_document_it(
         audio = parse_qs(urlsplit(asked.path).query)["file"][0]
         got = Client().get(urlsplit(audio).path)
         assert got["Content-Type"] == "audio/wav" and got.content == speech.render(done.text, "en").read_bytes()
+
+
+def test_the_sound_comes_in_parts_to_who_asks_for_parts(world: World) -> None:
+    """As browsers on iPhones do: they play nothing that comes without ranges (RFC 9110, section 14)."""
+    reminder = remind(world, url="http://127.0.0.1:9/", method="GET")
+    path, whole = outputs.base.audio_path(reminder), speech.render(reminder.text, "en").read_bytes()
+    part = Client().get(path, headers={"Range": "bytes=0-1"})
+    assert (part.status_code, part.content, part["Content-Range"]) == (206, whole[:2], f"bytes 0-1/{len(whole)}")
+    assert Client().get(path, headers={"Range": "bytes=100-"}).content == whole[100:]
+    assert Client().get(path).content == whole
 
 
 def test_the_sounds_address_is_nobodys_guess_and_ends(world: World) -> None:
@@ -303,6 +338,20 @@ def test_a_slow_loudspeaker_does_not_hold_up_the_recorder(world: World) -> None:
             assert time.monotonic() < deadline, "the call never ended"
             time.sleep(0.05)
         assert took_s < 1.0 < speaker.asked[-1].took_s
+
+
+def test_a_call_that_had_to_wait_is_not_made_too_late(world: World) -> None:
+    with loudspeaker() as speaker:
+        voice = Voice.objects.create(camera=world.door, output="call", preset="shelly", host=speaker.host, channel="0")
+        reminder = Reminder.objects.create(
+            site=world.here, camera=world.door, step="first", text="x", language="en", output="call"
+        )
+        outputs.send(reminder, voice, timezone.now() - timedelta(seconds=0.1))
+        deadline = time.monotonic() + 5
+        while not Reminder.objects.filter(why_not=Silence.LATE).exists():
+            assert time.monotonic() < deadline, "it was not written down"
+            time.sleep(0.02)
+        assert not speaker.asked
 
 
 def test_played_by_hand_without_a_worker_it_says_so(world: World) -> None:

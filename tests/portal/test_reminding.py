@@ -185,7 +185,7 @@ def test_a_silent_camera_makes_no_rows_and_costs_no_queries(
     assert not Reminder.objects.exists()
     found = Camera.objects.select_related("site", "voice").get(pk=world.door.pk)
     with django_assert_max_num_queries(0):
-        reminding.consider_violation(violation, found)
+        reminding.consider_violation(violation, found, violation.started_at)
 
 
 def test_a_door_without_a_page_says_why(world: World) -> None:
@@ -242,6 +242,35 @@ def test_who_masks_after_a_reminder_is_thanked_although_the_door_just_spoke(worl
         assert door.told()["step"] == Step.THANKS
 
 
+def test_a_thank_you_keeps_no_reminder_back(world: World) -> None:
+    world.here.thanks = True
+    world.here.save()
+    with open_door(world.door) as door:
+        walk_in_masked(world.door)
+        assert door.told()["step"] == Step.THANKS
+        stand_there(world.door)
+        assert door.told()["step"] == Step.FIRST
+        walk_in_masked(world.door)
+        assert door.is_silent(), "a thank-you waits for whatever was said"
+
+
+def test_a_spell_that_was_opened_again_is_judged_by_its_present_stretch(world: World) -> None:
+    now = time.time()
+    with open_door(world.door) as door:
+        see(world.door, at=now - 10, last_seen_at=now, bare_since=now - 0.5)
+        assert door.is_silent() and not Reminder.objects.exists()
+        see(world.door, at=now - 10, last_seen_at=now, bare_since=now - 2.1)
+        assert door.told()["step"] == Step.FIRST
+
+
+def test_who_was_seen_too_late_is_reminded_as_soon_as_findings_are_fresh(world: World) -> None:
+    with open_door(world.door) as door:
+        violation = stand_there(world.door, ago_s=4)
+        assert door.is_silent()
+        still_there(violation, timedelta(seconds=2))
+        assert door.told()["text"] == phrases.PHRASES["en"][Phrase.NO_MASK]
+
+
 # -- what it did ------------------------------------------------------------------------------------------------------
 
 
@@ -283,7 +312,9 @@ def test_the_first_word_of_a_door_counts_and_played_outweighs_silence(world: Wor
     assert reminder.played_at is not None and reminder.why_not == ""
 
 
-def test_what_the_voice_did_is_counted_in_one_query(world: World, django_assert_num_queries: Any) -> None:
+def test_what_the_voice_did_is_counted_by_the_database(world: World, django_assert_num_queries: Any) -> None:
+    before = see(world.door, at=time.time() - 3600)  # when nobody noted whether people mask
+
     def reminded(label: str, played: bool) -> None:
         violation = leave(stand_there(world.door), label, 5)
         Reminder.objects.filter(violation=violation).update(
@@ -295,6 +326,7 @@ def test_what_the_voice_did_is_counted_in_one_query(world: World, django_assert_
             reminded(label, played)
     dismissed = leave(stand_there(world.door), "mask", 5)
     Violation.objects.filter(pk=dismissed.pk).update(status=Violation.Status.DISMISSED)
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(3):
         counts = reminding.persuaded(world.here, datetime.now(UTC) - timedelta(days=1))
+    assert before.masked_at is None
     assert counts == {"reminded": 3, "reminded_masked": 2, "unasked": 2, "unasked_masked": 1}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 
 from portal import phrases, speech
 from portal.speech import SpeechError
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +66,35 @@ def test_what_was_rendered_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(speech, "synthesizer", lambda: pytest.fail("it is there already"))
     assert speech.render("Hello", "en") == path
     assert [each.suffix for each in path.parent.iterdir()] == [".wav"]
+
+
+def test_what_makes_no_sound_is_no_file() -> None:
+    with pytest.raises(SpeechError, match="no sound"):
+        speech.render(" ", "en")
+
+
+FIRST_AT_ONCE = """
+import os, sys, threading, django
+django.setup()
+from portal import speech
+lengths, start = [], threading.Barrier(4)
+def say():
+    start.wait()
+    lengths.append(len(speech.render(f"Hello {threading.get_ident()}", "en").read_bytes()))
+threads = [threading.Thread(target=say) for _ in range(4)]
+[each.start() for each in threads]; [each.join() for each in threads]
+print(min(lengths) > 30_000 and len(lengths) == 4)
+"""
+
+
+def test_four_threads_may_say_the_first_sentence_at_once(tmp_path: Path) -> None:
+    """The library has one state a process, and dies of two who begin together."""
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "portal.settings", "DATA_DIR": str(tmp_path / "data")}
+    for _try in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST_AT_ONCE], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout.strip() == "True", done.stderr
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(800, 2400), st.floats(0.001, 1.2), st.sampled_from([8000, 22050]))

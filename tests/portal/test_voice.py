@@ -125,6 +125,7 @@ def test_a_device_speaks_only_where_its_camera_sounds_there(world: World) -> Non
         {"type": "heard", "reminder": "no id", "why": ""},
         {"type": "heard", "reminder": str(uuid4()), "why": "hours"},
         {"type": "heard", "why": ""},
+        {"type": "heard", "reminder": 5, "why": ""},
         ["heard"],
     ],
 )
@@ -180,6 +181,13 @@ def test_a_silent_camera_sounds_at_its_new_loudspeaker_and_another_choice_is_kep
     second = pair_speaker(world)
     assert pairing.camera_of(first, Purpose.LOUDSPEAKER) is None
     assert pairing.camera_of(second, Purpose.LOUDSPEAKER) == world.door
+
+
+def test_a_device_of_before_the_voice_speaks_when_it_is_paired_again(world: World) -> None:
+    camera, _token = pairing.redeem(pairing.invite(world.here, world.alice)[1], "Phone")
+    Voice.objects.all().delete()
+    pairing.redeem(pairing.invite(world.here, world.alice, camera)[1], "")
+    assert Voice.objects.get(camera=camera).output == "device"
 
 
 def test_a_loudspeakers_link_makes_no_camera(world: World) -> None:
@@ -245,6 +253,8 @@ def test_a_change_of_output_alone_does_not_begin_the_watch_anew(world: World, si
         ({"preset": "", "url": "http://10.0.0.9/$face"}, "$face is not known here"),
         ({"preset": "", "url": "http://10.0.0.9/", "body": "5 $"}, "begins a placeholder"),
         ({"preset": "", "url": "http://10.0.0.9/", "body": "x $audio_wav"}, "A sound is the whole body"),
+        ({"preset": "", "url": "http://10.0.0.9/", "body": "${audio_wav}"}, "A sound is the whole body"),
+        ({"preset": "", "url": "http://10.0.0.9/", "content_type": "x/y\r\nHost: evil"}, "like application/json"),
         ({"preset": "", "url": "ftp://10.0.0.9/"}, "must begin with"),
         ({"preset": "", "url": "http://me:secret@10.0.0.9/"}, "fields of their own"),
         ({"output": "device"}, "Select a valid choice"),  # it is no device
@@ -272,6 +282,24 @@ def test_a_kept_password_goes_to_no_other_host(world: World, sign_in: SignIn) ->
     assert Voice.objects.get(camera=world.door).sealed_password == ""
 
 
+def test_no_way_round_leads_a_kept_password_to_another_host(world: World, sign_in: SignIn) -> None:
+    alice = sign_in(world.alice)
+    save(alice, world.door, user="admin", password="secret")
+    save(alice, world.door, output="local", user="admin", host="10.6.6.6")
+    save(alice, world.door, user="admin", host="10.6.6.6")
+    voice = Voice.objects.get(camera=world.door)
+    assert not (voice.host == "10.6.6.6" and voice.sealed_password)
+
+
+def test_what_is_not_shown_is_never_wrong_and_stays(world: World, sign_in: SignIn) -> None:
+    alice = sign_in(world.alice)
+    save(alice, world.door, output="local", sound_device="plughw:1,0")
+    assert save(alice, world.door, sound_device="bad device!", url="$x").status_code == 302
+    voice = Voice.objects.get(camera=world.door)
+    assert (voice.output, voice.sound_device) == ("call", "plughw:1,0")
+    assert save(alice, world.door, output="nowhere", reminder_after_s="", host="").status_code == 302
+
+
 def test_play_it_now_is_a_row_that_tells_how_it_went(world: World, sign_in: SignIn) -> None:
     alice, page = sign_in(world.alice), f"/cameras/{world.door.pk}/voice/"
     assert "This door is silent" in alice.post(f"{page}play/", follow=True).content.decode()
@@ -280,13 +308,17 @@ def test_play_it_now_is_a_row_that_tells_how_it_went(world: World, sign_in: Sign
     alice.post(f"{page}play/")
     reminder = Reminder.objects.get()
     assert (reminder.step, reminder.passage, reminder.why_not) == ("trial", None, Silence.NOBODY)
-    answer = alice.get(f"{page}said/")
+    said = f"{page}said/?reminder={reminder.pk}"
+    answer = alice.get(said)
     assert answer["X-Done"] == "1" and "No page is open at the door" in answer.content.decode()
     Reminder.objects.update(why_not="", sent_at="2026-01-01T00:00Z")
-    answer = alice.get(f"{page}said/")
+    given = {"site": world.here, "camera": world.door, "text": "x", "language": "en", "output": "loudspeaker"}
+    for _other in range(6):
+        Reminder.objects.create(step="thanks", why_not=Silence.COOLDOWN, **given)
+    answer = alice.get(said)
     assert answer["X-Done"] == "0" and "waiting for its end" in answer.content.decode()
     reminding.note_heard(reminder.pk, world.door.pk, "")
-    answer = alice.get(f"{page}said/")
+    answer = alice.get(said)
     assert answer["X-Done"] == "1" and "Played" in answer.content.decode()
 
 
@@ -296,6 +328,8 @@ def test_playing_too_often_is_slowed_down(world: World, sign_in: SignIn) -> None
     for _time in range(11):
         answer = alice.post(f"/cameras/{world.door.pk}/voice/play/", follow=True)
     assert "a time too many" in answer.content.decode() and Reminder.objects.count() == 10
+    answer = alice.post(f"/cameras/{world.door.pk}/voice/play/", headers={"Accept": "application/json"})
+    assert answer.status_code == 409 and "a time too many" in answer.json()["error"]
 
 
 # -- the site's page --------------------------------------------------------------------------------------------------
@@ -303,7 +337,7 @@ def test_playing_too_often_is_slowed_down(world: World, sign_in: SignIn) -> None
 
 def test_a_manager_words_what_is_said_and_when(world: World, sign_in: SignIn) -> None:
     alice, page = sign_in(world.alice), f"/sites/{world.here.pk}/voice/"
-    given = {"say_no_mask": "  Mask up, sailor! ", "thanks": "on", "opens_0": "08:00", "closes_0": "18:00"}
+    given = {"say_no_mask": "  Mask\u00a0up,\u202f sailor! ", "thanks": "on", "opens_0": "08:00", "closes_0": "18:00"}
     assert alice.post(page, given).status_code == 302
     world.here.refresh_from_db()
     assert world.here.thanks and world.here.reminder_hours == {"0": ["08:00", "18:00"]}

@@ -4,7 +4,7 @@
 import { say } from "./words.js";
 
 const POLL_MS = 400;
-const GIVE_UP_MS = 30_000;
+const GIVE_UP_MS = 35_000; // a door that says nothing for 30 s is told as such before
 
 export function startCameraForm(form) {
   const make = form.elements.make;
@@ -85,8 +85,8 @@ function decoded(text) {
   });
 }
 
-/** Ask for the report until it says that it is done. */
-async function follow(address, report) {
+/** Ask for the report until it says that it is done; `lost` is what is said where it never does. */
+async function follow(address, report, lost = say("testFailed")) {
   const began = performance.now();
   let shown = "";
   while (performance.now() - began < GIVE_UP_MS) {
@@ -98,7 +98,7 @@ async function follow(address, report) {
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  report.append(sentence(say("testFailed")));
+  report.append(sentence(lost));
 }
 
 function sentence(text) {
@@ -150,9 +150,12 @@ export function startPlay(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
-    const answer = await fetch(form.action, { method: "POST", body: new FormData(form), credentials: "same-origin", redirect: "manual" }).catch(() => null);
-    if (answer?.type === "opaqueredirect") await follow(form.dataset.saidAt, place);
-    else place.prepend(sentence(say("testFailed")));
+    place.querySelectorAll(":scope > .error").forEach((error) => error.remove());
+    const asked = { method: "POST", body: new FormData(form), credentials: "same-origin", headers: { Accept: "application/json" } };
+    const answer = await fetch(form.action, asked).catch(() => null);
+    const body = answer ? await answer.json().catch(() => null) : null;
+    if (body?.follow) await follow(body.follow, place, say("playLost"));
+    else place.prepend(sentence(body?.error ?? say("playLost")));
     button.disabled = false;
   });
 }

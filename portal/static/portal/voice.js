@@ -1,7 +1,9 @@
 // What a page at a door says aloud: by the browser's own voice, or by the sound that the portal rendered.
 
 const VOICE_STARTS_MS = 1500; // some browsers name voices that never begin
-const LONGEST_MS = 20_000;
+const SOUND_STARTS_MS = 4000;
+const SLACK_MS = 5000; // beyond the length of what is said
+const LONGEST_MS = 60_000;
 const STALE_MS = 3000;
 
 /** Speaks what `line` is told to say, one after the other, and tells back how it went. */
@@ -42,12 +44,12 @@ export class Voice {
   #enqueue(message, came) {
     this.#queue = this.#queue.then(async () => {
       this.speaking = message;
-      const why = performance.now() - came > STALE_MS ? "unplayed" : await this.#say(message);
+      const why = performance.now() - came > STALE_MS ? "late" : await this.#say(message);
       this.speaking = null;
       const heard = { type: "heard", reminder: message.reminder, why };
       if (this.line.isOpen) this.line.tell(heard);
       else this.#untold.push(heard);
-      if (why !== "unplayed") this.#show(why === "");
+      if (why === "" || why === "locked") this.#show(why === "");
       this.bar.dispatchEvent(new CustomEvent("said", { bubbles: true, detail: { message, why } }));
     });
   }
@@ -55,46 +57,58 @@ export class Voice {
   /** Empty where it was said to its end; otherwise why it was not. */
   async #say({ text, language, audio }) {
     const voice = voiceFor(language);
-    const why = voice ? await this.#speak(text, voice) : "unplayed";
-    return why === "unplayed" ? this.#play(audio) : why;
+    const why = voice ? await this.#speak(text, voice) : "dumb";
+    return why === "dumb" ? this.#play(audio) : why;
   }
 
+  /** As #say; "dumb" where the voice never began. */
   #speak(text, voice) {
     return new Promise((resolve) => {
       const spoken = new SpeechSynthesisUtterance(text);
+      let timer = 0;
+      const end = (why) => {
+        clearTimeout(timer);
+        spoken.onstart = spoken.onerror = spoken.onend = null;
+        speechSynthesis.cancel(); // one that hangs would hold up the next
+        resolve(why);
+      };
       spoken.voice = voice;
       spoken.lang = voice.lang;
-      const giveUp = () => {
-        spoken.onerror = spoken.onend = null;
-        speechSynthesis.cancel();
-        resolve("unplayed");
-      };
-      let timer = setTimeout(giveUp, VOICE_STARTS_MS);
       spoken.onstart = () => {
         clearTimeout(timer);
-        timer = setTimeout(giveUp, LONGEST_MS);
+        timer = setTimeout(end, LONGEST_MS, "unplayed");
       };
-      spoken.onend = () => {
-        clearTimeout(timer);
-        resolve("");
-      };
-      spoken.onerror = ({ error }) => {
-        clearTimeout(timer);
-        resolve(error === "not-allowed" ? "locked" : "unplayed");
-      };
-      speechSynthesis.cancel(); // one that hangs would hold up this one
+      spoken.onend = () => end("");
+      spoken.onerror = ({ error }) => end(error === "not-allowed" ? "locked" : "dumb");
+      timer = setTimeout(end, VOICE_STARTS_MS, "dumb");
       speechSynthesis.speak(spoken);
     });
   }
 
+  /** As #say, for a sound. One that does not begin in time is let go: nobody would be there any more. */
   #play(address) {
     const audio = this.#audio; // always the same: some phones unlock one element alone
     return new Promise((resolve) => {
-      setTimeout(resolve, LONGEST_MS, "unplayed");
-      audio.onended = () => resolve("");
-      audio.onerror = () => resolve("unplayed");
+      let timer = 0;
+      const end = (why) => {
+        clearTimeout(timer);
+        audio.onplaying = audio.onended = audio.onerror = null;
+        if (why) {
+          audio.pause();
+          audio.removeAttribute("src");
+        }
+        resolve(why);
+      };
+      audio.onplaying = () => {
+        clearTimeout(timer);
+        const lengthMs = Number.isFinite(audio.duration) ? audio.duration * 1000 : LONGEST_MS;
+        timer = setTimeout(end, lengthMs + SLACK_MS, "unplayed");
+      };
+      audio.onended = () => end("");
+      audio.onerror = () => end("unplayed");
+      timer = setTimeout(end, SOUND_STARTS_MS, "unplayed");
       audio.src = address;
-      audio.play().catch((error) => resolve(error.name === "NotAllowedError" ? "locked" : "unplayed"));
+      audio.play().catch((error) => end(error.name === "NotAllowedError" ? "locked" : "unplayed"));
     });
   }
 }
