@@ -138,6 +138,9 @@ class VoiceForm(forms.ModelForm[Voice]):
             if problem := call.check_template(cleaned.get(name) or "", allowed):
                 self.add_error(name, problem)
         if "url" in cleaned:
+            if "$" in addresses.authority_of(cleaned["url"]):  # a login would go wherever a name leads
+                self.add_error("url", _("Write the host itself; a placeholder may stand behind it alone."))
+                return
             try:
                 addresses.parse_address(cleaned["url"], ("http", "https"))
             except AddressError as error:

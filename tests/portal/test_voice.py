@@ -256,6 +256,7 @@ def test_a_change_of_output_alone_does_not_begin_the_watch_anew(world: World, si
         ({"preset": "", "url": "http://10.0.0.9/", "body": "${audio_wav}"}, "A sound is the whole body"),
         ({"preset": "", "url": "http://10.0.0.9/", "content_type": "x/y\r\nHost: evil"}, "like application/json"),
         ({"preset": "", "url": "ftp://10.0.0.9/"}, "must begin with"),
+        ({"preset": "", "url": "http://$site.example/"}, "Write the host itself"),
         ({"preset": "", "url": "http://me:secret@10.0.0.9/"}, "fields of their own"),
         ({"output": "device"}, "Select a valid choice"),  # it is no device
         ({"output": "local", "sound_device": "x; rm"}, "aplay -L"),

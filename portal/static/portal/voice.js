@@ -12,6 +12,7 @@ export class Voice {
   #audio = new Audio();
   #queue = Promise.resolve();
   #isUnlocked = false;
+  #endPlay = null; // of the sound that plays now
   #untold = []; // what was said while the connection was away
 
   /** `bar` asks for the one tap that browsers want before a page may sound; its data-chime is played then. */
@@ -36,7 +37,10 @@ export class Voice {
   }
 
   async #unlock() {
-    const fault = await this.#play(this.bar.dataset.chime);
+    if (this.speaking) return; // it can be heard
+    const chime = this.#play(this.bar.dataset.chime); // within the tap, or it would not count
+    this.#queue = this.#queue.then(() => chime);
+    const fault = await chime;
     this.#show(fault === "");
     if (fault) this.bar.querySelector("[data-sound-text]").textContent = this.sentence("soundFault");
   }
@@ -88,9 +92,12 @@ export class Voice {
   /** As #say, for a sound. One that does not begin in time is let go: nobody would be there any more. */
   #play(address) {
     const audio = this.#audio; // always the same: some phones unlock one element alone
+    this.#endPlay?.("unplayed");
     return new Promise((resolve) => {
       let timer = 0;
       const end = (why) => {
+        if (this.#endPlay !== end) return;
+        this.#endPlay = null;
         clearTimeout(timer);
         audio.onplaying = audio.onended = audio.onerror = null;
         if (why) {
@@ -99,6 +106,7 @@ export class Voice {
         }
         resolve(why);
       };
+      this.#endPlay = end;
       audio.onplaying = () => {
         clearTimeout(timer);
         const lengthMs = Number.isFinite(audio.duration) ? audio.duration * 1000 : LONGEST_MS;
