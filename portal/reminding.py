@@ -118,14 +118,14 @@ def play_by_hand(camera: Camera) -> Reminder:
 # -- how it went ------------------------------------------------------------------------------------------------------
 
 
-def note_heard(reminder_id: UUID, camera_id: int, why_not: str, detail: str = "") -> bool:
+def note_heard(reminder_id: UUID, camera_id: int, why_not: str) -> bool:
     """What a door says of a reminder of its camera: played to its end, or why not. The first word counts.
 
     A page that could not play it counts only as long as no other said that it did.
     """
     mine = Reminder.objects.filter(pk=reminder_id, camera_id=camera_id, played_at__isnull=True)
     if why_not:
-        return bool(mine.filter(why_not="").update(why_not=Silence(why_not), detail=detail[:300]))
+        return bool(mine.filter(why_not="").update(why_not=Silence(why_not)))
     return bool(mine.update(played_at=timezone.now(), why_not="", detail=""))
 
 
