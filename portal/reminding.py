@@ -8,6 +8,7 @@ of her at both times. A camera speaks to another person only COOLDOWN after it l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -129,19 +130,13 @@ def note_heard(reminder_id: UUID, camera_id: int, why_not: str) -> bool:
     return bool(mine.update(played_at=timezone.now(), why_not="", detail=""))
 
 
-def was_said() -> Q:
-    """Reminders that somebody at the door could hear: played to the end, or taken by a loudspeaker."""
-    takes = Q(output=Voice.Output.CALL, sent_at__isnull=False)
-    return Q(why_not="") & (Q(played_at__isnull=False) | takes)
-
-
-def masked_after_s(violation: Violation) -> int | None:
+def masked_after_s(violation: Violation, spoken: Iterable[Reminder]) -> int | None:
     """How long after the door last began to speak to her this person masked, in s; None: she did not, or unasked."""
-    if violation.masked_at is None:
+    masked_at = violation.masked_at
+    if masked_at is None:
         return None
-    asked = Reminder.objects.filter(was_said(), violation=violation, sent_at__lt=violation.masked_at)
-    sent_at = asked.order_by("-sent_at").values_list("sent_at", flat=True).first()
-    return round((violation.masked_at - sent_at).total_seconds()) if sent_at else None
+    asked = [each.sent_at for each in spoken if each.was_said and each.sent_at and each.sent_at < masked_at]
+    return round((masked_at - max(asked)).total_seconds()) if asked else None
 
 
 def persuaded(site: Site, since: datetime) -> dict[str, int]:
@@ -154,7 +149,7 @@ def persuaded(site: Site, since: datetime) -> dict[str, int]:
         Violation.objects.filter(site=site, masked_at__isnull=False).aggregate(first=Min("started_at"))["first"],
     ]
     since = max([since, *([min(moments)] if (moments := [at for at in known if at]) else [timezone.now()])])
-    said = Reminder.objects.filter(was_said(), violation=OuterRef("pk"), step__in=[Step.FIRST, Step.AGAIN])
+    said = Reminder.objects.filter(Reminder.said(), violation=OuterRef("pk"), step__in=[Step.FIRST, Step.AGAIN])
     asked, masked = Q(was_reminded=True), Q(masked_at__isnull=False)
     rows = Violation.objects.filter(site=site, started_at__gte=since).exclude(status=Violation.Status.DISMISSED)
     return rows.annotate(was_reminded=Exists(said)).aggregate(

@@ -16,7 +16,9 @@ import io
 import os
 import tempfile
 import threading
+import time
 import wave
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,7 @@ WORDS_A_MINUTE = 155
 RENDERED_AS = "1"  # changes where the same words would sound otherwise: old files are not read then
 VOICES = {"en": "en-us", "zh": "cmn", "es": "es", "fr": "fr", "de": "de", "he": "he", "ar": "ar", "ru": "ru"}
 TELEPHONE_HZ = 8000
+KEPT_UNSAID = timedelta(days=90)  # a sentence that nobody said for so long is rendered again if somebody does
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2  # speak_lib.h: espeak_AUDIO_OUTPUT
 _CHARS_UTF8 = 1
@@ -132,9 +135,11 @@ def synthesizer() -> Synthesizer:
 
 def render(text: str, language: str) -> Path:
     """The sentence as a WAV file; raises SpeechError, and OSError where it cannot be kept."""
-    folder = Path(settings.DATA_DIR) / "voice"
+    folder = _folder()
     path = folder / f"{hashlib.sha256(f'{RENDERED_AS} {language} {text}'.encode()).hexdigest()}.wav"
-    if path.is_file():
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - path.stat().st_mtime > 24 * 3600:  # noted once a day: a file's time is when it was last said
+            os.utime(path)
         return path
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     speaker = synthesizer()
@@ -145,6 +150,21 @@ def render(text: str, language: str) -> Path:
         file.write(data)
     os.replace(name, path)  # whoever reads finds all of it, or nothing
     return path
+
+
+def forget_unsaid(now: datetime) -> int:
+    """Delete files that nobody heard for KEPT_UNSAID, and what a cut-off rendering left; how many they were."""
+    count = 0
+    for path in _folder().glob("*.*"):
+        with contextlib.suppress(OSError):  # another process was faster
+            if now.timestamp() - path.stat().st_mtime > KEPT_UNSAID.total_seconds():
+                path.unlink()
+                count += 1
+    return count
+
+
+def _folder() -> Path:
+    return Path(settings.DATA_DIR) / "voice"
 
 
 def to_wav(samples: Samples, rate_hz: int) -> bytes:

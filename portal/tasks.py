@@ -11,7 +11,7 @@ from celery import shared_task
 from django.db import close_old_connections
 from django.utils import timezone
 
-from portal import auditing, health, outputs, watchkeeping
+from portal import auditing, health, outputs, speech, watchkeeping
 from portal import retention as keeping
 
 
@@ -30,6 +30,7 @@ def retention() -> None:
 @shared_task(name="portal.tasks.orphans")
 def orphans() -> None:
     keeping.sweep_orphans(timezone.now())
+    speech.forget_unsaid(timezone.now())
 
 
 @shared_task(name="portal.tasks.say_reminder", acks_late=False, ignore_result=True)

@@ -224,6 +224,25 @@ class Evaluation:
                 result.append((each.example, each.boxes[index], float(each.confidences[index])))
         return sorted(result, key=lambda alarm: -alarm[2])
 
+    def merged(self, into: str) -> Evaluation:
+        """The same where "incorrect" is another label, known or found: there are sets that tell two labels apart.
+
+        Args:
+            into: "mask" or "no_mask".
+        """
+        other, worn_wrongly = LABELS.index(into), LABELS.index("incorrect")
+
+        def renamed(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+            return np.where(labels == worn_wrongly, other, labels)
+
+        found = [
+            replace(
+                each, labels=renamed(each.labels), example=replace(each.example, labels=renamed(each.example.labels))
+            )
+            for each in self.found
+        ]
+        return replace(self, found=found)
+
     def as_json(self) -> dict[str, Any]:
         """All figures, as `manage.py evaluate --json` prints them."""
         return {

@@ -18,7 +18,8 @@ from detection.evaluation.report import LEAST_SCORE, Evaluation, evaluate
 from detection.pictures import read_picture
 from detection.training.blend import blended
 from detection.training.dataset import forgiving
-from detection.training.export import first_weights, to_onnx, write_manifest
+from detection.training.export import to_onnx, write_manifest
+from detection.training.first import first_weights
 from detection.training.loop import CURVE, Progress, Settings, train
 from detection.training.network import Network
 from detection.training.prior import adjusted
@@ -37,7 +38,7 @@ class Order:
         folder: gets the checkpoint, the curves and the model; a second run with the same one goes on.
         hold_out: the share of pictures, by groups of near-same ones, that thresholds and curves come from.
         teacher: a YuNet file, or None.
-        first: an exported model to begin with, or None for chance.
+        first: an exported model or a YuNet file to begin with, or None for chance.
         blend: exported models that the result is averaged with, where that is better on the pictures held out.
         false_alarms: how many a picture the threshold may leave.
     """

@@ -11,15 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from detection.errors import ModelError
 from detection.manifest import LABELS
-from detection.training.network import INPUT, LARGEST_LOG, STRIDES, Network, Weights, folded
+from detection.training.network import INPUT, LARGEST_LOG, STRIDES, Network, folded
 
 OPSET = 18
 
@@ -34,7 +32,7 @@ class Exported(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = _without_norms(network)
-        _scale_places(dict(self.network.named_parameters()), 1)
+        scale_places(dict(self.network.named_parameters()), 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (n, p, 4) x1, y1, x2, y2 in pixels of the input, and scores (n, p, labels), 0 to 1."""
@@ -53,7 +51,7 @@ class Exported(nn.Module):
         return torch.cat([centre - half, centre + half], 1).transpose(1, 2), score.transpose(1, 2)
 
 
-def _scale_places(weights: Mapping[str, Any], sign: int) -> None:
+def scale_places(weights: Mapping[str, Any], sign: int) -> None:
     """Put the strides into the last convolution of each level in place; with sign -1, take them out again."""
     with torch.no_grad():
         for level, stride in enumerate(STRIDES):
@@ -109,21 +107,6 @@ def to_onnx(network: Network, path: Path) -> None:
     del model.metadata_props[:]
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
-
-
-def first_weights(path: Path) -> Weights:
-    """The weights of an exported model, to begin another training with. Raises ModelError for another file."""
-    try:
-        model = onnx.load(str(path))
-    except Exception as error:  # onnx raises protobuf's and its own
-        raise ModelError(f"{path} cannot be read as an ONNX file.") from error
-    held = {
-        each.name.removeprefix("network."): np.array(numpy_helper.to_array(each)) for each in model.graph.initializer
-    }
-    if f"ends.{len(STRIDES) - 1}.place_depthwise.weight" not in held:
-        raise ModelError(f"{path} is not a model of this training: its weights have other names.")
-    _scale_places(held, -1)
-    return held
 
 
 def write_manifest(path: Path, model: Path, name: str, extra: Mapping[str, Any]) -> None:

@@ -90,6 +90,11 @@ class Network(nn.Module):
         self.laterals = nn.ModuleList(Unit(CHANNELS, CHANNELS) for _ in STRIDES)
         self.ends = nn.ModuleList(Ends() for _ in STRIDES)
 
+    @property
+    def stem_parts(self) -> nn.ModuleList:
+        """What comes before stride 8."""
+        return nn.ModuleList([self.stem, self.stem_norm, self.stem_unit, self.stage4])
+
     def levels(self, images: Tensor) -> list[Tensor]:
         """The raw values of each level: (n, 8, h / stride, w / stride) of box, face and labels."""
         features = self.features(images)
@@ -152,8 +157,9 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 def load_folded(network: Network, weights: Weights) -> None:
     """Take the weights of a model that was exported: convolutions with their normalisation folded in.
 
-    Residual units that the weights lack stay the identity. Normalisations become neutral, and `settle` gives them
-    back their scale, without a change to what the network says.
+    What the weights lack begins as it is made: residual units as the identity, and by chance the labels and the level
+    of stride 64, which YuNet has not. Normalisations become neutral, and `settle` gives them back their scale, without
+    a change to what the network says.
 
     Raises:
         ValueError: a weight is missing or of another shape: it is another network.
@@ -164,7 +170,7 @@ def load_folded(network: Network, weights: Weights) -> None:
         if not isinstance(module, nn.Conv2d):
             continue
         found = weights.get(f"{name}.weight")
-        if found is None and _is_residual(network, name):
+        if found is None and _may_begin(network, name):
             continue
         if found is None or tuple(found.shape) != tuple(module.weight.shape):
             held = "no such weight" if found is None else f"{tuple(found.shape)}"
@@ -172,7 +178,7 @@ def load_folded(network: Network, weights: Weights) -> None:
         taken[f"{name}.weight"] = torch.from_numpy(np.array(found))
         # Equal weights are stored once: the bias of a residual unit that never learned is another's zeros.
         bias = torch.from_numpy(np.array(weights.get(f"{name}.bias", np.zeros(len(found), np.float32))))
-        norm = _norm_after(name)
+        norm = norm_after(name)
         if norm is None:
             taken[f"{name}.bias"] = bias
         else:
@@ -223,7 +229,7 @@ def folded(network: Network) -> dict[str, Tensor]:
         if not isinstance(module, nn.Conv2d):
             continue
         weight, bias = module.weight.detach().clone(), module.bias
-        after = _norm_after(name)
+        after = norm_after(name)
         if after is not None:
             norm = modules[after]
             gain = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -233,7 +239,7 @@ def folded(network: Network) -> dict[str, Tensor]:
     return result
 
 
-def _norm_after(convolution: str) -> str | None:
+def norm_after(convolution: str) -> str | None:
     """The normalisation that follows a convolution, by their names."""
     if convolution == "stem":
         return "stem_norm"
@@ -241,6 +247,9 @@ def _norm_after(convolution: str) -> str | None:
     return f"{head}.norm" if last == "depthwise" else None
 
 
-def _is_residual(network: Network, convolution: str) -> bool:
+def _may_begin(network: Network, convolution: str) -> bool:
+    """Whether first weights may lack a convolution: earlier networks of ours, or YuNet, do not have it."""
     unit = network.get_submodule(convolution.rpartition(".")[0])
-    return isinstance(unit, Unit) and unit.residual
+    parts = convolution.split(".")
+    is_last_level = parts[0] in {"stages", "laterals", "ends"} and parts[1] == str(len(STRIDES) - 1)
+    return (isinstance(unit, Unit) and unit.residual) or is_last_level or "wear" in parts or parts[-1] == "label"

@@ -174,13 +174,22 @@ class Reminder(models.Model):
         """What to do about its silence; empty where it was said."""
         return Silence(self.why_not).remedy if self.why_not else ""
 
+    @staticmethod
+    def said() -> models.Q:
+        """Those that somebody at the door could hear: played to the end, or taken by a loudspeaker."""
+        taken = models.Q(output=Voice.Output.CALL, sent_at__isnull=False)
+        return models.Q(why_not="") & (models.Q(played_at__isnull=False) | taken)
+
+    @property
+    def was_said(self) -> bool:
+        """Whether this one is among `said`."""
+        taken = self.output == Voice.Output.CALL and self.sent_at is not None
+        return not self.why_not and (self.played_at is not None or taken)
+
     @property
     def is_under_way(self) -> bool:
         """Whether more may still be heard of it."""
-        if self.why_not or self.played_at:
-            return False
-        takes = self.output == Voice.Output.CALL and self.sent_at is not None
-        return not takes and timezone.now() - self.decided_at < CONFIRMED_WITHIN
+        return not self.why_not and not self.was_said and timezone.now() - self.decided_at < CONFIRMED_WITHIN
 
     @property
     def outcome(self) -> str:

@@ -178,6 +178,7 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
     form = FilterForm(request.user, filtering)
     rows = access.violations(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows
+    spoken = list(found.reminders.order_by("decided_at"))
     return {
         "violation": found,
         "chosen": urlencode(form.chosen()) if form.is_valid() else "",
@@ -185,8 +186,8 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
         "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
         "older": next_older(rows, found),
         "newer": next_newer(rows, found),
-        "spoken": list(found.reminders.order_by("decided_at")),
-        "masked_after_s": reminding.masked_after_s(found),
+        "spoken": spoken,
+        "masked_after_s": reminding.masked_after_s(found, spoken),
     }
 
 

@@ -178,6 +178,17 @@ def test_face_is_no_mask_and_incorrect_together() -> None:
     assert result["mask"] is None
 
 
+def test_a_set_of_two_labels_says_what_a_mask_worn_wrongly_counts_as() -> None:
+    """Both found as incorrect: one known as a mask, one known as incorrect."""
+    two = example(np.concatenate([FACE, ELSEWHERE]), ["mask", "incorrect"])
+    figures = evaluation(found(two, two.boxes, ["incorrect", "incorrect"], scores(0.9, 0.8)))
+    assert figures.average_precisions(0.5)["mask"] == 0
+    as_masks = figures.merged("mask").average_precisions(0.5)
+    assert (as_masks["mask"], as_masks["face"], as_masks["any"]) == (1, None, 1)
+    as_bare = figures.merged("no_mask").average_precisions(0.5)
+    assert (as_bare["mask"], as_bare["face"]) == (0, pytest.approx(0.5))
+
+
 def test_a_reference_without_a_label_is_not_measured_by_it() -> None:
     reference = Detector.load("models/aizoo-260.json")
     result = Evaluation(reference, [found(example(FACE, ["incorrect"]), FACE, ["no_mask"], scores(0.9))], [])
@@ -267,6 +278,16 @@ def test_evaluate_prints_one_json_object_with_the_reference_beside(portrait: Pat
     assert result["model"]["pictures"] == 1
     assert "broken.jpg" in result["model"]["unread"][0]
     assert json.loads(command(portrait, "--json"))["reference"] is None
+
+
+def test_evaluate_counts_incorrect_as_the_sets_other_label(portrait: Path) -> None:
+    plain, merged = (json.loads(command(portrait, "--json", *more)) for more in ((), ("--incorrect-is", "no_mask")))
+    assert merged["model"]["faces"]["incorrect"] == 0
+    assert merged["model"]["faces"]["no_mask"] == sum(
+        plain["model"]["faces"][each] for each in ("no_mask", "incorrect")
+    )
+    with pytest.raises(CommandError, match="invalid choice"):
+        command(portrait, "--incorrect-is", "any")
 
 
 def test_evaluate_writes_curves_and_the_worst_errors(portrait: Path, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from detection.training.augment import UNKNOWN, Faces, Recipe, compose, place  #
 from detection.training.blend import average, blended, unfolded  # noqa: E402
 from detection.training.dataset import Scenes, faces_of, forgiving  # noqa: E402
 from detection.training.drawing import put_accessory, put_mask  # noqa: E402
-from detection.training.export import first_weights, to_onnx, write_manifest  # noqa: E402
+from detection.training.export import to_onnx, write_manifest  # noqa: E402
+from detection.training.first import first_weights  # noqa: E402
 from detection.training.loop import Settings, held_out_precision, train  # noqa: E402
 from detection.training.loss import batch_loss, eiou_loss  # noqa: E402
 from detection.training.network import Network, anchor_points, folded, load_folded, scores, settle  # noqa: E402
@@ -225,6 +226,63 @@ def test_first_weights_of_another_model_are_refused(painted: Path, tmp_path: Pat
         run(painted, tmp_path, "--first", str(tmp_path / "cut.onnx"))
 
 
+def test_training_can_begin_with_yunet(shared: Path) -> None:
+    """Its faces and boxes come out of our network as they do of its own file; labels and the last level begin anew."""
+    path = shared / "reference" / "yunet_n.onnx"
+    network = Network()
+    load_folded(network, first_weights(path))
+    network.eval()
+    picture = np.random.default_rng(SEED).integers(0, 256, (2, 3, 64, 64)).astype(np.float32)
+    images = cv2.resize(picture.reshape(6, 64, 64).transpose(1, 2, 0), (640, 640)).transpose(2, 0, 1)
+    images = np.ascontiguousarray(images.reshape(2, 3, 640, 640))
+    with torch.no_grad():
+        boxes, logits = network(torch.from_numpy(images))
+    theirs = Teacher(path).points(images.astype(np.uint8))
+    with torch.no_grad():
+        whole, _ = network(torch.from_numpy(images.astype(np.uint8).astype(np.float32)))
+    count = theirs.boxes.shape[1]
+    sides = np.maximum(theirs.boxes[..., 2:] - theirs.boxes[..., :2], 1).repeat(2, 2)
+    assert (np.abs(whole[:, :count].numpy() - theirs.boxes) / sides).max() < 0.01
+    faces = ort.InferenceSession(str(path)).run([f"obj_{stride}" for stride in (8, 16, 32)], {"input": images[:1]})
+    expected = np.concatenate(faces, 1)[0, :, 0]
+    assert np.abs(logits[0, :count, 0].sigmoid().numpy() - expected).max() < 1e-3
+    assert boxes.shape[1] == count + 100
+
+
+def test_what_the_first_weights_brought_can_be_kept(painted: Path, tmp_path: Path) -> None:
+    to_onnx(stirred(), tmp_path / "first.onnx")
+    first = {name: value for name, value in first_weights(tmp_path / "first.onnx").items() if "wear" not in name}
+    examples = read_examples(painted / "set.json", painted / "images").rows
+
+    def moved(out: Path, settings: Settings) -> dict[str, float]:
+        weights = folded(train(examples, [], out, settings, Silent(), first=first))
+        return {
+            name: float(np.abs(weights[name].numpy() - value).max()) for name, value in first.items() if name in weights
+        }
+
+    common = {"epochs": 1, "batch": 4, "workers": 0, "seed": SEED, "learning_rate": 0.01}
+    far = moved(tmp_path / "stem", Settings(**common, keep_stem=True))
+    stem = {name for name in first if name.startswith("stem") or name.startswith("stage4")}
+    assert (
+        max(far[name] for name in stem)
+        < 1e-4
+        < 1e-3
+        < min(far[f"stages.{level}.0.pointwise.weight"] for level in range(4))
+    )
+    slow, fast = (
+        moved(tmp_path / f"{share}", Settings(**common, first_rate=share))["stages.0.0.pointwise.weight"]
+        for share in (0.01, 1.0)
+    )
+    assert slow < 0.2 * fast
+    with pytest.raises(DataError, match="began with other first weights"):
+        train(examples, [], tmp_path / "stem", Settings(**common | {"epochs": 2}, keep_stem=True), Silent())
+
+
+def test_keeping_the_stem_of_nothing_is_refused(painted: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="name a model there too"):
+        run(painted, tmp_path, "--keep-stem")
+
+
 def test_a_teacher_that_is_none_is_refused(painted: Path, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="it is no YuNet"):
         run(painted, tmp_path, "--teacher", "models/default.onnx")
@@ -257,7 +315,7 @@ def test_without_any_picture_there_is_no_training(painted: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "option", ["--epochs=0", "--batch=0", "--learning-rate=9", "--hold-out=1.5", "--smoothing=0.9"]
+    "option", ["--epochs=0", "--batch=0", "--learning-rate=9", "--hold-out=1.5", "--smoothing=0.9", "--first-rate=2"]
 )
 def test_options_out_of_range_are_refused(painted: Path, tmp_path: Path, option: str) -> None:
     with pytest.raises(CommandError, match="is a number from"):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -330,3 +331,19 @@ def test_what_the_voice_did_is_counted_by_the_database(world: World, django_asse
         counts = reminding.persuaded(world.here, datetime.now(UTC) - timedelta(days=1))
     assert before.masked_at is None
     assert counts == {"reminded": 3, "reminded_masked": 2, "unasked": 2, "unasked_masked": 1}
+
+
+def test_what_was_said_is_the_same_by_row_and_by_database(world: World) -> None:
+    now = timezone.now()
+    outputs, moments = (Voice.Output.CALL, Voice.Output.LOUDSPEAKER), (None, now)
+    Reminder.objects.bulk_create(
+        Reminder(
+            site=world.here, camera=world.door, step=Step.TRIAL, text="Please.", language="en",
+            output=output, sent_at=sent_at, played_at=played_at, why_not=why_not,
+        )
+        for output, sent_at, played_at, why_not in product(outputs, moments, moments, ("", Silence.NOBODY))
+    )  # fmt: skip
+    said = set(Reminder.objects.filter(Reminder.said()))
+    assert said == {each for each in Reminder.objects.all() if each.was_said}
+    assert len(said) == 5
+    assert not any(each.is_under_way for each in said)

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +40,18 @@ def test_every_phrase_is_a_file_with_half_a_second_of_silence_in_front(language:
         silent = int(speech.SILENCE_S * rate_hz)
         assert np.abs(samples[:silent]).max() == 0
         assert np.abs(samples[silent : silent + rate_hz // 2]).max() > 0.1, "it begins to speak then"
+
+
+def test_what_nobody_said_for_long_is_forgotten_and_rendered_again_when_somebody_does() -> None:
+    old, used = (speech.render(text, "en") for text in ("Nobody says this.", "Please put on a mask."))
+    now = timezone.now()
+    long_ago = (now - speech.KEPT_UNSAID - timedelta(hours=1)).timestamp()
+    for path in (old, used):
+        os.utime(path, (long_ago, long_ago))
+    speech.render("Please put on a mask.", "en")
+    assert speech.forget_unsaid(now) == 1
+    assert used.is_file() and not old.exists()
+    assert speech.render("Nobody says this.", "en") == old and old.stat().st_size > 10_000
 
 
 def test_all_languages_are_equally_loud_and_sound_different() -> None:

@@ -29,6 +29,11 @@ class Command(BaseCommand):
             "--size", type=int, default=320, help="longer side of the input in px, where a model allows it (320)"
         )
         parser.add_argument("--out", type=Path, help="write curves (.png, .json) and the worst errors into this folder")
+        parser.add_argument(
+            "--incorrect-is",
+            choices=("mask", "no_mask"),
+            help="for a set that knows two labels: what a mask worn wrongly counts as there",
+        )
         parser.add_argument("--groups", type=Path, help="a JSON file of faces sorted by hand: name, value, annotations")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -42,6 +47,8 @@ class Command(BaseCommand):
             reference = None
             if options["reference"]:
                 reference = evaluate(Detector.load(options["reference"]).at(size), examples.rows)
+            if merged := options["incorrect_is"]:
+                model, reference = model.merged(merged), reference and reference.merged(merged)
             groups = read_groups(options["groups"]) if options["groups"] else {}
             if options["out"]:
                 write(model, reference, options["out"])

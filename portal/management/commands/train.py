@@ -16,6 +16,7 @@ RANGES = (
     ("batch", 1, 1024),
     ("workers", 0, 64),
     ("learning_rate", 1e-6, 1.0),
+    ("first_rate", 0, 1),
     ("hold_out", 0, 0.9),
     ("smoothing", 0, 0.5),
 )
@@ -36,7 +37,9 @@ class Command(BaseCommand):
             help="where checkpoint, curves and model go; run again to go on",
         )
         parser.add_argument("--name", default="model", help="of the model (model)")
-        parser.add_argument("--first", type=Path, help="begin with this model's weights (.onnx of an earlier training)")
+        parser.add_argument(
+            "--first", type=Path, help="begin with these weights: .onnx of an earlier training, or YuNet's"
+        )
         parser.add_argument("--teacher", type=Path, help="a YuNet .onnx: sees faces that labels lack, and landmarks")
         parser.add_argument(
             "--blend",
@@ -51,6 +54,8 @@ class Command(BaseCommand):
         )
         parser.add_argument("--batch", type=int, default=32, help="scenes a step (32)")
         parser.add_argument("--learning-rate", type=float, default=1e-3)
+        parser.add_argument("--first-rate", type=float, default=1.0, help="of it, for what --first brought, 0 to 1 (1)")
+        parser.add_argument("--keep-stem", action="store_true", help="do not train the layers before stride 8: faster")
         parser.add_argument("--smoothing", type=float, default=0.0, help="between mask and incorrect, 0 to 0.5 (0)")
         parser.add_argument("--hold-out", type=float, default=0.1, help="share kept for thresholds and curves (0.1)")
         parser.add_argument("--false-alarms", type=float, default=0.05, help="a picture, for the threshold (0.05)")
@@ -70,6 +75,8 @@ class Command(BaseCommand):
         for name, low, high in RANGES:
             if not low <= options[name] <= high:
                 raise CommandError(f"--{name.replace('_', '-')} is a number from {low:g} to {high:g}.")
+        if options["keep_stem"] and not options["first"]:
+            raise CommandError("--keep-stem keeps what --first brings: name a model there too.")
 
         def taken(kind: type) -> dict[str, Any]:
             return {each.name: options[each.name] for each in fields(kind) if each.name in options}
