@@ -41,7 +41,7 @@ from detection.training.teacher import Seen
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"
 # Without instructions for bfloat16 they are imitated, and a step takes 1.7 times as long as in float.
-HALVED = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+HAS_BFLOAT16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def held_out_mean(network: Network, examples: list[Example]) -> float:
 
 
 def _step(network: Network, optimizer: torch.optim.Optimizer, batch: Batch, settings: Settings) -> Loss:
-    with torch.autocast("cpu", torch.bfloat16, enabled=HALVED):
+    with torch.autocast("cpu", torch.bfloat16, enabled=HAS_BFLOAT16):
         levels = network.levels(_tensor(batch))
     raw = torch.cat([level.flatten(2) for level in levels], 2).float()
     points = anchor_points([(level.shape[2], level.shape[3]) for level in levels])
