@@ -137,9 +137,10 @@ def render(text: str, language: str) -> Path:
     """The sentence as a WAV file; raises SpeechError, and OSError where it cannot be kept."""
     folder = _folder()
     path = folder / f"{hashlib.sha256(f'{RENDERED_AS} {language} {text}'.encode()).hexdigest()}.wav"
-    with contextlib.suppress(FileNotFoundError):
-        if time.time() - path.stat().st_mtime > 24 * 3600:  # noted once a day: a file's time is when it was last said
-            os.utime(path)
+    if path.is_file():
+        with contextlib.suppress(OSError):  # who cannot note it says it all the same
+            if time.time() - path.stat().st_mtime > 24 * 3600:  # a file's time is the day on which it was last said
+                os.utime(path)
         return path
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     speaker = synthesizer()

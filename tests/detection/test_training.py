@@ -232,18 +232,16 @@ def test_training_can_begin_with_yunet(shared: Path) -> None:
     network = Network()
     load_folded(network, first_weights(path))
     network.eval()
-    picture = np.random.default_rng(SEED).integers(0, 256, (2, 3, 64, 64)).astype(np.float32)
-    images = cv2.resize(picture.reshape(6, 64, 64).transpose(1, 2, 0), (640, 640)).transpose(2, 0, 1)
-    images = np.ascontiguousarray(images.reshape(2, 3, 640, 640))
+    coarse = np.random.default_rng(SEED).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    images = np.stack([cv2.resize(each, (640, 640)) for each in coarse]).transpose(0, 3, 1, 2)
+    floats = np.ascontiguousarray(images, np.float32)
     with torch.no_grad():
-        boxes, logits = network(torch.from_numpy(images))
-    theirs = Teacher(path).points(images.astype(np.uint8))
-    with torch.no_grad():
-        whole, _ = network(torch.from_numpy(images.astype(np.uint8).astype(np.float32)))
+        boxes, logits = network(torch.from_numpy(floats))
+    theirs = Teacher(path).points(images)
     count = theirs.boxes.shape[1]
     sides = np.maximum(theirs.boxes[..., 2:] - theirs.boxes[..., :2], 1).repeat(2, 2)
-    assert (np.abs(whole[:, :count].numpy() - theirs.boxes) / sides).max() < 0.01
-    faces = ort.InferenceSession(str(path)).run([f"obj_{stride}" for stride in (8, 16, 32)], {"input": images[:1]})
+    assert (np.abs(boxes[:, :count].numpy() - theirs.boxes) / sides).max() < 0.01
+    faces = ort.InferenceSession(str(path)).run([f"obj_{stride}" for stride in (8, 16, 32)], {"input": floats[:1]})
     expected = np.concatenate(faces, 1)[0, :, 0]
     assert np.abs(logits[0, :count, 0].sigmoid().numpy() - expected).max() < 1e-3
     assert boxes.shape[1] == count + 100
@@ -263,12 +261,8 @@ def test_what_the_first_weights_brought_can_be_kept(painted: Path, tmp_path: Pat
     common = {"epochs": 1, "batch": 4, "workers": 0, "seed": SEED, "learning_rate": 0.01}
     far = moved(tmp_path / "stem", Settings(**common, keep_stem=True))
     stem = {name for name in first if name.startswith("stem") or name.startswith("stage4")}
-    assert (
-        max(far[name] for name in stem)
-        < 1e-4
-        < 1e-3
-        < min(far[f"stages.{level}.0.pointwise.weight"] for level in range(4))
-    )
+    assert max(far[name] for name in stem) < 1e-4
+    assert min(far[f"stages.{level}.0.pointwise.weight"] for level in range(4)) > 1e-3
     slow, fast = (
         moved(tmp_path / f"{share}", Settings(**common, first_rate=share))["stages.0.0.pointwise.weight"]
         for share in (0.01, 1.0)
