@@ -19,7 +19,7 @@ class CameraError(Exception):
 
 
 class AddressError(CameraError):
-    """The address is refused by cameras/addresses.py."""
+    """The address is refused by cameras/reach/addresses.py."""
 
     permanent = True
 

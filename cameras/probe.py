@@ -27,10 +27,10 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from cameras import login_guard
-from cameras.credentials import seal, unseal
 from cameras.errors import CameraError
 from cameras.models import ProbeRequest
+from cameras.reach import login_guard
+from cameras.reach.credentials import seal, unseal
 from cameras.redis import Errors, connection
 from cameras.sources import Opening, Source, StreamFacts, open_source
 from cameras.watch import BLACK, is_black

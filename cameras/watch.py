@@ -18,11 +18,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cameras.errors import CameraError, LoginError
-from cameras.login_guard import REFUSED_S
 from cameras.outages import OutageClock
 from cameras.preview import Offer
+from cameras.reach.login import refused
+from cameras.reach.login_guard import REFUSED_S
 from cameras.sources import Opening, Source, open_source
-from cameras.sources.login import refused
 from cameras.states import CameraState
 from detection import Analyzer, DetectionError, Finding, Image
 

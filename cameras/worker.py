@@ -17,11 +17,12 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.db.models import BooleanField, ExpressionWrapper
 
-from cameras import leases, login_guard
-from cameras.credentials import SealError, unseal
+from cameras import leases
 from cameras.leases import Reconciler, WorkerState
 from cameras.models import Camera, CameraLease
 from cameras.preview import Offer, PreviewWriter
+from cameras.reach import login_guard
+from cameras.reach.credentials import SealError, unseal
 from cameras.redis import Errors
 from cameras.spool import Record, SpoolWriter, finding_record
 from cameras.states import CameraState

@@ -13,8 +13,8 @@ import numpy as np
 from av.error import FFmpegError
 from django.utils.translation import gettext as _
 
-from cameras.addresses import clip_path
 from cameras.errors import StreamError
+from cameras.reach.addresses import clip_path
 from cameras.sources.base import Frame, Opening, StreamFacts, register
 from detection import MAX_PIXELS, Image
 

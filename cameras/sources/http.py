@@ -1,7 +1,7 @@
 """Video over HTTP: MJPEG (multipart/x-mixed-replace), MPEG-TS, MP4.
 
 httpx fetches, FFmpeg gets a file object: so it opens no connection of its own. No redirect is followed, no playlist
-read, no proxy of the environment asked; the connection goes to the checked address (cameras/checked_http.py).
+read, no proxy of the environment asked; the connection goes to the checked address (cameras/reach/checked_http.py).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterator
 import httpx
 from django.utils.translation import gettext as _
 
-from cameras import addresses
-from cameras.checked_http import checked_client
 from cameras.errors import CameraError, StreamError
+from cameras.reach import addresses
+from cameras.reach.checked_http import checked_client
+from cameras.reach.login import Login, refused
 from cameras.sources.base import Opening, register
 from cameras.sources.feed import Silence, fault_of_status
-from cameras.sources.login import Login, refused
 from cameras.sources.stream import Stream
 
 log = logging.getLogger(__name__)

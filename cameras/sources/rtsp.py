@@ -26,12 +26,12 @@ from urllib.parse import urljoin, urlsplit
 
 from django.utils.translation import gettext as _
 
-from cameras import addresses
-from cameras.addresses import TICK_S, NetworkAddress
 from cameras.errors import CameraError, StreamError
+from cameras.reach import addresses
+from cameras.reach.addresses import TICK_S, NetworkAddress
+from cameras.reach.login import Login
 from cameras.sources.base import Opening, register
 from cameras.sources.feed import Silence, fault_of_status
-from cameras.sources.login import Login
 from cameras.sources.stream import Stream
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import threading
 
 from django.utils.translation import gettext as _
 
-from cameras.addresses import device_path
 from cameras.errors import CameraError, StreamError
+from cameras.reach.addresses import device_path
 from cameras.sources.base import Opening, register
 from cameras.sources.feed import Silence
 from cameras.sources.stream import Stream

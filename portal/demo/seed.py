@@ -10,8 +10,8 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
-from cameras.addresses import clips_folder
 from cameras.models import Camera, Site
+from cameras.reach.addresses import clips_folder
 from portal.environment import private_file
 from portal.models import Membership, User
 

@@ -3,7 +3,7 @@
 Placeholders stand for what is said (string.Template): `$text`, `$language`, `$camera`, `$site`, `$audio_url`, the
 address of a WAV file that is good for five minutes. In a URL they are percent-encoded, in a body escaped as its
 content type wants it. A body that is `$audio_wav` or `$audio_mulaw` alone is the sound itself; mu-law is sent as fast
-as it is heard, as cameras want it. The address rules of cameras hold here, too (cameras/addresses.py).
+as it is heard, as cameras want it. The address rules of cameras hold here, too (cameras/reach/addresses.py).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cameras import addresses
-from cameras.checked_http import checked_client
-from cameras.credentials import unseal
 from cameras.errors import CameraError, StreamError
-from cameras.sources.login import Login
+from cameras.reach import addresses
+from cameras.reach.checked_http import checked_client
+from cameras.reach.credentials import unseal
+from cameras.reach.login import Login
 from portal import speech
 from portal.models import Reminder, Silence, Voice
 from portal.outputs.base import NotSaidError, Said, audio_url

@@ -19,10 +19,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from cameras import addresses
-from cameras.credentials import seal
 from cameras.errors import AddressError
 from cameras.models import Camera, Site
+from cameras.reach import addresses
+from cameras.reach.credentials import seal
 from portal import auditing, pairing, phrases, reminding, throttling
 from portal.auditing import Action
 from portal.models import Phrase, Purpose, SitePhrase, Voice

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from cameras import login_guard, probe
+from cameras import probe
 from cameras.models import ProbeRequest
 from cameras.probe import Probe, Report, Status, Typed
+from cameras.reach import login_guard
 from detection import Detector, Image
 from tests.cameras.footage import lobby
 from tests.cameras.http_camera import HttpCamera, http_camera, jpegs_of, mjpeg

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from cameras import outages, watch
 from cameras.errors import LoginError, StreamError
 from cameras.outages import OutageClock
+from cameras.reach.login import Login
 from cameras.sources import Opening, open_source
 from cameras.sources import feed as feeding
-from cameras.sources.login import Login
 from cameras.sources.rtsp import ProtocolFault, Reader
 from cameras.sources.stream import Anchor
 from cameras.states import CameraState

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cameras import watch
-from cameras.addresses import clip_path, clips_folder
 from cameras.errors import AddressError, CameraError, StreamError
 from cameras.preview import LEAST_GAP_S, Offer, PreviewWriter, encode_preview, encoded_counts, read_header
+from cameras.reach.addresses import clip_path, clips_folder
 from cameras.redis import ENCODED_KEY, looked_at_key
 from cameras.sources import Frame, Opening, StreamFacts, open_source
 from cameras.sources.base import register

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from cameras import leases, login_guard
-from cameras.addresses import clips_folder
+from cameras import leases
 from cameras.models import Camera, CameraLease
+from cameras.reach import login_guard
+from cameras.reach.addresses import clips_folder
 from cameras.spool import Record, SpoolReader
 from cameras.states import CameraState
 from cameras.watch import CameraSettings

@@ -13,8 +13,8 @@ from django.test import Client
 from PIL import Image
 
 from cameras import probe, tasks
-from cameras.addresses import clips_folder
 from cameras.models import Camera, Site
+from cameras.reach.addresses import clips_folder
 from cameras.redis import connection as redis_connection
 from portal import access, memberships, pairing
 from portal.models import DeviceToken, Invitation, Membership, Pairing, User, Violation

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cameras import leases, probe
-from cameras.addresses import clips_folder, parse_address
-from cameras.credentials import seal, unseal
 from cameras.leases import WorkerState
 from cameras.makes import makes
 from cameras.models import Camera, CameraLease, Outage, ProbeRequest
+from cameras.reach.addresses import clips_folder, parse_address
+from cameras.reach.credentials import seal, unseal
 from cameras.worker import read_settings, settings_of
 from portal import retention
 from portal.models import User, Violation, Voice
@@ -286,7 +286,7 @@ def test_ten_tests_a_minute_a_person(world: World, sign_in: SignIn, clip: dict[s
 def test_keys_are_changed_by_a_command(world: World, alice: Client, settings: Any, tmp_path: Path) -> None:
     from cryptography.fernet import Fernet
 
-    from cameras.credentials import key_path
+    from cameras.reach.credentials import key_path
 
     settings.DATA_DIR = tmp_path
     alice.post("/cameras/add/", form(world))

@@ -23,7 +23,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras.credentials import seal
+from cameras.reach.credentials import seal
 from portal import outputs, phrases, reminding, speech
 from portal.models import Reminder, Silence, Voice
 from portal.outputs import call

@@ -14,8 +14,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 
-from cameras.credentials import unseal
 from cameras.models import Camera
+from cameras.reach.credentials import unseal
 from portal import pairing, phrases, reminding
 from portal.asgi import application
 from portal.models import AuditEntry, Phrase, Purpose, Reminder, Silence, SitePhrase, User, Voice

@@ -7,8 +7,8 @@ from typing import Any
 from cryptography.fernet import InvalidToken
 from django.core.management.base import BaseCommand
 
-from cameras.credentials import reseal
 from cameras.models import Camera
+from cameras.reach.credentials import reseal
 from portal.models import Voice
 
 

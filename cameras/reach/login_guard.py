@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cameras.addresses import authority_of
+from cameras.reach.addresses import authority_of
 from cameras.redis import connection
 
 if TYPE_CHECKING:

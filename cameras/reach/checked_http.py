@@ -14,8 +14,8 @@ from typing import Any
 import httpcore
 import httpx
 
-from cameras import addresses
-from cameras.addresses import TICK_S
+from cameras.reach import addresses
+from cameras.reach.addresses import TICK_S
 
 Check = Callable[[], None]
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras import addresses
-from cameras.addresses import judge, mask_login, parse_address, split_login
 from cameras.errors import AddressError, CameraError, StreamError
+from cameras.reach import addresses
+from cameras.reach.addresses import judge, mask_login, parse_address, split_login
 from cameras.sources import Opening, open_source
 from tests.cameras.footage import lobby
 from tests.cameras.http_camera import HttpCamera, file_as, http_camera, redirect

@@ -10,8 +10,8 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras import credentials
-from cameras.credentials import SealError, key_path, reseal, seal, unseal
+from cameras.reach import credentials
+from cameras.reach.credentials import SealError, key_path, reseal, seal, unseal
 
 
 @given(st.text(max_size=80))

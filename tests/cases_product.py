@@ -1,0 +1,49 @@
+"""The seven names by which inputs from outside of this repository drive the product's own code: keep them when names move."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from cameras.errors import CameraError
+from cameras.reach.addresses import split_login
+from cameras.replay import replay
+from cameras.sources import Opening, open_source
+from cameras.watch import CameraSettings, Watch
+from detection import Analyzer, Detector, PictureError, encode_jpeg, read_picture, scaled_down
+from tests.cameras.rtsp_server import CLOCK, RecordedVideo
+
+__all__ = [
+    *(
+        "CLOCK",
+        "CameraError",
+        "Detector",
+        "PictureError",
+        "RecordedVideo",
+        "encode_jpeg",
+        "open_address",
+        "read_picture",
+    ),
+    *("replay", "scaled_down", "split_login", "watch"),
+]
+
+
+def open_address(address: str, user: str, password: str, transport: str, stop: threading.Event) -> Any:
+    """A source with `frames(stop)` and `close()`, as a watch opens it."""
+    return open_source(Opening(address.split(":")[0], address, user, password, transport, stop))
+
+
+def watch(address: str, transport: str, outlet: Any, stop: threading.Event) -> Callable[[], None]:
+    """A watch of an address, five analyses a second, that tells `outlet`; call it: it runs until `stop` is set."""
+    detector = Detector.load()
+    settings = CameraSettings(
+        camera_id=1,
+        name="Door",
+        kind=address.split(":")[0],
+        address=address,
+        analyses_per_second=5.0,
+        version=1,
+        transport=transport,
+    )
+    return Watch(settings, 1, lambda: Analyzer(detector), outlet, stop).run
