@@ -251,7 +251,7 @@ class ProbeRequest(models.Model):
 
 
 class CameraLease(models.Model):
-    """Who watches a camera now. `token` only grows; it is taken by compare-and-swap (see cameras/leases.py).
+    """Who watches a camera now. `token` only grows; it is taken by compare-and-swap (see cameras/watching/leases.py).
 
     The time-to-live is not here but in Redis: a row says who was given the camera, Redis whether they are alive.
     """

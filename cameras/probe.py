@@ -33,7 +33,7 @@ from cameras.reach import login_guard
 from cameras.reach.credentials import seal, unseal
 from cameras.redis import Errors, connection
 from cameras.sources import Opening, Source, StreamFacts, open_source
-from cameras.watch import BLACK, is_black
+from cameras.watching.watch import BLACK, is_black
 from detection import Detector, Image, ModelError, draw, encode_jpeg, scaled_down
 
 log = logging.getLogger(__name__)

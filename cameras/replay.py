@@ -8,7 +8,7 @@ from uuid import UUID
 
 from cameras.clip_writer import ClipWriter
 from cameras.sources.clip import Clip, upright
-from cameras.watch import AnalysisPace
+from cameras.watching.watch import AnalysisPace
 from detection import Analyzer, Detector, Finding, Image, Passage, Sighting, Snapshot, Violation
 from detection.pictures import draw_box
 from detection.votes import UNSURE

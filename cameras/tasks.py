@@ -8,7 +8,8 @@ from celery import current_app, shared_task
 from django.db import close_old_connections
 from kombu.exceptions import OperationalError
 
-from cameras import leases, probe, worker
+from cameras import probe
+from cameras.watching import leases, worker
 
 EXPIRES_S = 10
 

@@ -64,7 +64,7 @@ def begin(sender: Any, **kwargs: Any) -> None:
 @worker_shutting_down.connect
 def stop_watching(**kwargs: Any) -> None:
     """Threads cannot be revoked: each watch is asked to end, and gives its thread back."""
-    from cameras import worker
+    from cameras.watching import worker
 
     if stream_worker := worker.current():
         stream_worker.stop()

@@ -8,8 +8,8 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import connection as database
 from django.http import HttpRequest, JsonResponse
 
-from cameras import leases
 from cameras.redis import Errors, connection
+from cameras.watching import leases
 
 log = logging.getLogger(__name__)
 

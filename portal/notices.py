@@ -8,8 +8,8 @@ from typing import cast
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from cameras.leases import living_workers
 from cameras.redis import connection
+from cameras.watching.leases import living_workers
 from portal.recording import recording_trouble, refused_count
 
 DISK_KEY = "disk-notice"

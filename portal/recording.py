@@ -23,11 +23,11 @@ from django.db import DatabaseError, DataError, IntegrityError, close_old_connec
 from django.db.models import F, Q, Value
 from django.db.models.functions import Greatest
 
-from cameras import spool
 from cameras.models import CameraLease, Outage, Reign
 from cameras.redis import Errors, connection
-from cameras.spool import Record, SpoolReader, SpoolWriter
 from cameras.states import CameraState
+from cameras.watching import spool
+from cameras.watching.spool import Record, SpoolReader, SpoolWriter
 from portal import feed, reminding
 from portal.models import Passage, Violation
 from portal.models.events import WearLabel

@@ -20,7 +20,7 @@ from django.utils import timezone
 from cameras import probe
 from cameras.models import Camera, Outage, Reign, Site
 from cameras.redis import Errors
-from cameras.worker import refused_root
+from cameras.watching.worker import refused_root
 from portal import feed, notices
 from portal.models import Passage, Reminder, SiteFeed, Violation, Voice
 from portal.models.events import newer_than

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from cameras import tasks, worker
+from cameras import tasks
+from cameras.watching import worker
 from portal import database, outputs
 from portal.recording import Recorder
 

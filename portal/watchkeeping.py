@@ -12,11 +12,11 @@ from typing import cast
 
 from django.utils import timezone
 
-from cameras.leases import TIME_TO_LIVE_S, alive_leases, era_age_s
 from cameras.models import Camera, CameraLease, Outage
-from cameras.outages import OPENS_AFTER_S
 from cameras.redis import connection
 from cameras.states import CameraState
+from cameras.watching.leases import TIME_TO_LIVE_S, alive_leases, era_age_s
+from cameras.watching.outages import OPENS_AFTER_S
 from portal import feed
 from portal.live import messages
 

@@ -10,7 +10,7 @@ from cameras.errors import CameraError
 from cameras.reach.addresses import split_login
 from cameras.replay import replay
 from cameras.sources import Opening, open_source
-from cameras.watch import CameraSettings, Watch
+from cameras.watching.watch import CameraSettings, Watch
 from detection import Analyzer, Detector, PictureError, encode_jpeg, read_picture, scaled_down
 from tests.cameras.rtsp_server import CLOCK, RecordedVideo
 

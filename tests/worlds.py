@@ -9,9 +9,9 @@ from uuid import UUID
 
 from PIL import Image, ImageDraw
 
-from cameras import leases
 from cameras.models import Camera, CameraLease, Site
-from cameras.spool import Record
+from cameras.watching import leases
+from cameras.watching.spool import Record
 from detection import make_key
 from portal.models import Membership, User, Violation
 from portal.recording import record

@@ -13,7 +13,7 @@ from cameras.reach.addresses import authority_of
 from cameras.redis import connection
 
 if TYPE_CHECKING:
-    from cameras.watch import CameraSettings
+    from cameras.watching.watch import CameraSettings
 
 REFUSED_S = 600  # an edit of the camera begins anew
 SIGNING_IN_S = 4  # at most, where the signing in comes to nothing

@@ -23,8 +23,8 @@ from django.utils import timezone
 from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
 
-from cameras.preview import read_header
 from cameras.redis import looked_at_key, preview_key
+from cameras.watching.preview import read_header
 from portal import access
 from portal.access import Scope
 from portal.live import messages

@@ -1,6 +1,6 @@
 """The messages of the socket /ws/live/: one schema, read by static/portal/live.js at its other end.
 
-Server to page, JSON (a preview alone is binary, see cameras/preview.py):
+Server to page, JSON (a preview alone is binary, see cameras/watching/preview.py):
 
     {"type": "hello", "now": …, "feeds": {"3": {"number": 41, "to_review": 2}}, "cameras": [camera, …]}
     {"type": "heartbeat", "now": …, "feeds": {…}}           every 10 s: a page with a lower number asks "missed"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cameras.watch import CameraSettings, Watch
+from cameras.watching.watch import CameraSettings, Watch
 from detection import Analyzer, Detector
-from tests.cameras.notes import Notes
+from tests.cameras.watching.notes import Notes
 from tests.worlds import World, make_world
 
 

@@ -14,10 +14,10 @@ from cameras import device_frames
 from cameras.device_frames import Answer, DeviceFrame, Face, decode_answer, encode_answer, pack, unpack
 from cameras.sources import device
 from cameras.states import CameraState, DeviceWord
-from cameras.watch import CameraSettings
+from cameras.watching.watch import CameraSettings
 from detection import Violation
 from tests.cameras.footage import door_frames
-from tests.cameras.notes import Notes
+from tests.cameras.watching.notes import Notes
 from tests.portal_process import wait_for
 
 CAMERA = 7

@@ -14,21 +14,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras import outages, watch
 from cameras.errors import LoginError, StreamError
-from cameras.outages import OutageClock
 from cameras.reach.login import Login
 from cameras.sources import Opening, open_source
 from cameras.sources import feed as feeding
 from cameras.sources.rtsp import ProtocolFault, Reader
 from cameras.sources.stream import Anchor
 from cameras.states import CameraState
-from cameras.watch import CameraSettings
+from cameras.watching import outages, watch
+from cameras.watching.outages import OutageClock
+from cameras.watching.watch import CameraSettings
 from detection import Analyzer, Detector
 from tests.cameras.footage import joined, lobby
 from tests.cameras.http_camera import HttpCamera, endless_headers, file_as, http_camera, jpegs_of, mjpeg, mpegts_of
-from tests.cameras.notes import Notes
 from tests.cameras.rtsp_server import RtspCamera
+from tests.cameras.watching.notes import Notes
 from tests.portal_process import wait_for
 
 DETECTOR = Detector.load()

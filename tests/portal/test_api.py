@@ -14,16 +14,17 @@ from django.test import Client
 from django.utils import timezone
 from PIL import Image
 
-from cameras import device_frames, leases
+from cameras import device_frames
 from cameras.models import Camera, CameraLease
-from cameras.watch import Watch
-from cameras.worker import settings_of
+from cameras.watching import leases
+from cameras.watching.watch import Watch
+from cameras.watching.worker import settings_of
 from detection import Analyzer, Detector
 from portal import pairing, pushing
 from portal.models import AuditEntry, DeviceToken, Pairing
 from portal.pairing import PairingError
 from tests.cameras.footage import door_frames
-from tests.cameras.notes import Notes
+from tests.cameras.watching.notes import Notes
 from tests.portal_process import wait_for
 from tests.worlds import World, jpeg
 

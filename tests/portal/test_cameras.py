@@ -15,13 +15,14 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras import leases, probe
-from cameras.leases import WorkerState
+from cameras import probe
 from cameras.makes import makes
 from cameras.models import Camera, CameraLease, Outage, ProbeRequest
 from cameras.reach.addresses import clips_folder, parse_address
 from cameras.reach.credentials import seal, unseal
-from cameras.worker import read_settings, settings_of
+from cameras.watching import leases
+from cameras.watching.leases import WorkerState
+from cameras.watching.worker import read_settings, settings_of
 from portal import retention
 from portal.models import User, Violation, Voice
 from tests.conftest import DEMO_CLIPS

@@ -90,7 +90,7 @@ def test_health_says_what_is_down(client: Client, redis: Any) -> None:
 
 @pytest.mark.django_db
 def test_health_is_ok_when_all_live(client: Client, redis: Any) -> None:
-    from cameras.leases import WorkerState, announce
+    from cameras.watching.leases import WorkerState, announce
     from portal.health import note_jobs_alive
 
     announce(WorkerState("north", "1", 4, watching=(1, 2)))

@@ -18,8 +18,8 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras.preview import Offer, encode_preview
 from cameras.redis import looked_at_key, preview_key
+from cameras.watching.preview import Offer, encode_preview
 from portal.asgi import application
 from portal.live import messages
 from portal.live.messages import Ack, Look, MessageError, Missed, parse

@@ -11,10 +11,10 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cameras import leases
 from cameras.models import CameraLease
-from cameras.spool import Record
 from cameras.states import CameraState
+from cameras.watching import leases
+from cameras.watching.spool import Record
 from detection import make_key
 from portal.models import Passage, SiteFeed, Violation
 from portal.recording import RefusedError, close_abandoned, record

@@ -142,7 +142,7 @@ def test_refused_pictures_do_not_outlive_the_others(world: World, settings: Any,
 def test_a_week_of_the_demo_stays_below_two_gigabytes() -> None:
     """What its clips hold, looped day and night, for as long as its sites keep it."""
     from cameras.replay import replay
-    from cameras.spool import finding_record
+    from cameras.watching.spool import finding_record
     from portal.demo import seed
 
     a_day = 0.0
@@ -157,7 +157,7 @@ def test_recording_waits_out_a_full_disk_and_loses_nothing(
     small_disk: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The picture of a violation cannot be written: it is tried again, told on the dashboard, and then it is there."""
-    from cameras.spool import SpoolWriter
+    from cameras.watching.spool import SpoolWriter
     from detection import make_key
     from portal import recording
     from tests.portal_process import wait_for

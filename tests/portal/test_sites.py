@@ -12,12 +12,12 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras import leases
 from cameras.models import Camera, Outage, Site, check_hours
+from cameras.watching import leases
 from portal import recording, watchkeeping
 from portal.live import messages
 from portal.models import User
-from tests.cameras.test_spool import Record
+from tests.cameras.watching.test_spool import Record
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cameras import leases
 from cameras.models import Camera, CameraLease
 from cameras.redis import ERA_KEY, lease_key
 from cameras.states import CameraState
+from cameras.watching import leases
 from portal import watchkeeping
 from tests.worlds import World
 

@@ -177,7 +177,7 @@ export class Live extends EventTarget {
   }
 }
 
-/** Header and picture of a preview; see cameras/preview.py. */
+/** Header and picture of a preview; see cameras/watching/preview.py. */
 export function readPreview(buffer) {
   const length = new DataView(buffer).getUint32(0);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));

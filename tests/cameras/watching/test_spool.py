@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras import spool
-from cameras.spool import Record, SpoolReader, SpoolWriter, finding_record, read_records
+from cameras.watching import spool
+from cameras.watching.spool import Record, SpoolReader, SpoolWriter, finding_record, read_records
 from detection import Passage, Snapshot, Violation, make_key
 from tests.portal_process import wait_for
 

@@ -18,12 +18,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cameras.errors import CameraError, LoginError
-from cameras.outages import OutageClock
-from cameras.preview import Offer
 from cameras.reach.login import refused
 from cameras.reach.login_guard import REFUSED_S
 from cameras.sources import Opening, Source, open_source
 from cameras.states import CameraState
+from cameras.watching.outages import OutageClock
+from cameras.watching.preview import Offer
 from detection import Analyzer, DetectionError, Finding, Image
 
 BACKOFF_S = (1.0, 5.0)

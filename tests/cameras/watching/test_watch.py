@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras import watch
 from cameras.errors import AddressError, CameraError, StreamError
-from cameras.preview import LEAST_GAP_S, Offer, PreviewWriter, encode_preview, encoded_counts, read_header
 from cameras.reach.addresses import clip_path, clips_folder
 from cameras.redis import ENCODED_KEY, looked_at_key
 from cameras.sources import Frame, Opening, StreamFacts, open_source
 from cameras.sources.base import register
 from cameras.states import CameraState
-from cameras.watch import AnalysisPace, CameraSettings, Watch
+from cameras.watching import watch
+from cameras.watching.preview import LEAST_GAP_S, Offer, PreviewWriter, encode_preview, encoded_counts, read_header
+from cameras.watching.watch import AnalysisPace, CameraSettings, Watch
 from detection import Analyzer, Detector, Passage
-from tests.cameras.notes import Notes
+from tests.cameras.watching.notes import Notes
 from tests.conftest import DEMO_CLIPS
 from tests.portal_process import wait_for
 

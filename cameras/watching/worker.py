@@ -17,16 +17,16 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.db.models import BooleanField, ExpressionWrapper
 
-from cameras import leases
-from cameras.leases import Reconciler, WorkerState
 from cameras.models import Camera, CameraLease
-from cameras.preview import Offer, PreviewWriter
 from cameras.reach import login_guard
 from cameras.reach.credentials import SealError, unseal
 from cameras.redis import Errors
-from cameras.spool import Record, SpoolWriter, finding_record
 from cameras.states import CameraState
-from cameras.watch import CameraSettings, Watch
+from cameras.watching import leases
+from cameras.watching.leases import Reconciler, WorkerState
+from cameras.watching.preview import Offer, PreviewWriter
+from cameras.watching.spool import Record, SpoolWriter, finding_record
+from cameras.watching.watch import CameraSettings, Watch
 from detection import Analyzer, Detector, Finding, ModelError
 
 log = logging.getLogger(__name__)

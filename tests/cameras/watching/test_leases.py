@@ -8,10 +8,10 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cameras import leases
-from cameras.leases import Reconciler, WorkerState, announce, living_workers
 from cameras.models import Camera, CameraLease, Reign
 from cameras.redis import ERA_KEY, lease_key, worker_key
+from cameras.watching import leases
+from cameras.watching.leases import Reconciler, WorkerState, announce, living_workers
 from tests.worlds import World
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cameras.preview import Offer
 from cameras.states import CameraState
+from cameras.watching.preview import Offer
 from detection import Finding
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from cameras import leases
 from cameras.models import Camera, CameraLease
 from cameras.reach import login_guard
 from cameras.reach.addresses import clips_folder
-from cameras.spool import Record, SpoolReader
 from cameras.states import CameraState
-from cameras.watch import CameraSettings
-from cameras.worker import StreamWorker
+from cameras.watching import leases
+from cameras.watching.spool import Record, SpoolReader
+from cameras.watching.watch import CameraSettings
+from cameras.watching.worker import StreamWorker
 from detection import ModelError
 from tests.conftest import DEMO_CLIPS
 from tests.portal_process import wait_for
