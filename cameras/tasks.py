@@ -8,7 +8,7 @@ from celery import current_app, shared_task
 from django.db import close_old_connections
 from kombu.exceptions import OperationalError
 
-from cameras import probe
+from cameras.setup import probe
 from cameras.watching import leases, worker
 
 EXPIRES_S = 10

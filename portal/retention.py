@@ -17,9 +17,9 @@ from django.db import DatabaseError, transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from cameras import probe
 from cameras.models import Camera, Outage, Reign, Site
 from cameras.redis import Errors
+from cameras.setup import probe
 from cameras.watching.worker import refused_root
 from portal import feed, notices
 from portal.models import Passage, Reminder, SiteFeed, Violation, Voice

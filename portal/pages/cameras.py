@@ -19,14 +19,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from cameras import probe, tasks
+from cameras import tasks
 from cameras.errors import AddressError
-from cameras.makes import makes
 from cameras.models import Camera, Outage, ProbeRequest, Site
-from cameras.probe import Status, Step, Typed
 from cameras.reach import addresses
 from cameras.reach.credentials import SealError, seal, unseal
 from cameras.redis import Errors
+from cameras.setup import probe
+from cameras.setup.makes import makes
+from cameras.setup.probe import Status, Step, Typed
 from portal import access, auditing, pairing, throttling
 from portal.access import Right
 from portal.auditing import Action

@@ -12,10 +12,11 @@ from django.core import signing
 from django.test import Client
 from PIL import Image
 
-from cameras import probe, tasks
+from cameras import tasks
 from cameras.models import Camera, Site
 from cameras.reach.addresses import clips_folder
 from cameras.redis import connection as redis_connection
+from cameras.setup import probe
 from portal import access, memberships, pairing
 from portal.models import DeviceToken, Invitation, Membership, Pairing, User, Violation
 from portal.pages.people import UNDO_SALT

@@ -15,11 +15,11 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras import probe
-from cameras.makes import makes
 from cameras.models import Camera, CameraLease, Outage, ProbeRequest
 from cameras.reach.addresses import clips_folder, parse_address
 from cameras.reach.credentials import seal, unseal
+from cameras.setup import probe
+from cameras.setup.makes import makes
 from cameras.watching import leases
 from cameras.watching.leases import WorkerState
 from cameras.watching.worker import read_settings, settings_of

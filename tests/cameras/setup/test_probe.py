@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from cameras import probe
 from cameras.models import ProbeRequest
-from cameras.probe import Probe, Report, Status, Typed
 from cameras.reach import login_guard
+from cameras.setup import probe
+from cameras.setup.probe import Probe, Report, Status, Typed
 from detection import Detector, Image
 from tests.cameras.footage import lobby
 from tests.cameras.http_camera import HttpCamera, http_camera, jpegs_of, mjpeg
