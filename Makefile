@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 export PORT BIND DATA_DIR REDIS_URL DATABASE_URL PUBLIC_URL ALLOWED_HOSTS SECRET_KEY EMAIL_URL DEFAULT_FROM_EMAIL TRUSTED_PROXIES DEMO CAMERA_NETWORKS HTTPS REQUIRE_TWO_FACTOR TRY LOG_LEVEL WORKER_NAME WORKER_CAPACITY WORKER_SITES FREE_DISK_FLOOR_MB
 
 # Real streams at their real pace, and a tiny run of training: not for every commit.
-SLOW := tests/cameras/test_sources.py tests/cameras/setup/test_probe.py tests/detection/test_training.py
+SLOW := tests/cameras/sources/test_sources.py tests/cameras/setup/test_probe.py tests/detection/test_training.py
 
 .PHONY: run check test clean install install-dev try
 

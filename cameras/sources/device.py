@@ -1,4 +1,4 @@
-"""A phone, a computer or any program that pushes JPEG frames to the portal (cameras/device_frames.py)."""
+"""A phone, a computer or any program that pushes JPEG frames to the portal (cameras/sources/device_frames.py)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from functools import partial
 from django.utils.translation import gettext as _
 from redis.client import PubSub
 
-from cameras import device_frames
 from cameras.errors import StreamError
 from cameras.redis import Errors, device_frame_key, subscription
+from cameras.sources import device_frames
 from cameras.sources.base import Frame, Opening, StreamFacts, register
 from detection import Image, PictureError, Sighting, decode_picture
 

@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 from ninja import Field, Router, Schema, Status
 from ninja.security import HttpBearer
 
-from cameras import device_frames
 from cameras.models import Camera
 from cameras.redis import Errors
+from cameras.sources import device_frames
 from portal import auditing, pairing, pushing
 from portal.api.problems import Problem, ProblemBody
 from portal.auditing import Action

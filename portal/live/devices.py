@@ -40,9 +40,9 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import DatabaseError
 from redis.exceptions import RedisError
 
-from cameras import device_frames
 from cameras.models import Camera
 from cameras.redis import Errors, device_answer_key, door_channel
+from cameras.sources import device_frames
 from cameras.states import DeviceWord
 from portal import pairing, pushing, reminding
 from portal.live.hub import redis_connection

@@ -14,8 +14,8 @@ from django.test import Client
 from django.utils import timezone
 from PIL import Image
 
-from cameras import device_frames
 from cameras.models import Camera, CameraLease
+from cameras.sources import device_frames
 from cameras.watching import leases
 from cameras.watching.watch import Watch
 from cameras.watching.worker import settings_of

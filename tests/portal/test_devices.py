@@ -12,8 +12,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 
-from cameras import device_frames
 from cameras.models import Camera
+from cameras.sources import device_frames
 from cameras.states import DeviceWord
 from portal import pairing, pushing
 from portal.asgi import application

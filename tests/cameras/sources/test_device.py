@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras import device_frames
-from cameras.device_frames import Answer, DeviceFrame, Face, decode_answer, encode_answer, pack, unpack
-from cameras.sources import device
+from cameras.sources import device, device_frames
+from cameras.sources.device_frames import Answer, DeviceFrame, Face, decode_answer, encode_answer, pack, unpack
 from cameras.states import CameraState, DeviceWord
 from cameras.watching.watch import CameraSettings
 from detection import Violation
