@@ -1,4 +1,4 @@
-"""The seven names by which inputs from outside of this repository drive the product's own code: keep them when names move."""
+"""The names by which inputs from outside this repository drive the product: keep them when what they name moves."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Any
 
 from cameras.errors import CameraError
 from cameras.reach.addresses import split_login
-from cameras.replay import replay
+from cameras.replay.replay import replay
 from cameras.sources import Opening, open_source
 from cameras.watching.watch import CameraSettings, Watch
 from detection import Analyzer, Detector, PictureError, encode_jpeg, read_picture, scaled_down
 from tests.cameras.rtsp_server import CLOCK, RecordedVideo
 
 __all__ = [
-    *(
-        "CLOCK",
-        "CameraError",
-        "Detector",
-        "PictureError",
-        "RecordedVideo",
-        "encode_jpeg",
-        "open_address",
-        "read_picture",
-    ),
-    *("replay", "scaled_down", "split_login", "watch"),
+    "CLOCK",
+    "CameraError",
+    "Detector",
+    "PictureError",
+    "RecordedVideo",
+    "encode_jpeg",
+    "open_address",
+    "read_picture",
+    "replay",
+    "scaled_down",
+    "split_login",
+    "watch",
 ]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from cameras.clip_writer import ClipWriter
+from cameras.replay.clip_writer import ClipWriter
 
 CLIPS = Path(__file__).resolve().parent / "clips"
 WIDTH_PX, HEIGHT_PX, RATE = 1280, 720, 15

@@ -141,7 +141,7 @@ def test_refused_pictures_do_not_outlive_the_others(world: World, settings: Any,
 
 def test_a_week_of_the_demo_stays_below_two_gigabytes() -> None:
     """What its clips hold, looped day and night, for as long as its sites keep it."""
-    from cameras.replay import replay
+    from cameras.replay.replay import replay
     from cameras.watching.spool import finding_record
     from portal.demo import seed
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cameras.errors import CameraError
-from cameras.replay import replay
+from cameras.replay.replay import replay
 from detection import DetectionError
 
 

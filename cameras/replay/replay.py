@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from cameras.clip_writer import ClipWriter
+from cameras.replay.clip_writer import ClipWriter
 from cameras.sources.clip import Clip, upright
 from cameras.watching.watch import AnalysisPace
 from detection import Analyzer, Detector, Finding, Image, Passage, Sighting, Snapshot, Violation
