@@ -46,7 +46,7 @@ def worker_key(name: str) -> str:
 
 
 def preview_key(camera_id: int) -> str:
-    """The newest preview (cameras/watching/preview.py has its form); its number is published on a channel of this name."""
+    """The newest preview, in the form of cameras/watching/preview.py; its number is published on this channel."""
     return f"preview:{camera_id}"
 
 
