@@ -7,4 +7,5 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """Tasks that are sent from here find our Celery application. Not in portal/__init__.py, for the supervisor."""
-        from portal import auditing, celery  # noqa: F401  (auditing listens to sign-ins)
+        from portal import celery  # noqa: F401
+        from portal.people import audit  # noqa: F401  (it listens to sign-ins)

@@ -13,9 +13,10 @@ from django.utils.translation import gettext as _
 
 from cameras.models import Camera, Site
 from cameras.redis import Errors
-from portal import access, throttling
-from portal.memberships import hash_of
+from portal import throttling
 from portal.models import DeviceToken, Pairing, Purpose, User, Voice
+from portal.people import access
+from portal.people.memberships import hash_of
 
 COOKIE = "device"  # holds the token in the device's browser; no script reads it
 SPEAKER_COOKIE = "speaker"

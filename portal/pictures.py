@@ -8,8 +8,8 @@ from enum import Enum
 from django.core.files.storage import default_storage
 from PIL import Image, UnidentifiedImageError
 
-from portal.access import Audience
 from portal.models import Violation
+from portal.people.access import Audience
 
 MAX_PIXELS = 40_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -32,7 +32,7 @@ class PictureGoneError(Exception):
 
 
 def render(violation: Violation, audience: Audience, view: PictureView = PictureView.FULL) -> bytes:
-    """The picture as JPEG, as this audience may see it. Ask portal/access.py for the audience.
+    """The picture as JPEG, as this audience may see it. Ask portal/people/access.py for the audience.
 
     Raises PictureGoneError. Costs no query; the file is read whole, and decoded unless it leaves as it is.
     """

@@ -15,9 +15,10 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from portal import access, feed
-from portal.access import AnyUser, Right
+from portal import feed
 from portal.models import Violation
+from portal.people import access
+from portal.people.access import AnyUser, Right
 
 MOST_AT_ONCE = 100
 NOTE_CHARACTERS = 2000

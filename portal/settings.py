@@ -62,13 +62,13 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
-    "portal.two_factor.SecondFactorMiddleware",
+    "portal.people.two_factor.SecondFactorMiddleware",
     "portal.pages.frame.PersonsWayMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
-    "portal.auditing.PageViewMiddleware",
+    "portal.people.audit.PageViewMiddleware",
 ]
 
 CSRF_FAILURE_VIEW = "portal.pages.errors.csrf_failure"

@@ -11,15 +11,16 @@ from celery import shared_task
 from django.db import close_old_connections
 from django.utils import timezone
 
-from portal import auditing, health, outputs, speech, watchkeeping
+from portal import health, outputs, speech, watchkeeping
 from portal import retention as keeping
+from portal.people import audit
 
 
 @shared_task(name="portal.tasks.pulse")
 def pulse() -> None:
     health.note_jobs_alive()
     watchkeeping.tell_changes()
-    auditing.write_late()
+    audit.write_late()
 
 
 @shared_task(name="portal.tasks.retention")

@@ -12,11 +12,12 @@ from ninja.security import HttpBearer
 from cameras.models import Camera
 from cameras.redis import Errors
 from cameras.sources import device_frames
-from portal import auditing, pairing, pushing
+from portal import pairing, pushing
 from portal.api.problems import Problem, ProblemBody
-from portal.auditing import Action
 from portal.live import messages
 from portal.pairing import PairingError
+from portal.people import audit
+from portal.people.audit import Action
 from portal.pushing import FrameError
 
 ANSWER_WITHIN_S = 2.0
@@ -88,13 +89,13 @@ def pair(request: HttpRequest, body: PairBody) -> Status[dict[str, Any]]:
         camera, token = pairing.redeem(body.secret, body.name, request.headers.get("User-Agent", ""))
     except PairingError as error:
         raise refused(request, str(error)) from error
-    auditing.note(request, Action.DEVICE_PAIRED, camera.name, camera.site)
+    audit.note(request, Action.DEVICE_PAIRED, camera.name, camera.site)
     return Status(201, {"camera": camera.pk, "name": camera.name, "site": camera.site.name, "token": token})
 
 
 def refused(request: HttpRequest, why: str) -> Problem:
     """Who tries many links is slowed down; who has a good one never is."""
-    if pairing.may_try_again(auditing.address_of(request)):
+    if pairing.may_try_again(audit.address_of(request)):
         return Problem(410, why)
     return Problem(429, _("That was a try too many. Wait a minute."), 60)
 

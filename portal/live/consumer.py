@@ -14,12 +14,13 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from cameras.models import Camera
-from portal import access, auditing, feed, two_factor
-from portal.access import Audience, Right, Scope
-from portal.auditing import Action
+from portal import feed
 from portal.live import messages
 from portal.live.hub import hub, now_s
 from portal.models import Violation
+from portal.people import access, audit, two_factor
+from portal.people.access import Audience, Right, Scope
+from portal.people.audit import Action
 from portal.pictures import PictureGoneError, PictureView, render
 
 UNACKED_S = 8.0  # a page that has not painted a picture for so long does not look any more
@@ -184,7 +185,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
 def note_live(user_id: int, action: Action, camera_ids: frozenset[int], address: str) -> None:
     rows = Camera.objects.filter(pk__in=camera_ids).select_related("site").order_by("name")
-    auditing.note_live(user_id, action, [(row.site, row.name) for row in rows], address)
+    audit.note_live(user_id, action, [(row.site, row.name) for row in rows], address)
 
 
 def is_new(body: dict[str, Any]) -> bool:

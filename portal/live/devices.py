@@ -46,8 +46,8 @@ from cameras.sources import device_frames
 from cameras.states import DeviceWord
 from portal import pairing, pushing, reminding
 from portal.live.hub import redis_connection
-from portal.memberships import hash_of
 from portal.models import DeviceToken, Purpose, Silence, Voice
+from portal.people.memberships import hash_of
 from portal.pushing import FrameError
 
 log = logging.getLogger(__name__)

@@ -40,7 +40,7 @@ class Theme(models.TextChoices):
 
 
 class User(AbstractUser):
-    """A person who signs in by e-mail. What she may do is in Membership, read by portal/access.py only."""
+    """A person who signs in by e-mail. What she may do is in Membership, read by portal/people/access.py only."""
 
     username = None  # type: ignore[assignment]
     first_name = None  # type: ignore[assignment]

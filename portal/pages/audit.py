@@ -12,10 +12,10 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from portal import access, auditing
-from portal.access import AnyUser, Right
-from portal.auditing import Action
 from portal.models import AuditEntry, Membership
+from portal.people import access, audit
+from portal.people.access import AnyUser, Right
+from portal.people.audit import Action
 
 PAGE_ROWS = 50
 MOST_EXPORTED = 100_000
@@ -47,7 +47,7 @@ def entries(user: AnyUser) -> QuerySet[AuditEntry]:
 
 
 @require_safe
-def audit(request: HttpRequest) -> HttpResponse:
+def audit_log(request: HttpRequest) -> HttpResponse:
     access.sites_to_set_up(request.user)
     form = FilterForm(request.GET)
     rows = entries(request.user)
@@ -76,8 +76,8 @@ def export(request: HttpRequest) -> StreamingHttpResponse:
     form = FilterForm(request.GET)
     rows = entries(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows
-    auditing.note(request, Action.EXPORTED, "audit log")
-    lines = auditing.export(rows.order_by("-pk")[:MOST_EXPORTED].iterator(1000))
+    audit.note(request, Action.EXPORTED, "audit log")
+    lines = audit.export(rows.order_by("-pk")[:MOST_EXPORTED].iterator(1000))
     answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="audit-{datetime.now():%Y-%m-%d}.csv"'
     answer["Cache-Control"] = "no-store"

@@ -28,12 +28,13 @@ from cameras.redis import Errors
 from cameras.setup import probe
 from cameras.setup.makes import makes
 from cameras.setup.probe import Status, Step, Typed
-from portal import access, auditing, pairing, throttling
-from portal.access import Right
-from portal.auditing import Action
+from portal import pairing, throttling
 from portal.live import messages as live_messages
 from portal.models import Purpose
 from portal.pages.undo import undo_by
+from portal.people import access, audit
+from portal.people.access import Right
+from portal.people.audit import Action
 
 OTHER = {
     "rtsp": gettext_lazy("Another make (RTSP)"),
@@ -258,7 +259,7 @@ def add_camera(request: HttpRequest) -> HttpResponse:
     form = CameraForm(request, request.POST or None, initial={"site": only.pk if only else None})
     if request.method == "POST" and form.is_valid():
         camera = form.store()
-        auditing.note(request, Action.CAMERA_ADDED, camera.name, camera.site)
+        audit.note(request, Action.CAMERA_ADDED, camera.name, camera.site)
         told = _("%(camera)s is saved. Its picture comes within seconds.") % {"camera": camera}
         messages.success(request, told)
         return redirect("dashboard")
@@ -268,15 +269,15 @@ def add_camera(request: HttpRequest) -> HttpResponse:
 
 def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     """One camera: how it is, its outages, its settings."""
-    found = get_camera(request, camera_id)
+    found = access.get_camera(request, camera_id)
     form = CameraForm(request, request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
         changed = [name for name in form.changed_data if name not in {"version"}]
         form.store()
-        auditing.note(request, Action.CAMERA_CHANGED, f"{found.name}: {', '.join(changed)}", found.site)
+        audit.note(request, Action.CAMERA_CHANGED, f"{found.name}: {', '.join(changed)}", found.site)
         messages.success(request, _("%(camera)s is saved, and watched anew within seconds.") % {"camera": found})
         return redirect("camera", found.pk)
-    as_stored = get_camera(request, camera_id)
+    as_stored = access.get_camera(request, camera_id)
     context = {
         "camera": as_stored,
         "state": live_messages.camera(as_stored),
@@ -300,16 +301,6 @@ def show_form(request: HttpRequest, form: CameraForm, context: dict[str, Any]) -
     return render(request, "cameras/camera.html", context, status=422 if form.errors else 200)
 
 
-def get_camera(request: HttpRequest, camera_id: int) -> Camera:
-    """A camera that this person may set up; raises as access.require does."""
-    found = access.cameras(request.user).filter(pk=camera_id).first()
-    if found is None:
-        raise Http404
-    access.require(request.user, Right.SET_UP, found.site)
-    auditing.about(request, found.site)
-    return found
-
-
 # -- the test -------------------------------------------------------------------------------------------------------
 
 
@@ -319,7 +310,7 @@ def test_camera(request: HttpRequest) -> HttpResponse:
     access.sites_to_set_up(request.user)
     instance = None
     if request.POST.get("camera", "").isdecimal():
-        instance = get_camera(request, int(request.POST["camera"]))
+        instance = access.get_camera(request, int(request.POST["camera"]))
     form = CameraForm(request, request.POST, instance=instance)
     form.fields["name"].required = False
     if not form.is_valid():
@@ -336,7 +327,7 @@ def test_camera(request: HttpRequest) -> HttpResponse:
             probe.fail(asked.pk, _("No worker serves this site now, so nobody can look. Start one, then test again."))
     except (*Errors, ConnectionError):
         return refuse(_("The portal cannot test at the moment. Try again soon."), 503)
-    auditing.note(request, Action.CAMERA_TESTED, addresses.mask_login(typed.address), site)
+    audit.note(request, Action.CAMERA_TESTED, addresses.mask_login(typed.address), site)
     moved = {"address": typed.address, "user": typed.user} if form.moved_login else {}
     return JsonResponse({"report": reverse("probe", args=[asked.pk]), "moved": moved}, status=202)
 
@@ -391,7 +382,7 @@ def show_probe_picture(request: HttpRequest, probe_id: UUID) -> HttpResponse:
 @require_POST
 def duplicate_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     """A copy, paused, under a name of its own; its password comes along."""
-    found = get_camera(request, camera_id)
+    found = access.get_camera(request, camera_id)
     names = set(Camera.objects.filter(site=found.site, deleted_at__isnull=True).values_list("name", flat=True))
     copies = (f"{found.name[:100]} {number}" for number in range(2, 1000))
     copy = Camera.objects.get(pk=found.pk)
@@ -399,16 +390,16 @@ def duplicate_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     copy._state.adding = True
     copy.name = next(name for name in copies if name not in names)
     copy.save()
-    auditing.note(request, Action.CAMERA_ADDED, copy.name, copy.site)
+    audit.note(request, Action.CAMERA_ADDED, copy.name, copy.site)
     messages.success(request, _("This is the copy. It is paused: change what differs, then resume it."))
     return redirect("camera", copy.pk)
 
 
 @require_POST
 def pause_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
-    found = get_camera(request, camera_id)
+    found = access.get_camera(request, camera_id)
     Camera.objects.filter(pk=found.pk).update(paused=True)
-    auditing.note(request, Action.CAMERA_PAUSED, found.name, found.site)
+    audit.note(request, Action.CAMERA_PAUSED, found.name, found.site)
     undo = undo_by(reverse("camera_resume", args=[found.pk]))
     messages.success(request, _("%(camera)s is paused: nobody is seen by it.") % {"camera": found}, extra_tags=undo)
     return redirect("cameras")
@@ -416,9 +407,9 @@ def pause_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
 
 @require_POST
 def resume_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
-    found = get_camera(request, camera_id)
+    found = access.get_camera(request, camera_id)
     Camera.objects.filter(pk=found.pk).update(paused=False)
-    auditing.note(request, Action.CAMERA_RESUMED, found.name, found.site)
+    audit.note(request, Action.CAMERA_RESUMED, found.name, found.site)
     messages.success(request, _("%(camera)s watches again within seconds.") % {"camera": found})
     return redirect("cameras")
 
@@ -426,9 +417,9 @@ def resume_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
 @require_POST
 def delete_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     """It is watched no more, and gone from every list; what it saw stays for its days. Ten seconds to undo."""
-    found = get_camera(request, camera_id)
+    found = access.get_camera(request, camera_id)
     Camera.objects.filter(pk=found.pk).update(deleted_at=timezone.now(), version=F("version") + 1)
-    auditing.note(request, Action.CAMERA_DELETED, found.name, found.site)
+    audit.note(request, Action.CAMERA_DELETED, found.name, found.site)
     undo = undo_by(reverse("camera_restore", args=[found.pk]))
     messages.success(
         request, _("%(camera)s is deleted. What it saw stays listed.") % {"camera": found}, extra_tags=undo
@@ -449,6 +440,6 @@ def restore_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
         )
         return redirect("cameras")
     Camera.objects.filter(pk=found.pk).update(deleted_at=None, version=F("version") + 1)
-    auditing.note(request, Action.CAMERA_RESTORED, found.name, found.site)
+    audit.note(request, Action.CAMERA_RESTORED, found.name, found.site)
     messages.success(request, _("%(camera)s is back.") % {"camera": found})
     return redirect("cameras")

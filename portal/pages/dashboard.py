@@ -15,11 +15,11 @@ from django.views.decorators.http import require_safe
 from cameras.models import Camera, Site
 from cameras.redis import Errors
 from cameras.states import CameraState
-from portal import access
-from portal.access import AnyUser, Right
 from portal.live import messages
 from portal.models import Passage
 from portal.notices import current_notices
+from portal.people import access
+from portal.people.access import AnyUser, Right
 
 FIRST_STEPS_FOR = timedelta(hours=1)
 FIRST_STEPS_OVER = "first-steps-over"

@@ -14,12 +14,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
-from portal import access, auditing, pairing
-from portal.access import Right
-from portal.auditing import Action
+from portal import pairing
 from portal.models import Pairing, Purpose
-from portal.pages.cameras import get_camera
 from portal.pages.qr import qr_picture
+from portal.people import access, audit
+from portal.people.access import Right
+from portal.people.audit import Action
 
 
 class DeviceForm(forms.Form):
@@ -57,7 +57,7 @@ def show_link(
     request: HttpRequest, site: Site, camera: Camera | None = None, purpose: Purpose = Purpose.CAMERA
 ) -> HttpResponse:
     made, secret = pairing.invite(site, access.person(request), camera, purpose)
-    auditing.note(request, Action.PAIRING_MADE, camera.name if camera else "", site)
+    audit.note(request, Action.PAIRING_MADE, camera.name if camera else "", site)
     link = f"{settings.BASE_URL}{reverse('pair')}#{secret}"
     context = {
         "link": link,
@@ -89,14 +89,14 @@ def unpair(request: HttpRequest, camera_id: int) -> HttpResponse:
     """Take a device's token back; its page says so within seconds."""
     camera = get_device(request, camera_id)
     pairing.revoke(camera)
-    auditing.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
+    audit.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
     messages.success(request, _("%(camera)s is paired with no device any more.") % {"camera": camera})
     return redirect("camera", camera.pk)
 
 
 def get_device(request: HttpRequest, camera_id: int) -> Camera:
     """A device that this person may set up; raises as access.require does."""
-    camera = get_camera(request, camera_id)
+    camera = access.get_camera(request, camera_id)
     if camera.kind != Camera.Kind.DEVICE:
         raise Http404
     return camera

@@ -26,11 +26,12 @@ from whitenoise.responders import StaticFile
 
 from cameras.models import Camera, Site
 from cameras.states import DeviceWord
-from portal import auditing, pairing, phrases, speech
-from portal.auditing import Action
+from portal import pairing, phrases, speech
 from portal.models import Purpose, Reminder
 from portal.outputs.base import AUDIO_GOOD_FOR_S, SALT
 from portal.pairing import PairingError
+from portal.people import audit
+from portal.people.audit import Action
 from portal.speech import SpeechError
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def redeem_pairing(request: HttpRequest) -> HttpResponse:
             camera, token = pairing.redeem(secret, name, agent)
     except PairingError as error:
         return refuse(request, str(error))
-    auditing.note(request, Action.DEVICE_PAIRED, camera.name, camera.site)
+    audit.note(request, Action.DEVICE_PAIRED, camera.name, camera.site)
     response = JsonResponse({"next": reverse(PAGES[purpose])})
     cookie = pairing.COOKIES[purpose]
     response.set_cookie(cookie, token, COOKIE_S, secure=settings.HTTPS, httponly=True, samesite="Strict")
@@ -91,7 +92,7 @@ def redeem_pairing(request: HttpRequest) -> HttpResponse:
 
 def refuse(request: HttpRequest, why: str) -> HttpResponse:
     """A link that is none. Who tries many is slowed down; who has a good one never is."""
-    if pairing.may_try_again(auditing.address_of(request)):
+    if pairing.may_try_again(audit.address_of(request)):
         return JsonResponse({"error": why}, status=410)
     return JsonResponse({"error": _("That was a try too many. Wait a minute.")}, status=429)
 
@@ -169,7 +170,7 @@ def leave(request: HttpRequest) -> HttpResponse:
     camera = own_camera(request, purpose)
     if camera is not None:
         pairing.revoke(camera, purpose)
-        auditing.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
+        audit.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
     response = redirect(PAGES[purpose])
     response.delete_cookie(pairing.COOKIES[purpose], samesite="Strict")
     return response

@@ -12,9 +12,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 
-from portal import access
-from portal.access import Right
 from portal.live import messages
+from portal.people import access
+from portal.people.access import Right
 
 
 class PersonsWayMiddleware:

@@ -24,13 +24,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from cameras.models import Site
-from portal import access, auditing, memberships
-from portal.access import Right
-from portal.auditing import Action
-from portal.memberships import MembershipError
 from portal.models import Invitation, Membership, User
 from portal.pages.sign_in import ShortHelpMixin, password_link
 from portal.pages.undo import undo_by
+from portal.people import access, audit, memberships
+from portal.people.access import Right
+from portal.people.audit import Action
+from portal.people.memberships import MembershipError
 
 UNDO_SALT = "portal.people.undo"
 UNDO_S = 60
@@ -100,7 +100,7 @@ def invite(request: HttpRequest) -> HttpResponse:
     except MembershipError as error:
         form.add_error("email", str(error))
         return show(request, form, 422)
-    auditing.note(request, Action.INVITED, f"{invitation.email}: {invitation.role}", site)
+    audit.note(request, Action.INVITED, f"{invitation.email}: {invitation.role}", site)
     return hand_out(request, invitation, secret)
 
 
@@ -109,7 +109,7 @@ def renew_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
     """A new link for an invitation; the old one is void."""
     invitation = get_invitation(request, invitation_id)
     invitation, secret = memberships.invite(invitation.email, invitation.site, invitation.role, access.person(request))
-    auditing.note(request, Action.INVITED, f"{invitation.email}: {invitation.role}", invitation.site)
+    audit.note(request, Action.INVITED, f"{invitation.email}: {invitation.role}", invitation.site)
     return hand_out(request, invitation, secret)
 
 
@@ -143,7 +143,7 @@ def get_invitation(request: HttpRequest, invitation_id: int) -> Invitation:
 def withdraw_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
     invitation = get_invitation(request, invitation_id)
     invitation.delete()
-    auditing.note(request, Action.INVITATION_WITHDRAWN, invitation.email, invitation.site)
+    audit.note(request, Action.INVITATION_WITHDRAWN, invitation.email, invitation.site)
     messages.success(request, _("The invitation of %(email)s is withdrawn.") % {"email": invitation.email})
     return redirect("people")
 
@@ -194,7 +194,7 @@ def join(request: HttpRequest, found: Invitation, user: User) -> HttpResponse:
     except MembershipError as error:
         context = {"title": _("This invitation cannot be used"), "advice": str(error)}
         return render(request, "error.html", context, status=409)
-    auditing.note(request, Action.JOINED, found.role, found.site, actor=user)
+    audit.note(request, Action.JOINED, found.role, found.site, actor=user)
     if not request.user.is_authenticated:
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     messages.success(request, _("Welcome to %(site)s.") % {"site": found.site})
@@ -222,7 +222,7 @@ def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
         messages.error(request, str(error))
         return redirect("people")
     name = str(Membership.Role(role).label)
-    auditing.note(request, Action.ROLE_CHANGED, f"{membership.user.email}: {role}", membership.site)
+    audit.note(request, Action.ROLE_CHANGED, f"{membership.user.email}: {role}", membership.site)
     told = {"who": membership.user, "role": name, "site": membership.site}
     messages.success(request, _("%(who)s is now %(role)s at %(site)s.") % told)
     return back_to_people(request)
@@ -243,7 +243,7 @@ def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
     except MembershipError as error:
         messages.error(request, str(error))
         return redirect("people")
-    auditing.note(request, Action.REMOVED, membership.user.email, membership.site)
+    audit.note(request, Action.REMOVED, membership.user.email, membership.site)
     told = _("%(who)s has no access to %(site)s any more.") % {"who": membership.user, "site": membership.site}
     undo = reverse("bring_back", args=[signing.dumps(kept, salt=UNDO_SALT)])
     messages.success(request, told, extra_tags=undo_by(undo))
@@ -261,7 +261,7 @@ def bring_back(request: HttpRequest, kept: str) -> HttpResponse:
     access.require(request.user, Right.SET_UP, site)
     user = get_object_or_404(User, pk=given["user"])
     Membership.objects.get_or_create(user=user, site=site, defaults={"role": given["role"]})
-    auditing.note(request, Action.BROUGHT_BACK, user.email, site)
+    audit.note(request, Action.BROUGHT_BACK, user.email, site)
     messages.success(request, _("%(who)s is back at %(site)s.") % {"who": user, "site": site})
     return redirect("people")
 
@@ -271,7 +271,7 @@ def hand_over(request: HttpRequest, membership_id: int) -> HttpResponse:
     """Make a colleague manager in one's own place."""
     membership = get_membership(request, membership_id)
     memberships.hand_over(membership.site, access.person(request), membership)
-    auditing.note(request, Action.TRANSFERRED, membership.user.email, membership.site)
+    audit.note(request, Action.TRANSFERRED, membership.user.email, membership.site)
     told = {"who": membership.user, "site": membership.site}
     messages.success(request, _("%(who)s manages %(site)s now.") % told)
     return back_to_people(request)
@@ -281,7 +281,7 @@ def hand_over(request: HttpRequest, membership_id: int) -> HttpResponse:
 def make_password_link(request: HttpRequest, user_id: int) -> HttpResponse:
     """Show a password link, once, to hand over to a colleague."""
     colleague = access.get_colleague_to_help(request.user, user_id)
-    auditing.note(request, Action.PASSWORD_LINK, colleague.email)
+    audit.note(request, Action.PASSWORD_LINK, colleague.email)
     context = {"title": _("A link for %(who)s") % {"who": colleague}, "link": password_link(colleague)}
     answer = render(request, "people/link.html", context)
     answer["Cache-Control"] = "no-store"

@@ -21,11 +21,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from portal import access, auditing, two_factor
-from portal.auditing import Action
 from portal.models import SignedIn, User
 from portal.pages.sign_in import ShortHelpMixin
 from portal.pages.two_factor import PasswordForm, end_other_sessions
+from portal.people import access, audit, two_factor
+from portal.people.audit import Action
 
 MOST_SESSIONS = 20
 
@@ -76,7 +76,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     form = ProfileForm(request.POST or None, instance=User.objects.get(pk=access.person(request).pk))
     if request.method == "POST" and form.is_valid():
         form.save()
-        auditing.note(request, Action.PROFILE_CHANGED, ", ".join(form.changed_data))
+        audit.note(request, Action.PROFILE_CHANGED, ", ".join(form.changed_data))
         messages.success(request, _("Saved."))
         return redirect("profile")
     return show(request, form, NewPasswordForm(access.person(request)), 422 if form.errors else 200)
@@ -116,7 +116,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
         return show(request, ProfileForm(instance=User.objects.get(pk=access.person(request).pk)), form, 422)
     form.save()
     update_session_auth_hash(request, form.user)
-    auditing.note(request, Action.PASSWORD_CHANGED)
+    audit.note(request, Action.PASSWORD_CHANGED)
     messages.success(request, _("Your password is changed. All your other sessions have ended."))
     return redirect("profile")
 
@@ -125,7 +125,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     """End all sessions of this person but this one."""
     end_other_sessions(request, access.person(request))
-    auditing.note(request, Action.SIGNED_OUT_EVERYWHERE)
+    audit.note(request, Action.SIGNED_OUT_EVERYWHERE)
     messages.success(request, _("Everywhere but here you are signed out now."))
     return redirect("profile")
 
@@ -138,7 +138,7 @@ def remember_session(sender: Any, request: HttpRequest, user: User, **kwargs: An
         session_key=request.session.session_key,
         defaults={
             "user": user,
-            "address": auditing.address_of(request),
+            "address": audit.address_of(request),
             "browser": request.META.get("HTTP_USER_AGENT", "")[:300],
         },
     )

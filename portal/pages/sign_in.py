@@ -24,9 +24,9 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from django.utils.translation import gettext_lazy as _
 
-from portal import auditing, two_factor
-from portal.auditing import Action
 from portal.models import User
+from portal.people import audit, two_factor
+from portal.people.audit import Action
 
 FIRST_USER_SALT = "portal.first-user"
 FIRST_USER_LINK_S = 24 * 3600
@@ -139,7 +139,7 @@ class PasswordResetConfirm(auth_views.PasswordResetConfirmView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         answer = super().form_valid(form)
-        auditing.note(self.request, Action.PASSWORD_CHANGED, actor=form.user)
+        audit.note(self.request, Action.PASSWORD_CHANGED, actor=form.user)
         return answer
 
 

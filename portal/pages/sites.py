@@ -17,13 +17,13 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from cameras.models import Camera, Site
-from portal import access, auditing
-from portal.access import AnyUser, Right
-from portal.auditing import Action
 from portal.models import Passage, Violation
 from portal.pages.hours import HoursForm
 from portal.pages.profile import ZoneField
 from portal.pages.undo import undo_by
+from portal.people import access, audit
+from portal.people.access import AnyUser, Right
+from portal.people.audit import Action
 
 
 class SiteForm(HoursForm):
@@ -69,15 +69,6 @@ def sites(request: HttpRequest) -> HttpResponse:
     return render(request, "sites/sites.html", {"sites": listed(request.user)})
 
 
-def get_site(request: HttpRequest, site_id: int) -> Site:
-    found = access.sites(request.user).filter(pk=site_id).first()
-    if found is None:
-        raise Http404
-    access.require(request.user, Right.SET_UP, found)
-    auditing.about(request, found)
-    return found
-
-
 def add_site(request: HttpRequest) -> HttpResponse:
     """A new site; superusers only. The very first leads on to its camera."""
     require_superuser(request)
@@ -85,7 +76,7 @@ def add_site(request: HttpRequest) -> HttpResponse:
     form = SiteForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         site = form.save()
-        auditing.note(request, Action.SITE_ADDED, site=site)
+        audit.note(request, Action.SITE_ADDED, site=site)
         messages.success(request, _("%(site)s is there. Now its first camera.") % {"site": site})
         return redirect(f"{reverse('camera_add')}?site={site.pk}")
     return render(request, "sites/site.html", {"form": form, "first": is_first}, status=422 if form.errors else 200)
@@ -99,12 +90,12 @@ def require_superuser(request: HttpRequest) -> None:
 
 
 def site(request: HttpRequest, site_id: int) -> HttpResponse:
-    found = get_site(request, site_id)
+    found = access.get_site(request, site_id)
     form = SiteForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
         changed = list(form.changed_data)
         form.save()
-        auditing.note(request, Action.SITE_CHANGED, ", ".join(changed), found)
+        audit.note(request, Action.SITE_CHANGED, ", ".join(changed), found)
         messages.success(request, _("%(site)s is saved.") % {"site": found})
         return redirect("site", found.pk)
     named = Site.objects.get(pk=site_id)
@@ -121,14 +112,14 @@ def has_history(found: Site) -> bool:
 def archive_site(request: HttpRequest, site_id: int) -> HttpResponse:
     """Archive a site that has a history; delete one that never had a camera."""
     require_superuser(request)
-    found = get_site(request, site_id)
+    found = access.get_site(request, site_id)
     if not has_history(found):
-        auditing.note(request, Action.SITE_DELETED, site=found)
+        audit.note(request, Action.SITE_DELETED, site=found)
         found.delete()
         messages.success(request, _("%(site)s is deleted.") % {"site": found})
         return redirect("sites")
     Site.objects.filter(pk=found.pk).update(archived_at=timezone.now())
-    auditing.note(request, Action.SITE_ARCHIVED, site=found)
+    audit.note(request, Action.SITE_ARCHIVED, site=found)
     told = _("%(site)s is archived: its cameras rest, and nobody sees it. What it kept goes when its days are over.")
     messages.success(request, told % {"site": found}, extra_tags=undo_by(reverse("site_restore", args=[found.pk])))
     return redirect("sites")
@@ -141,6 +132,6 @@ def restore_site(request: HttpRequest, site_id: int) -> HttpResponse:
     if found is None:
         raise Http404
     Site.objects.filter(pk=site_id).update(archived_at=None)
-    auditing.note(request, Action.SITE_RESTORED, site=found)
+    audit.note(request, Action.SITE_RESTORED, site=found)
     messages.success(request, _("%(site)s is back.") % {"site": found})
     return redirect("sites")

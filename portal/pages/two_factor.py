@@ -18,10 +18,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from portal import access, auditing, two_factor
-from portal.auditing import Action
 from portal.models import User
 from portal.pages.qr import qr_picture
+from portal.people import access, audit, two_factor
+from portal.people.audit import Action
 
 
 class CodeForm(forms.Form):
@@ -51,7 +51,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         if device is not None:
             django_otp.login(request, device)
             return redirect(onward)
-        auditing.note(request, Action.SIGN_IN_FAILED, _("wrong code"))
+        audit.note(request, Action.SIGN_IN_FAILED, _("wrong code"))
         form.add_error("code", WRONG)
     return render(request, "people/second_factor.html", {"form": form, "next": onward})
 
@@ -81,7 +81,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
         if codes is not None:
             end_other_sessions(request, user)
             django_otp.login(request, two_factor.app_of(user))
-            auditing.note(request, Action.TWO_FACTOR_ON)
+            audit.note(request, Action.TWO_FACTOR_ON)
             return render(request, "people/recovery_codes.html", {"codes": codes, "first": True})
         form.add_error("code", WRONG)
     context = {
@@ -101,7 +101,7 @@ def end_other_sessions(request: HttpRequest, user: User) -> None:
     user.sessions.exclude(session_key=request.session.session_key).delete()
     user.sessions.get_or_create(
         session_key=request.session.session_key,
-        defaults={"address": auditing.address_of(request), "browser": request.META.get("HTTP_USER_AGENT", "")[:300]},
+        defaults={"address": audit.address_of(request), "browser": request.META.get("HTTP_USER_AGENT", "")[:300]},
     )
 
 
@@ -126,7 +126,7 @@ def turn_off(request: HttpRequest) -> HttpResponse:
     else:
         two_factor.turn_off(user)
         end_other_sessions(request, user)
-        auditing.note(request, Action.TWO_FACTOR_OFF)
+        audit.note(request, Action.TWO_FACTOR_OFF)
         messages.success(request, _("Two-factor is off. Your password alone signs you in now."))
     return redirect("profile")
 
@@ -137,7 +137,7 @@ def new_recovery_codes(request: HttpRequest) -> HttpResponse:
     if not two_factor.has_second_factor(request.user):
         return redirect("profile")
     codes = two_factor.make_recovery_codes(access.person(request))
-    auditing.note(request, Action.RECOVERY_CODES)
+    audit.note(request, Action.RECOVERY_CODES)
     answer = render(request, "people/recovery_codes.html", {"codes": codes})
     answer["Cache-Control"] = "no-store"
     return answer

@@ -23,11 +23,12 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
-from portal import access, auditing, reminding
-from portal.access import AnyUser, Right
-from portal.auditing import Action
+from portal import reminding
 from portal.models import Violation
 from portal.models.events import WearLabel, newer_than, older_than
+from portal.people import access, audit
+from portal.people.access import AnyUser, Right
+from portal.people.audit import Action
 from portal.pictures import PictureGoneError, PictureView
 from portal.pictures import render as render_picture
 from portal.reviewing import Outcome, review
@@ -169,7 +170,7 @@ def violations(request: HttpRequest) -> HttpResponse:
 @require_safe
 def violation(request: HttpRequest, violation_id: UUID) -> HttpResponse:
     found = access.get_violation(request.user, violation_id)
-    auditing.about(request, found.site)
+    audit.about(request, found.site)
     return render(request, "violations/violation.html", violation_context(request, found, request.GET))
 
 
@@ -211,7 +212,7 @@ def picture(request: HttpRequest, violation_id: UUID, view: str) -> HttpResponse
         raise Http404 from error
     if PictureView(view) is PictureView.FULL:
         subject = f"{found.get_label_display()}, {found.camera.name}, {found.started_at:%Y-%m-%d %H:%M:%S} UTC"
-        auditing.note_look(request, Action.SAW_PICTURE, subject, found.site)
+        audit.note_look(request, Action.SAW_PICTURE, subject, found.site)
     answer = HttpResponse(data, content_type="image/jpeg")
     answer["Cache-Control"] = "private, no-store"
     if "download" in request.GET:
@@ -301,7 +302,7 @@ def note_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
     for row in outcome.done:
         by_site[row.site] = by_site.get(row.site, 0) + 1
     for site, count in by_site.items():
-        auditing.note(request, Action.REVIEWED, f"{given.decision}: {count}", site)
+        audit.note(request, Action.REVIEWED, f"{given.decision}: {count}", site)
 
 
 def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:

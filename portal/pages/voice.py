@@ -23,14 +23,14 @@ from cameras.errors import AddressError
 from cameras.models import Camera, Site
 from cameras.reach import addresses
 from cameras.reach.credentials import seal
-from portal import auditing, pairing, phrases, reminding, throttling
-from portal.auditing import Action
+from portal import pairing, phrases, reminding, throttling
 from portal.models import Phrase, Purpose, SitePhrase, Voice
 from portal.outputs import call
-from portal.pages.cameras import HOST, SHOWN_REMINDERS, get_camera
+from portal.pages.cameras import HOST, SHOWN_REMINDERS
 from portal.pages.devices import show_link
 from portal.pages.hours import HoursForm
-from portal.pages.sites import get_site
+from portal.people import access, audit
+from portal.people.audit import Action
 
 PLAYS_A_MINUTE = 10
 DAYS = 30
@@ -185,14 +185,14 @@ def target_of(preset: str, host: str, url: str) -> tuple[str, str]:
 @never_cache
 def camera_voice(request: HttpRequest, camera_id: int) -> HttpResponse:
     """Where this camera's reminders sound."""
-    camera = get_camera(request, camera_id)
+    camera = access.get_camera(request, camera_id)
     form = VoiceForm(camera, request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.store()
-        auditing.note(request, Action.VOICE_CHANGED, camera.name, camera.site)
+        audit.note(request, Action.VOICE_CHANGED, camera.name, camera.site)
         messages.success(request, _("Saved. “Play it now” tells whether it can be heard."))
         return redirect("camera_voice", camera.pk)
-    as_stored = get_camera(request, camera_id)
+    as_stored = access.get_camera(request, camera_id)
     context = {
         "form": form,
         "camera": as_stored,
@@ -206,7 +206,7 @@ def camera_voice(request: HttpRequest, camera_id: int) -> HttpResponse:
 @require_POST
 def play(request: HttpRequest, camera_id: int) -> HttpResponse:
     """Say the reminder now; how it goes is seen in the list of what was said."""
-    camera, refusal, follow = get_camera(request, camera_id), "", ""
+    camera, refusal, follow = access.get_camera(request, camera_id), "", ""
     if not reminding.speaks(camera):
         refusal = _("This door is silent. Choose where it sounds, and save.")
     elif not throttling.allow("voice-play", str(camera.pk), PLAYS_A_MINUTE):
@@ -214,7 +214,7 @@ def play(request: HttpRequest, camera_id: int) -> HttpResponse:
     else:
         reminder = reminding.play_by_hand(camera)
         follow = f"{reverse('voice_said', args=[camera.pk])}?reminder={reminder.pk}"
-        auditing.note(request, Action.VOICE_PLAYED, camera.name, camera.site)
+        audit.note(request, Action.VOICE_PLAYED, camera.name, camera.site)
     if request.headers.get("Accept") == "application/json":  # the page's script, which stays on it
         return JsonResponse({"error": refusal} if refusal else {"follow": follow}, status=409 if refusal else 202)
     if refusal:
@@ -226,7 +226,7 @@ def play(request: HttpRequest, camera_id: int) -> HttpResponse:
 @require_safe
 def said(request: HttpRequest, camera_id: int) -> HttpResponse:
     """What was said last, and `?reminder=`, as a part of a page; X-Done says whether the end of that one is known."""
-    camera = get_camera(request, camera_id)
+    camera = access.get_camera(request, camera_id)
     rows = list(camera.reminders.all()[:SHOWN_REMINDERS])
     asked = request.GET.get("reminder", "")
     followed = next((row for row in rows if str(row.pk) == asked), None)
@@ -248,15 +248,15 @@ def is_uuid(text: str) -> bool:
 @require_POST
 def pair_loudspeaker(request: HttpRequest, camera_id: int) -> HttpResponse:
     """A link that makes a browser at the door the loudspeaker of this camera."""
-    camera = get_camera(request, camera_id)
+    camera = access.get_camera(request, camera_id)
     return show_link(request, camera.site, camera, Purpose.LOUDSPEAKER)
 
 
 @require_POST
 def unpair_loudspeaker(request: HttpRequest, camera_id: int) -> HttpResponse:
-    camera = get_camera(request, camera_id)
+    camera = access.get_camera(request, camera_id)
     pairing.revoke(camera, Purpose.LOUDSPEAKER)
-    auditing.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
+    audit.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
     messages.success(request, _("%(camera)s has no loudspeaker page any more.") % {"camera": camera})
     return redirect("camera_voice", camera.pk)
 
@@ -314,11 +314,11 @@ class SiteVoiceForm(HoursForm):
 
 def site_voice(request: HttpRequest, site_id: int) -> HttpResponse:
     """What the doors of a site say, when, and whether it helps."""
-    found = get_site(request, site_id)
+    found = access.get_site(request, site_id)
     form = SiteVoiceForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
         form.store()
-        auditing.note(request, Action.VOICE_CHANGED, "", found)
+        audit.note(request, Action.VOICE_CHANGED, "", found)
         messages.success(request, _("%(site)s is saved.") % {"site": found})
         return redirect("site_voice", found.pk)
     counts = reminding.persuaded(found, timezone.now() - timedelta(days=DAYS))

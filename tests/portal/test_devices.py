@@ -244,7 +244,7 @@ def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pyt
 
 def test_standings_are_one_query_for_any_number_of_devices(world: World, django_assert_num_queries: Any) -> None:
     from portal.live.devices import read_standings
-    from portal.memberships import hash_of
+    from portal.people.memberships import hash_of
 
     hashes = [hash_of(pair(world)[1]) for _ in range(5)]
     with django_assert_num_queries(1):

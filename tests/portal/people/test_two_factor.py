@@ -13,9 +13,9 @@ from django.test import Client
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from portal import two_factor
 from portal.models import AuditEntry, SignedIn, User
 from portal.pages.sign_in import password_link
+from portal.people import two_factor
 from tests.worlds import PASSWORD, World, see
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,6 +1,6 @@
 """Who gets and loses a role at a site: invitations, changes, removal, handing over.
 
-A site keeps a manager: the last one can neither be removed nor be made less. Who may do it: portal/access.py.
+A site keeps a manager: the last one can neither be removed nor be made less. Who may do it: portal/people/access.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who may see and do what: the only place that knows roles.
 
 Views, consumers and pictures get their objects here. What a person may not know of is Http404; what she may know of
-but not do is PermissionDenied (403). The table is in docs/access.md and proven in tests/portal/test_access.py.
+but not do is PermissionDenied (403). The table is in docs/access.md and proven in tests/portal/people/test_access.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from django.http import Http404, HttpRequest
 
 from cameras.models import Camera, Site
 from portal.models import Membership, User, Violation
+from portal.people import audit
 
 Role = Membership.Role
 AnyUser = User | AnonymousUser
@@ -203,4 +204,24 @@ def sites_to_set_up(user: AnyUser) -> QuerySet[Site]:
         if sites(user).exists():
             raise PermissionDenied
         raise Http404
+    return found
+
+
+def get_camera(request: HttpRequest, camera_id: int) -> Camera:
+    """A camera that this person may set up, noted as what the request is about; raises as `require` does."""
+    found = cameras(request.user).filter(pk=camera_id).first()
+    if found is None:
+        raise Http404
+    require(request.user, Right.SET_UP, found.site)
+    audit.about(request, found.site)
+    return found
+
+
+def get_site(request: HttpRequest, site_id: int) -> Site:
+    """A site that this person may set up, noted as what the request is about; raises as `require` does."""
+    found = sites(request.user).filter(pk=site_id).first()
+    if found is None:
+        raise Http404
+    require(request.user, Right.SET_UP, found)
+    audit.about(request, found)
     return found

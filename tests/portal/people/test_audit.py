@@ -12,9 +12,9 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal import auditing
-from portal.auditing import harmless
 from portal.models import AuditEntry, Membership, User
+from portal.people import audit
+from portal.people.audit import harmless
 from tests.worlds import PASSWORD, World, see
 
 pytestmark = pytest.mark.django_db
@@ -121,7 +121,7 @@ def test_the_export_runs_no_formula(world: World, sign_in: SignIn) -> None:
     sign_in(User.objects.get(pk=world.bob.pk)).get("/violations/?status=%2B1")
     answer = sign_in(world.alice).get("/audit.csv")
     rows = list(csv.reader(io.StringIO(answer.getvalue().decode())))
-    assert rows[0] == list(auditing.COLUMNS) and "attachment" in answer["Content-Disposition"]
+    assert rows[0] == list(audit.COLUMNS) and "attachment" in answer["Content-Disposition"]
     assert any(cell.startswith("'=HYPERLINK") for row in rows for cell in row)
     assert not any(cell[:1] in "=+-@" for row in rows for cell in row if cell)
     assert "exported" in actions(actor_id=world.alice.pk)
@@ -148,7 +148,7 @@ def test_what_is_seen_while_the_database_cannot_be_written_is_noted_later(
         assert client.get(f"/violations/{violation.pk}/").status_code == 200
         assert client.get(f"/violations/{violation.pk}/snapshot.jpg").status_code == 200
     assert start is not None and actions(pk__gt=start.pk) == []
-    assert auditing.write_late() == 2 and auditing.write_late() == 0
+    assert audit.write_late() == 2 and audit.write_late() == 0
     late = AuditEntry.objects.filter(pk__gt=start.pk).order_by("pk")
     assert [row.action for row in late] == ["viewed", "saw-picture"]
     assert all(row.actor_id == world.bob.pk and row.site == "Harbour House" for row in late)

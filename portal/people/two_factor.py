@@ -21,8 +21,8 @@ from django_otp.models import Device
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from portal.access import AnyUser
 from portal.models import Membership, User
+from portal.people.access import AnyUser
 
 RECOVERY_CODES = 10
 OPEN_WITHOUT = frozenset(

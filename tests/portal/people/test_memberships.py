@@ -12,8 +12,8 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from portal import memberships
 from portal.models import Invitation, Membership, User
+from portal.people import memberships
 from tests.worlds import PASSWORD, World
 
 pytestmark = pytest.mark.django_db
