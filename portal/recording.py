@@ -28,9 +28,10 @@ from cameras.redis import Errors, connection
 from cameras.states import CameraState
 from cameras.watching import spool
 from cameras.watching.spool import Record, SpoolReader, SpoolWriter
-from portal import feed, reminding
+from portal import feed
 from portal.models import Passage, Violation
 from portal.models.events import WearLabel
+from portal.voice import reminding
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ from django.conf import settings
 
 from cameras import tasks
 from cameras.watching import worker
-from portal import database, outputs
+from portal import database
 from portal.recording import Recorder
+from portal.voice import outputs
 
 _recorder: Recorder | None = None
 

@@ -11,9 +11,10 @@ from celery import shared_task
 from django.db import close_old_connections
 from django.utils import timezone
 
-from portal import health, outputs, speech, watchkeeping
+from portal import health, watchkeeping
 from portal import retention as keeping
 from portal.people import audit
+from portal.voice import outputs, speech
 
 
 @shared_task(name="portal.tasks.pulse")

@@ -128,7 +128,7 @@ _REMEDIES: dict[Silence, str | Promise] = {
 
 
 class Reminder(models.Model):
-    """One time that a door spoke to somebody, or why it did not. Made by portal/reminding.py alone."""
+    """One time that a door spoke to somebody, or why it did not. Made by portal/voice/reminding.py alone."""
 
     class Step(models.TextChoices):
         FIRST = "first", _("Reminder")

@@ -26,13 +26,14 @@ from whitenoise.responders import StaticFile
 
 from cameras.models import Camera, Site
 from cameras.states import DeviceWord
-from portal import pairing, phrases, speech
+from portal import pairing
 from portal.models import Purpose, Reminder
-from portal.outputs.base import AUDIO_GOOD_FOR_S, SALT
 from portal.pairing import PairingError
 from portal.people import audit
 from portal.people.audit import Action
-from portal.speech import SpeechError
+from portal.voice import phrases, speech
+from portal.voice.base import AUDIO_GOOD_FOR_S, SALT
+from portal.voice.speech import SpeechError
 
 log = logging.getLogger(__name__)
 

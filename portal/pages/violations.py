@@ -23,7 +23,6 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
-from portal import reminding
 from portal.models import Violation
 from portal.models.events import WearLabel, newer_than, older_than
 from portal.people import access, audit
@@ -32,6 +31,7 @@ from portal.people.audit import Action
 from portal.pictures import PictureGoneError, PictureView
 from portal.pictures import render as render_picture
 from portal.reviewing import Outcome, review
+from portal.voice import reminding
 
 PAGE_ROWS = 30
 FIRST_YEAR, LAST_YEAR = 2000, 2200  # of what a person may ask for

@@ -47,15 +47,17 @@ class RecordedVideo:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             self.hevc = stream.codec_context.name == "hevc"
+            assert stream.time_base is not None
             scale = float(stream.time_base * CLOCK)
             name = "hevc_mp4toannexb" if self.hevc else "h264_mp4toannexb"
             annexb = BitStreamFilterContext(name, stream)
             rate = float(stream.average_rate or 25)
             packets = [done for packet in container.demux(stream) if packet.size for done in annexb.filter(packet)]
-        base = packets[0].dts
+        stamps = [(p.dts, p.pts, p) for p in packets if p.dts is not None and p.pts is not None]
+        base = stamps[0][0]
         self.units = [
-            Unit(round((p.dts - base) * scale), round((p.pts - base) * scale), p.is_keyframe, split_nals(bytes(p)))
-            for p in packets
+            Unit(round((dts - base) * scale), round((pts - base) * scale), p.is_keyframe, split_nals(bytes(p)))
+            for dts, pts, p in stamps
         ]
         self.duration = self.units[-1].dts + round(CLOCK / rate)
         wanted = (32, 33, 34) if self.hevc else (7, 8)

@@ -8,10 +8,10 @@ import subprocess
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from portal import speech
 from portal.models import Reminder, Silence, Voice
-from portal.outputs.base import NotSaidError, Said
-from portal.speech import SpeechError
+from portal.voice import speech
+from portal.voice.base import NotSaidError, Said
+from portal.voice.speech import SpeechError
 
 LONGEST_S = 30
 

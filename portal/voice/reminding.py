@@ -17,8 +17,8 @@ from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
 
 from cameras.models import Camera, Site
-from portal import outputs, phrases
 from portal.models import Passage, Phrase, Reminder, Silence, Violation, Voice
+from portal.voice import outputs, phrases
 
 FRESH = timedelta(seconds=3)
 COOLDOWN = timedelta(seconds=20)

@@ -28,10 +28,10 @@ from cameras.reach import addresses
 from cameras.reach.checked_http import checked_client
 from cameras.reach.credentials import unseal
 from cameras.reach.login import Login
-from portal import speech
 from portal.models import Reminder, Silence, Voice
-from portal.outputs.base import NotSaidError, Said, audio_url
-from portal.speech import SpeechError
+from portal.voice import speech
+from portal.voice.base import NotSaidError, Said, audio_url
+from portal.voice.speech import SpeechError
 
 WORDS = ("text", "language", "camera", "site", "audio_url")
 SOUNDS = ("audio_wav", "audio_mulaw")

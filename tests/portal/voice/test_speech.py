@@ -18,8 +18,8 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal import phrases, speech
-from portal.speech import SpeechError
+from portal.voice import phrases, speech
+from portal.voice.speech import SpeechError
 from tests.conftest import ROOT
 
 

@@ -17,9 +17,9 @@ from django.utils import timezone
 from cameras.models import LANGUAGES, Camera
 from cameras.redis import door_channel, subscription
 from detection import make_key
-from portal import phrases, reminding
 from portal.models import Passage, Phrase, Reminder, Silence, SitePhrase, Violation, Voice
 from portal.recording import record
+from portal.voice import phrases, reminding
 from tests.worlds import World, passage_record, see, violation_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,7 +69,7 @@ def still_there(violation: Violation, after: timedelta, **body: Any) -> None:
     at = timezone.now() + after
     seq = Violation.objects.get(pk=violation.pk).seq + 1
     given = {"started_at": violation.started_at.timestamp(), "last_seen_at": at.timestamp(), "label": violation.label}
-    with patch("portal.reminding.timezone.now", lambda: at):
+    with patch("portal.voice.reminding.timezone.now", lambda: at):
         record(
             violation_record(violation.camera, violation.pk, violation.passage_id, seq=seq, picture=b"", **given | body)
         )
@@ -169,8 +169,8 @@ def test_the_door_is_silent_outside_the_reminder_hours(world: World, closed: boo
     day = (now.weekday() + (3 if closed else 0)) % 7
     world.here.reminder_hours = {str(day): ["00:00", "23:59"]}
     world.here.save()
-    with open_door(world.door) as door, patch("portal.reminding.timezone.now", lambda: now.replace(hour=12)):
-        with patch("portal.reminding.FRESH", timedelta(days=1)):
+    with open_door(world.door) as door, patch("portal.voice.reminding.timezone.now", lambda: now.replace(hour=12)):
+        with patch("portal.voice.reminding.FRESH", timedelta(days=1)):
             stand_there(world.door)
         assert door.is_silent() is closed
     assert Reminder.objects.get().why_not == (Silence.HOURS if closed else "")

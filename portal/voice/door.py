@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from cameras.redis import Errors, connection, door_channel
 from portal.models import Reminder, Silence, Voice
-from portal.outputs.base import NotSaidError, Said, audio_path
-from portal.phrases import RIGHT_TO_LEFT
+from portal.voice.base import NotSaidError, Said, audio_path
+from portal.voice.phrases import RIGHT_TO_LEFT
 
 
 def say(reminder: Reminder, voice: Voice) -> Said:

@@ -1,4 +1,4 @@
-"""Where a reminder sounds: a file an output, behind one door.
+"""Where a reminder sounds: one door in front of the outputs, a file each.
 
     outputs.send(reminder, voice, until)
 
@@ -23,8 +23,8 @@ from django.utils import timezone
 from cameras import tasks
 from cameras.redis import Errors
 from portal.models import Reminder, Silence, Voice
-from portal.outputs import call, door, local
-from portal.outputs.base import NotSaidError, Sender
+from portal.voice import call, door, local
+from portal.voice.base import NotSaidError, Sender
 
 log = logging.getLogger(__name__)
 

@@ -24,9 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cameras.reach.credentials import seal
-from portal import outputs, phrases, reminding, speech
 from portal.models import Reminder, Silence, Voice
-from portal.outputs import call
+from portal.voice import call, outputs, phrases, reminding, speech
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db(transaction=True)
