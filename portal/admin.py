@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from cameras.models import Camera, CameraLease, Outage, Reign, Site
-from portal import retention
+from portal.events import retention
 from portal.models import AuditEntry, Invitation, Membership, Passage, User, Violation
 
 admin.site.site_header = _("Mask portal: administration")

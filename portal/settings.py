@@ -168,7 +168,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 MEDIA_ROOT = DATA_DIR / "pictures"
 STORAGES = {
-    # Pictures have no address: they leave only by portal/pictures.py.
+    # Pictures have no address: they leave only by portal/events/pictures.py.
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {

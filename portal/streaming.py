@@ -7,7 +7,7 @@ from django.conf import settings
 from cameras import tasks
 from cameras.watching import worker
 from portal import database
-from portal.recording import Recorder
+from portal.events.recording import Recorder
 from portal.voice import outputs
 
 _recorder: Recorder | None = None

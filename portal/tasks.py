@@ -11,8 +11,9 @@ from celery import shared_task
 from django.db import close_old_connections
 from django.utils import timezone
 
-from portal import health, watchkeeping
-from portal import retention as keeping
+from portal import health
+from portal.events import camera_states
+from portal.events import retention as keeping
 from portal.people import audit
 from portal.voice import outputs, speech
 
@@ -20,7 +21,7 @@ from portal.voice import outputs, speech
 @shared_task(name="portal.tasks.pulse")
 def pulse() -> None:
     health.note_jobs_alive()
-    watchkeeping.tell_changes()
+    camera_states.tell_changes()
     audit.write_late()
 
 

@@ -13,8 +13,8 @@ from cameras.models import Camera, CameraLease, Site
 from cameras.watching import leases
 from cameras.watching.spool import Record
 from detection import make_key
+from portal.events.recording import record
 from portal.models import Membership, User, Violation
-from portal.recording import record
 
 PASSWORD = "a-Long-pass-4u"
 BOX = [0.4, 0.3, 0.6, 0.7]

@@ -14,7 +14,7 @@ from cameras.redis import Errors
 from cameras.sources import device_frames
 from portal import pairing, pushing
 from portal.api.problems import Problem, ProblemBody
-from portal.live import messages
+from portal.events import messages
 from portal.pairing import PairingError
 from portal.people import audit
 from portal.people.audit import Action

@@ -14,14 +14,13 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from cameras.models import Camera
-from portal import feed
-from portal.live import messages
+from portal.events import feed, messages
+from portal.events.pictures import PictureGoneError, PictureView, render
 from portal.live.hub import hub, now_s
 from portal.models import Violation
 from portal.people import access, audit, two_factor
 from portal.people.access import Audience, Right, Scope
 from portal.people.audit import Action
-from portal.pictures import PictureGoneError, PictureView, render
 
 UNACKED_S = 8.0  # a page that has not painted a picture for so long does not look any more
 MOST_MISSED = 200
@@ -30,7 +29,7 @@ PICTURE_FOR = timedelta(minutes=10)  # newer violations travel with their pictur
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
-    """See portal/live/messages.py for what is said, and portal/live/hub.py for what sockets share."""
+    """See portal/events/messages.py for what is said, and portal/live/hub.py for what sockets share."""
 
     user_id = 0
     session_key = ""

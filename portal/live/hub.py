@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 
 from cameras.redis import looked_at_key, preview_key
 from cameras.watching.preview import read_header
-from portal.live import messages
+from portal.events import messages
 from portal.models import User
 from portal.people import access
 from portal.people.access import Scope

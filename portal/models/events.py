@@ -1,4 +1,4 @@
-"""Who was seen. Rows are made by portal/recording.py alone."""
+"""Who was seen. Rows are made by portal/events/recording.py alone."""
 
 from __future__ import annotations
 

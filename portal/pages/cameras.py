@@ -29,7 +29,7 @@ from cameras.setup import probe
 from cameras.setup.makes import makes
 from cameras.setup.probe import Status, Step, Typed
 from portal import pairing, throttling
-from portal.live import messages as live_messages
+from portal.events import messages as live_messages
 from portal.models import Purpose
 from portal.pages.undo import undo_by
 from portal.people import access, audit

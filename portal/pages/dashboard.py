@@ -15,9 +15,9 @@ from django.views.decorators.http import require_safe
 from cameras.models import Camera, Site
 from cameras.redis import Errors
 from cameras.states import CameraState
-from portal.live import messages
+from portal.events import messages
+from portal.events.notices import current_notices
 from portal.models import Passage
-from portal.notices import current_notices
 from portal.people import access
 from portal.people.access import AnyUser, Right
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 
-from portal.live import messages
+from portal.events import messages
 from portal.people import access
 from portal.people.access import Right
 

@@ -23,14 +23,14 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
+from portal.events.pictures import PictureGoneError, PictureView
+from portal.events.pictures import render as render_picture
+from portal.events.review import Outcome, review
 from portal.models import Violation
 from portal.models.events import WearLabel, newer_than, older_than
 from portal.people import access, audit
 from portal.people.access import AnyUser, Right
 from portal.people.audit import Action
-from portal.pictures import PictureGoneError, PictureView
-from portal.pictures import render as render_picture
-from portal.reviewing import Outcome, review
 from portal.voice import reminding
 
 PAGE_ROWS = 30

@@ -23,7 +23,7 @@ from cameras.setup.makes import makes
 from cameras.watching import leases
 from cameras.watching.leases import WorkerState
 from cameras.watching.worker import read_settings, settings_of
-from portal import retention
+from portal.events import retention
 from portal.models import User, Violation, Voice
 from tests.conftest import DEMO_CLIPS
 from tests.worlds import World, see

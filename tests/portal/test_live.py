@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from cameras.redis import looked_at_key, preview_key
 from cameras.watching.preview import Offer, encode_preview
 from portal.asgi import application
-from portal.live import messages
-from portal.live.messages import Ack, Look, MessageError, Missed, parse
+from portal.events import messages
+from portal.events.messages import Ack, Look, MessageError, Missed, parse
+from portal.events.review import review
 from portal.models import Membership, User
-from portal.reviewing import review
 from tests.sockets import SocketCommunicator, closing_code, hear, run
 from tests.worlds import World, see
 

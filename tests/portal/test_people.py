@@ -66,7 +66,7 @@ def test_a_form_that_is_too_old_says_so(world: World) -> None:
 def test_a_camera_and_a_site_are_deleted_with_what_they_saw(world: World, sign_in: SignIn) -> None:
     from cameras.models import Camera, Site
     from portal.models import Passage
-    from tests.portal.test_recording import stored
+    from tests.portal.events.test_recording import stored
     from tests.worlds import see
 
     client = sign_in(world.root)

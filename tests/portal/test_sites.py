@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from cameras.models import Camera, Outage, Site, check_hours
 from cameras.watching import leases
-from portal import recording, watchkeeping
-from portal.live import messages
+from portal.events import camera_states, messages, recording
 from portal.models import User
 from tests.cameras.watching.test_spool import Record
 from tests.worlds import World, see
@@ -167,7 +166,7 @@ def test_an_outage_opens_and_closes_by_what_the_worker_says(world: World) -> Non
 def test_a_camera_that_nobody_wants_watched_has_no_outage(world: World) -> None:
     say(world.door, "outage", began_at=1000.0, reason="x")
     Camera.objects.filter(pk=world.door.pk).update(paused=True)
-    watchkeeping.settle_outages()
+    camera_states.settle_outages()
     assert Outage.objects.get().ended_at is not None
 
 
@@ -180,8 +179,8 @@ def test_waiting_for_a_worker_for_long_is_an_outage(world: World) -> None:
 
     long_ago = timezone.now() - timedelta(seconds=60)
     CameraLease.objects.filter(camera=world.door).update(state="waiting", state_since=long_ago)
-    watchkeeping.settle_outages()
-    watchkeeping.settle_outages()
+    camera_states.settle_outages()
+    camera_states.settle_outages()
     one = Outage.objects.get()
     assert one.camera == world.door and "No worker watches" in one.reason
     say(world.door, "recovered", ended_at=timezone.now().timestamp())

@@ -9,9 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from portal.events.review import review
 from portal.models import SiteFeed, User, Violation
 from portal.pages.violations import PAGE_ROWS
-from portal.reviewing import review
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,7 +160,7 @@ def test_a_review_made_on_an_old_version_changes_nothing_and_says_who_was_faster
 
 def test_an_update_by_the_camera_is_no_review(world: World, client: Client) -> None:
     """The picture may get better while somebody decides: her decision still counts."""
-    from portal.recording import record
+    from portal.events.recording import record
     from tests.worlds import violation_record
 
     violation = see(world.door)

@@ -1,5 +1,5 @@
 // The socket of a page. It comes back by itself, notices when it is behind, and fetches what it missed.
-// The messages are those of portal/live/messages.py.
+// The messages are those of portal/events/messages.py.
 
 const SILENCE_MS = 25_000; // the server says something every 10 s
 const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];

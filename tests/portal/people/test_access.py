@@ -18,10 +18,10 @@ from cameras.reach.addresses import clips_folder
 from cameras.redis import connection as redis_connection
 from cameras.setup import probe
 from portal import pairing
+from portal.events.pictures import PictureView, render
 from portal.models import DeviceToken, Invitation, Membership, Pairing, User, Violation
 from portal.pages.people import UNDO_SALT
 from portal.people import access, memberships
-from portal.pictures import PictureView, render
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db

@@ -17,8 +17,8 @@ from django.utils import timezone
 from cameras.models import LANGUAGES, Camera
 from cameras.redis import door_channel, subscription
 from detection import make_key
+from portal.events.recording import record
 from portal.models import Passage, Phrase, Reminder, Silence, SitePhrase, Violation, Voice
-from portal.recording import record
 from portal.voice import phrases, reminding
 from tests.worlds import World, passage_record, see, violation_record
 

@@ -8,7 +8,7 @@ from cameras.models import Camera, CameraLease
 from cameras.redis import ERA_KEY, lease_key
 from cameras.states import CameraState
 from cameras.watching import leases
-from portal import watchkeeping
+from portal.events import camera_states
 from tests.worlds import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The cameras whose state pages were told."""
     found: list[int] = []
-    monkeypatch.setattr("portal.feed.publish_camera", lambda camera_id, site_id: found.append(camera_id))
+    monkeypatch.setattr("portal.events.feed.publish_camera", lambda camera_id, site_id: found.append(camera_id))
     return found
 
 
@@ -28,17 +28,17 @@ def online(world: World, redis: Any) -> World:
     redis.set(ERA_KEY, "1")
     CameraLease.objects.update(state=CameraState.ONLINE)
     leases.renew("north", [(world.door.pk, 1), (world.hall.pk, 1)])
-    watchkeeping.tell_changes()
+    camera_states.tell_changes()
     return world
 
 
 def test_nothing_new_is_not_told(online: World, told: list[int]) -> None:
-    assert watchkeeping.tell_changes() == 0 and told == []
+    assert camera_states.tell_changes() == 0 and told == []
 
 
 def test_a_camera_whose_worker_is_gone_waits_and_pages_learn_it(online: World, told: list[int], redis: Any) -> None:
     redis.delete(lease_key(online.door.pk))
-    watchkeeping.tell_changes()
+    camera_states.tell_changes()
     assert told == [online.door.pk]
     assert CameraLease.objects.get(camera=online.door).state == CameraState.WAITING
     assert CameraLease.objects.get(camera=online.hall).state == CameraState.ONLINE
@@ -46,13 +46,13 @@ def test_a_camera_whose_worker_is_gone_waits_and_pages_learn_it(online: World, t
 
 def test_right_after_redis_was_away_nobody_is_called_gone(online: World, told: list[int], redis: Any) -> None:
     redis.flushall()
-    watchkeeping.mark_unwatched()
+    camera_states.mark_unwatched()
     assert CameraLease.objects.get(camera=online.door).state == CameraState.ONLINE
 
 
 def test_a_pause_is_told(online: World, told: list[int]) -> None:
     Camera.objects.filter(pk=online.hall.pk).update(paused=True)
-    watchkeeping.tell_changes()
+    camera_states.tell_changes()
     assert told == [online.hall.pk]
 
 
@@ -62,6 +62,6 @@ def test_a_round_costs_four_queries_however_many_cameras_there_are(
     for number in range(20):
         camera = Camera.objects.create(site=online.here, name=str(number), address="x.mp4")
         CameraLease.objects.create(camera=camera)
-    watchkeeping.tell_changes()
+    camera_states.tell_changes()
     with django_assert_num_queries(4):
-        watchkeeping.tell_changes()
+        camera_states.tell_changes()

@@ -22,7 +22,7 @@ from django.db.models import BigIntegerField, Case, F, Value, When
 from redis.exceptions import RedisError
 
 from cameras.models import Camera
-from portal.live import messages
+from portal.events import messages
 from portal.models import SiteFeed, Violation
 
 log = logging.getLogger(__name__)

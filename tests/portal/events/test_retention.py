@@ -14,9 +14,9 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from portal import notices, retention
+from portal.events import notices, retention
 from portal.models import Passage, Reminder, SiteFeed, Violation
-from tests.portal.test_recording import stored
+from tests.portal.events.test_recording import stored
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -159,7 +159,7 @@ def test_recording_waits_out_a_full_disk_and_loses_nothing(
     """The picture of a violation cannot be written: it is tried again, told on the dashboard, and then it is there."""
     from cameras.watching.spool import SpoolWriter
     from detection import make_key
-    from portal import recording
+    from portal.events import recording
     from tests.portal_process import wait_for
     from tests.worlds import passage_record, violation_record
 

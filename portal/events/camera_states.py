@@ -17,8 +17,7 @@ from cameras.redis import connection
 from cameras.states import CameraState
 from cameras.watching.leases import TIME_TO_LIVE_S, alive_leases, era_age_s
 from cameras.watching.outages import OPENS_AFTER_S
-from portal import feed
-from portal.live import messages
+from portal.events import feed, messages
 
 TOLD_KEY = "camera-told"  # a hash: what pages were told last, by camera
 

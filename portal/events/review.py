@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from portal import feed
+from portal.events import feed
 from portal.models import Violation
 from portal.people import access
 from portal.people.access import AnyUser, Right

@@ -21,10 +21,10 @@ from cameras.models import Camera, Outage, Reign, Site
 from cameras.redis import Errors
 from cameras.setup import probe
 from cameras.watching.worker import refused_root
-from portal import feed, notices
+from portal.events import feed, notices
+from portal.events.recording import close_abandoned
 from portal.models import Passage, Reminder, SiteFeed, Violation, Voice
 from portal.models.events import newer_than
-from portal.recording import close_abandoned
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from cameras.redis import Errors, connection
 from cameras.states import CameraState
 from cameras.watching import spool
 from cameras.watching.spool import Record, SpoolReader, SpoolWriter
-from portal import feed
+from portal.events import feed
 from portal.models import Passage, Violation
 from portal.models.events import WearLabel
 from portal.voice import reminding

@@ -16,8 +16,8 @@ from cameras.states import CameraState
 from cameras.watching import leases
 from cameras.watching.spool import Record
 from detection import make_key
+from portal.events.recording import RefusedError, close_abandoned, record
 from portal.models import Passage, SiteFeed, Violation
-from portal.recording import RefusedError, close_abandoned, record
 from tests.worlds import World, passage_record, see, violation_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -198,6 +198,6 @@ def test_a_fault_after_the_commit_keeps_the_picture(world: World, monkeypatch: p
     def fail(*args: object) -> None:
         raise RuntimeError("the channel layer stumbles")
 
-    monkeypatch.setattr("portal.feed._send_violations", fail)
+    monkeypatch.setattr("portal.events.feed._send_violations", fail)
     violation = see(world.door)
     assert default_storage.exists(violation.snapshot.name or "")
