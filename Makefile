@@ -16,18 +16,18 @@ SLOW := tests/cameras/sources/test_sources.py tests/cameras/setup/test_probe.py 
 .PHONY: run check test clean install install-dev try
 
 run: $(VENV)/.installed
-	@exec $(BIN)/python -m portal.run
+	@exec $(BIN)/python -m portal.server.run
 
 install: $(VENV)/.installed
 
 install-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed: requirements.txt
-	@sh portal/install.sh "$(PYTHON)" "$(VENV)" requirements.txt
+	@sh portal/server/install.sh "$(PYTHON)" "$(VENV)" requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	@sh portal/install.sh "$(PYTHON)" "$(VENV)" requirements-dev.txt
+	@sh portal/server/install.sh "$(PYTHON)" "$(VENV)" requirements-dev.txt
 	@touch $@
 
 check: $(VENV)/.installed-dev

@@ -48,11 +48,11 @@ def begin(sender: Any, **kwargs: Any) -> None:
     """A job worker is healthy from its start, not from beat's first round; a stream worker begins to look for work."""
     kind = str(sender.hostname).partition("@")[0]
     if kind == "jobs":
-        from portal.health import note_jobs_alive
+        from portal.server.health import note_jobs_alive
 
         note_jobs_alive()
     elif kind == "streams":
-        from portal import streaming
+        from portal.server import streaming
 
         try:
             streaming.start()
@@ -72,6 +72,6 @@ def stop_watching(**kwargs: Any) -> None:
 
 @worker_shutdown.connect
 def finish(**kwargs: Any) -> None:
-    from portal import streaming
+    from portal.server import streaming
 
     streaming.finish()

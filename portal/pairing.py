@@ -13,10 +13,10 @@ from django.utils.translation import gettext as _
 
 from cameras.models import Camera, Site
 from cameras.redis import Errors
-from portal import throttling
 from portal.models import DeviceToken, Pairing, Purpose, User, Voice
 from portal.people import access
 from portal.people.memberships import hash_of
+from portal.server import throttling
 
 COOKIE = "device"  # holds the token in the device's browser; no script reads it
 SPEAKER_COOKIE = "speaker"

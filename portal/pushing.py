@@ -7,7 +7,7 @@ import io
 from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
-from portal import throttling
+from portal.server import throttling
 
 MOST_BYTES = 512 * 1024
 MOST_PIXELS = 3840 * 2160

@@ -1,4 +1,4 @@
-"""Django's settings. What an operator may set is read by portal/environment.py and listed in the README."""
+"""Django's settings. What an operator may set is read by portal/server/environment.py and listed in the README."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import django_stubs_ext
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
-from portal import environment as env
+from portal.server import environment as env
 
 django_stubs_ext.monkeypatch()  # ModelAdmin[Site] and the like, at run time too
 
@@ -24,7 +24,7 @@ DEBUG = False
 PORT = int(env.number("PORT", default=8000, least=1, most=65535, unit="a port number"))
 BIND = env.text("BIND", "127.0.0.1")
 PUBLIC_URL = env.text("PUBLIC_URL").rstrip("/")
-# With HTTPS=1 the portal's own server speaks TLS, with a certificate of its own authority (portal/certificates.py).
+# With HTTPS=1 the portal itself speaks TLS, with a certificate of its own authority (portal/server/certificates.py).
 OWN_CERTIFICATE = env.flag("HTTPS", default=False)
 CERTIFICATES = DATA_DIR / "certificates"
 HTTPS = OWN_CERTIFICATE or PUBLIC_URL.startswith("https://")
@@ -178,7 +178,7 @@ STORAGES = {
             "directory_permissions_mode": 0o700,
         },
     },
-    "staticfiles": {"BACKEND": "portal.static_files.HashedStaticFiles"},
+    "staticfiles": {"BACKEND": "portal.server.static_files.HashedStaticFiles"},
 }
 
 CONTENT_SECURITY_POLICY = {

@@ -11,10 +11,10 @@ from celery import shared_task
 from django.db import close_old_connections
 from django.utils import timezone
 
-from portal import health
 from portal.events import camera_states
 from portal.events import retention as keeping
 from portal.people import audit
+from portal.server import health
 from portal.voice import outputs, speech
 
 

@@ -4,7 +4,6 @@ from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from portal import health
 from portal.api import addresses as api_addresses
 from portal.pages import (
     audit,
@@ -22,6 +21,7 @@ from portal.pages import (
     violations,
     voice,
 )
+from portal.server import health
 
 handler403 = "portal.pages.errors.forbidden"
 handler404 = "portal.pages.errors.not_found"

@@ -64,7 +64,7 @@ class PortalProcess:
 
     data_dir: Path
     environment: dict[str, str] = field(default_factory=dict)
-    command: list[str] = field(default_factory=lambda: [sys.executable, "-m", "portal.run"])
+    command: list[str] = field(default_factory=lambda: [sys.executable, "-m", "portal.server.run"])
     cwd: Path = ROOT
     port: int = field(default_factory=free_port)
     marker: str = field(default_factory=lambda: uuid.uuid4().hex)

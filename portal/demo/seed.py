@@ -12,8 +12,8 @@ from django.db import transaction
 
 from cameras.models import Camera, Site
 from cameras.reach.addresses import clips_folder
-from portal.environment import private_file
 from portal.models import Membership, User
+from portal.server.environment import private_file
 
 EMAIL = "manager@demo.example"
 CLIPS = Path(__file__).resolve().parent / "clips"

@@ -28,13 +28,14 @@ from cameras.redis import Errors
 from cameras.setup import probe
 from cameras.setup.makes import makes
 from cameras.setup.probe import Status, Step, Typed
-from portal import pairing, throttling
+from portal import pairing
 from portal.events import messages as live_messages
 from portal.models import Purpose
 from portal.pages.undo import undo_by
 from portal.people import access, audit
 from portal.people.access import Right
 from portal.people.audit import Action
+from portal.server import throttling
 
 OTHER = {
     "rtsp": gettext_lazy("Another make (RTSP)"),

@@ -23,13 +23,14 @@ from cameras.errors import AddressError
 from cameras.models import Camera, Site
 from cameras.reach import addresses
 from cameras.reach.credentials import seal
-from portal import pairing, throttling
+from portal import pairing
 from portal.models import Phrase, Purpose, SitePhrase, Voice
 from portal.pages.cameras import HOST, SHOWN_REMINDERS
 from portal.pages.devices import show_link
 from portal.pages.hours import HoursForm
 from portal.people import access, audit
 from portal.people.audit import Action
+from portal.server import throttling
 from portal.voice import call, phrases, reminding
 
 PLAYS_A_MINUTE = 10

@@ -153,7 +153,7 @@ def test_a_page_of_another_origin_gets_no_socket(world: World, origin: bytes) ->
     ],
 )
 def test_an_origin_is_a_host_and_a_port(settings: Any, origin: str, host: str, same: bool) -> None:
-    from portal.live.origin import is_same
+    from portal.server.origin import is_same
 
     settings.ALLOWED_HOSTS, settings.CSRF_TRUSTED_ORIGINS = ["localhost"], ["https://masks.example.org"]
     assert is_same(origin, host) is same

@@ -82,7 +82,7 @@ def test_bound_everywhere_a_phone_in_the_lan_is_let_in(portals: Callable[..., Po
     """In a network of its own, with one private address: nothing listens outside of it."""
     if os.geteuid() != 0 or not all(shutil.which(tool) for tool in ("unshare", "nsenter", "ip")):
         pytest.skip("a network of its own needs root, unshare, nsenter and ip")
-    command = ["unshare", "--net", "sh", "-c", f'{LAN} && exec "$0" -m portal.run', sys.executable]
+    command = ["unshare", "--net", "sh", "-c", f'{LAN} && exec "$0" -m portal.server.run', sys.executable]
     portal = portals(environment={"HTTPS": "1", "BIND": "0.0.0.0"}, command=command).start()  # noqa: S104
     assert f"https://192.168.7.5:{portal.port}/connect/" in portal.output
     assert portal.process is not None

@@ -55,7 +55,7 @@ def test_after_a_kill_of_the_supervisor_no_process_is_left(portals: Portals) -> 
 
 
 def test_after_a_kill_of_make_no_process_is_left(portals: Portals) -> None:
-    portal = portals(command=["sh", "-c", "MAKELEVEL=1 .venv/bin/python -m portal.run & wait"]).start()
+    portal = portals(command=["sh", "-c", "MAKELEVEL=1 .venv/bin/python -m portal.server.run & wait"]).start()
     assert portal.process is not None
     os.kill(portal.process.pid, signal.SIGKILL)
     wait_for(lambda: not marked_processes(portal.marker), 6, "the end of all processes")
@@ -158,7 +158,7 @@ def test_a_python_without_venv_is_one_clear_line(tmp_path: Path) -> None:
     bare = tmp_path / "python3"
     bare.write_text('#!/bin/sh\ncase "$2" in *venv*) exit 1;; esac\nexit 0\n')
     bare.chmod(0o755)
-    command = ["sh", "portal/install.sh", str(bare), str(tmp_path / "venv"), "requirements.txt"]
+    command = ["sh", "portal/server/install.sh", str(bare), str(tmp_path / "venv"), "requirements.txt"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert done.stderr.strip().splitlines() == [f"{bare} has no venv. On Debian and Ubuntu: apt install python3-venv."]

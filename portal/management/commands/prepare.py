@@ -11,10 +11,10 @@ from django.db import DatabaseError, connection
 
 from cameras.redis import Errors
 from cameras.redis import connection as redis_connection
-from portal import certificates, environment, static_files
 from portal.demo import seed
 from portal.models import User
 from portal.pages.sign_in import first_user_link
+from portal.server import certificates, environment, static_files
 
 
 class Command(BaseCommand):

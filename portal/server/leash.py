@@ -3,8 +3,8 @@
 The supervisor holds the writing end of a pipe; the reading end is inherited. Its end-of-file is the sign: it comes
 also when the supervisor was killed, and on every system (a parent-death signal is Linux' alone, and per thread).
 
-    python -m portal.leash 5 module celery -A portal worker     runs a Python module in this very process
-    python -m portal.leash 5 program valkey-server valkey.conf  runs a program beside
+    python -m portal.server.leash 5 module celery -A portal worker     runs a Python module in this very process
+    python -m portal.server.leash 5 program valkey-server valkey.conf  runs a program beside
 """
 
 from __future__ import annotations

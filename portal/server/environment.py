@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from portal import certificates
+from portal.server import certificates
 
 _env = environ.Env()
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound

@@ -6,8 +6,8 @@ from django.conf import settings
 
 from cameras import tasks
 from cameras.watching import worker
-from portal import database
 from portal.events.recording import Recorder
+from portal.server import database
 from portal.voice import outputs
 
 _recorder: Recorder | None = None

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.test import Client
 
-from portal import certificates, environment
-from portal.certificates import ensure
+from portal.server import certificates, environment
+from portal.server.certificates import ensure
 
 NAMES = ["localhost", "lobby-pc", "lobby-pc.local"]
 ADDRESSES = [ipaddress.ip_address(text) for text in ("127.0.0.1", "::1", "192.168.1.5")]

@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from portal.asgi import application
-from portal.body_limit import MOST_BYTES
+from portal.server.body_limit import MOST_BYTES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHUNK = b"x" * 65_536

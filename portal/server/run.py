@@ -1,7 +1,7 @@
 """`make run`: starts every process of the portal, keeps them running, and ends them together.
 
 Standard library only, so that it is small and starts at once. Each child has a session of its own (a Ctrl-C in the
-terminal reaches only us) and hangs on a pipe (portal/leash.py), so none outlives us.
+terminal reaches only us) and hangs on a pipe (portal/server/leash.py), so none outlives us.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 4.0
 RESTART_PAUSE_S = 1.0
@@ -148,7 +148,7 @@ class Supervisor:
 
     def prepare(self) -> None:
         """Database, static files, demo, greeting: by a process of its own, so that this one stays small."""
-        leash = [sys.executable, "-m", "portal.leash", str(self.leash_read), "program"]
+        leash = [sys.executable, "-m", "portal.server.leash", str(self.leash_read), "program"]
         process = subprocess.Popen(  # noqa: S603
             [*leash, sys.executable, str(ROOT / "manage.py"), "prepare"],
             cwd=ROOT,
@@ -205,7 +205,7 @@ class Supervisor:
         child.started = time.monotonic()
         output = (logs / f"{child.name}.out").open("wb")
         child.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "portal.leash", str(self.leash_read), child.kind, *child.arguments],
+            [sys.executable, "-m", "portal.server.leash", str(self.leash_read), child.kind, *child.arguments],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,

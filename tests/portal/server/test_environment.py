@@ -11,8 +11,8 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal import environment as env
-from portal.environment import SettingError
+from portal.server import environment as env
+from portal.server.environment import SettingError
 from tests.conftest import ROOT
 
 
@@ -91,7 +91,7 @@ def test_health_says_what_is_down(client: Client, redis: Any) -> None:
 @pytest.mark.django_db
 def test_health_is_ok_when_all_live(client: Client, redis: Any) -> None:
     from cameras.watching.leases import WorkerState, announce
-    from portal.health import note_jobs_alive
+    from portal.server.health import note_jobs_alive
 
     announce(WorkerState("north", "1", 4, watching=(1, 2)))
     note_jobs_alive()
