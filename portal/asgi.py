@@ -20,8 +20,8 @@ from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path
 
+from portal.devices.sockets import DeviceConsumer, SpeakerConsumer
 from portal.live.consumer import LiveConsumer
-from portal.live.devices import DeviceConsumer, SpeakerConsumer
 from portal.server.body_limit import BodyLimit
 from portal.server.database import hold_open
 from portal.server.origin import SameOrigin

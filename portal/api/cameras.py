@@ -12,13 +12,13 @@ from ninja.security import HttpBearer
 from cameras.models import Camera
 from cameras.redis import Errors
 from cameras.sources import device_frames
-from portal import pairing, pushing
 from portal.api.problems import Problem, ProblemBody
+from portal.devices import pairing, pushing
+from portal.devices.pairing import PairingError
+from portal.devices.pushing import FrameError
 from portal.events import messages
-from portal.pairing import PairingError
 from portal.people import audit
 from portal.people.audit import Action
-from portal.pushing import FrameError
 
 ANSWER_WITHIN_S = 2.0
 RETRY_AFTER_S = 2

@@ -28,7 +28,7 @@ from cameras.redis import Errors
 from cameras.setup import probe
 from cameras.setup.makes import makes
 from cameras.setup.probe import Status, Step, Typed
-from portal import pairing
+from portal.devices import pairing
 from portal.events import messages as live_messages
 from portal.models import Purpose
 from portal.pages.undo import undo_by

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
-from portal import pairing
+from portal.devices import pairing
 from portal.models import Pairing, Purpose
 from portal.pages.qr import qr_picture
 from portal.people import access, audit

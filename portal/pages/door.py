@@ -26,9 +26,9 @@ from whitenoise.responders import StaticFile
 
 from cameras.models import Camera, Site
 from cameras.states import DeviceWord
-from portal import pairing
+from portal.devices import pairing
+from portal.devices.pairing import PairingError
 from portal.models import Purpose, Reminder
-from portal.pairing import PairingError
 from portal.people import audit
 from portal.people.audit import Action
 from portal.voice import phrases, speech

@@ -23,7 +23,7 @@ from cameras.errors import AddressError
 from cameras.models import Camera, Site
 from cameras.reach import addresses
 from cameras.reach.credentials import seal
-from portal import pairing
+from portal.devices import pairing
 from portal.models import Phrase, Purpose, SitePhrase, Voice
 from portal.pages.cameras import HOST, SHOWN_REMINDERS
 from portal.pages.devices import show_link

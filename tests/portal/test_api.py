@@ -20,9 +20,9 @@ from cameras.watching import leases
 from cameras.watching.watch import Watch
 from cameras.watching.worker import settings_of
 from detection import Analyzer, Detector
-from portal import pairing, pushing
+from portal.devices import pairing, pushing
+from portal.devices.pairing import PairingError
 from portal.models import AuditEntry, DeviceToken, Pairing
-from portal.pairing import PairingError
 from tests.cameras.footage import door_frames
 from tests.cameras.watching.notes import Notes
 from tests.portal_process import wait_for

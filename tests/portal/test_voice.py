@@ -16,10 +16,10 @@ from django.test import Client
 
 from cameras.models import Camera
 from cameras.reach.credentials import unseal
-from portal import pairing
 from portal.asgi import application
+from portal.devices import pairing
+from portal.devices.pairing import PairingError
 from portal.models import AuditEntry, Phrase, Purpose, Reminder, Silence, SitePhrase, User, Voice
-from portal.pairing import PairingError
 from portal.voice import phrases, reminding
 from tests.sockets import SocketCommunicator, closing_code, hear, run
 from tests.worlds import World, see

@@ -1,4 +1,4 @@
-// The socket of a page at a door. The messages are those of portal/live/devices.py; each becomes an event of its type.
+// The socket of a page at a door. The messages are those of portal/devices/sockets.py; each becomes an event of its type.
 
 const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
 const MOST_UNACKED = 2;

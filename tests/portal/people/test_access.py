@@ -17,7 +17,7 @@ from cameras.models import Camera, Site
 from cameras.reach.addresses import clips_folder
 from cameras.redis import connection as redis_connection
 from cameras.setup import probe
-from portal import pairing
+from portal.devices import pairing
 from portal.events.pictures import PictureView, render
 from portal.models import DeviceToken, Invitation, Membership, Pairing, User, Violation
 from portal.pages.people import UNDO_SALT

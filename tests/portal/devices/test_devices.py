@@ -15,8 +15,8 @@ from django.test import Client
 from cameras.models import Camera
 from cameras.sources import device_frames
 from cameras.states import DeviceWord
-from portal import pairing, pushing
 from portal.asgi import application
+from portal.devices import pairing, pushing
 from portal.models import AuditEntry, Pairing
 from tests.sockets import SocketCommunicator, closing_code, hear, run
 from tests.worlds import World, jpeg
@@ -183,7 +183,7 @@ def test_a_message_that_cannot_be_understood_closes_the_socket(world: World, tex
 
 def test_a_device_that_vanishes_while_it_is_told_something_is_forgotten(world: World) -> None:
     """A server's `send` raises where the peer is gone; no disconnect follows then."""
-    from portal.live.devices import sockets
+    from portal.devices.sockets import sockets
 
     _camera, token = pair(world)
     words: list[dict[str, Any]] = [
@@ -218,11 +218,11 @@ def test_a_device_that_vanishes_while_it_is_told_something_is_forgotten(world: W
 
 
 def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from portal.live import devices
+    from portal.devices import sockets
 
     (first, token), (_second, other_token) = pair(world), pair(world)
     monkeypatch.setattr(devices, "SLOW_S", 0.1)
-    told = devices.DeviceConsumer.tell
+    told = sockets.DeviceConsumer.tell
 
     async def tell(self: Any, body: dict[str, Any]) -> None:
         if body.get("rate") == 2 and body["camera"] == "Phone":
@@ -233,7 +233,7 @@ def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pyt
         async with device(token) as one, device(other_token) as two:
             await hear(one, "settings")
             await hear(two, "settings")
-            monkeypatch.setattr(devices.DeviceConsumer, "tell", tell)
+            monkeypatch.setattr(sockets.DeviceConsumer, "tell", tell)
             await sync_to_async(Camera.objects.filter(kind="device").update)(analyses_per_second=2)
             assert (await hear(two, "settings", 5))["rate"] == 2
             await sync_to_async(pairing.revoke)(first)
@@ -243,7 +243,7 @@ def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pyt
 
 
 def test_standings_are_one_query_for_any_number_of_devices(world: World, django_assert_num_queries: Any) -> None:
-    from portal.live.devices import read_standings
+    from portal.devices.sockets import read_standings
     from portal.people.memberships import hash_of
 
     hashes = [hash_of(pair(world)[1]) for _ in range(5)]

@@ -44,11 +44,11 @@ from cameras.models import Camera
 from cameras.redis import Errors, device_answer_key, door_channel
 from cameras.sources import device_frames
 from cameras.states import DeviceWord
-from portal import pairing, pushing
+from portal.devices import pairing, pushing
+from portal.devices.pushing import FrameError
 from portal.live.hub import redis_connection
 from portal.models import DeviceToken, Purpose, Silence, Voice
 from portal.people.memberships import hash_of
-from portal.pushing import FrameError
 from portal.voice import reminding
 
 log = logging.getLogger(__name__)
