@@ -1,1 +1,5 @@
-"""What open pages are told, as it happens: one socket a page, groups of Channels for events, Redis for previews."""
+"""Who sees it now?
+
+One socket a page (`consumer`); what all sockets of a web process share is `hub`: one subscription for previews, one
+round for rights and heartbeats.
+"""

@@ -221,7 +221,7 @@ def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pyt
     from portal.devices import sockets
 
     (first, token), (_second, other_token) = pair(world), pair(world)
-    monkeypatch.setattr(devices, "SLOW_S", 0.1)
+    monkeypatch.setattr(sockets, "SLOW_S", 0.1)
     told = sockets.DeviceConsumer.tell
 
     async def tell(self: Any, body: dict[str, Any]) -> None:
