@@ -8,9 +8,11 @@ from typing import Any
 
 from cameras.errors import CameraError
 from cameras.reach.addresses import split_login
+from cameras.reach.place import Place
 from cameras.replay.replay import replay
+from cameras.settings import CameraSettings
 from cameras.sources import Opening, open_source
-from cameras.watching.watch import CameraSettings, Watch
+from cameras.watching.watch import Watch
 from detection import Analyzer, Detector, PictureError, encode_jpeg, read_picture, scaled_down
 from tests.cameras.rtsp_server import CLOCK, RecordedVideo
 
@@ -32,19 +34,11 @@ __all__ = [
 
 def open_address(address: str, user: str, password: str, transport: str, stop: threading.Event) -> Any:
     """A source with `frames(stop)` and `close()`, as a watch opens it."""
-    return open_source(Opening(address.split(":")[0], address, user, password, transport, stop))
+    return open_source(Opening(Place(address.split(":")[0], address, user, password, transport), stop))
 
 
 def watch(address: str, transport: str, outlet: Any, stop: threading.Event) -> Callable[[], None]:
     """A watch of an address, five analyses a second, that tells `outlet`; call it: it runs until `stop` is set."""
     detector = Detector.load()
-    settings = CameraSettings(
-        camera_id=1,
-        name="Door",
-        kind=address.split(":")[0],
-        address=address,
-        analyses_per_second=5.0,
-        version=1,
-        transport=transport,
-    )
+    settings = CameraSettings(1, "Door", Place(address.split(":")[0], address, transport=transport))
     return Watch(settings, 1, lambda: Analyzer(detector), outlet, stop).run

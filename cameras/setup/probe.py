@@ -31,6 +31,7 @@ from cameras.errors import CameraError
 from cameras.models import ProbeRequest
 from cameras.reach import login_guard
 from cameras.reach.credentials import seal, unseal
+from cameras.reach.place import Place
 from cameras.redis import Errors, connection
 from cameras.sources import Opening, Source, StreamFacts, open_source
 from cameras.watching.watch import BLACK, is_black
@@ -110,14 +111,18 @@ class Report:
 class Typed:
     """What somebody wants to test."""
 
-    kind: str
-    address: str
-    user: str = ""
-    password: str = field(default="", repr=False)
-    transport: str = "tcp"
+    place: Place
     view: int = 0
     model: str = "default"
     language: str = "en"
+
+    def encode(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def decode(cls, text: str) -> Typed:
+        given = json.loads(text)
+        return cls(**given | {"place": Place(**given["place"])})
 
 
 # -- on its way -----------------------------------------------------------------------------------------------------
@@ -125,7 +130,7 @@ class Typed:
 
 def ask(site_id: int, asked_by: int, typed: Typed) -> ProbeRequest:
     """Keep what was typed, sealed, for the worker that tests it; the report begins with all steps waiting."""
-    request = ProbeRequest.objects.create(site_id=site_id, asked_by=asked_by, sealed=seal(json.dumps(asdict(typed))))
+    request = ProbeRequest.objects.create(site_id=site_id, asked_by=asked_by, sealed=seal(typed.encode()))
     publish(request.pk, Report())
     return request
 
@@ -175,7 +180,7 @@ def carry_out(probe_id: UUID, detector_for: Callable[[str, int], Detector]) -> N
     request = ProbeRequest.objects.filter(pk=probe_id).first()
     if request is None:
         return
-    typed = Typed(**json.loads(unseal(request.sealed)))
+    typed = Typed.decode(unseal(request.sealed))
     ProbeRequest.objects.filter(pk=probe_id).update(sealed="")  # it is needed once
 
     def publish_all(report: Report, picture: Image | None) -> None:
@@ -229,10 +234,7 @@ class Probe:
         return self.report
 
     def _opening(self) -> Opening:
-        typed = self._typed
-        return Opening(
-            typed.kind, typed.address, typed.user, typed.password, typed.transport, self._stop, self._reached
-        )
+        return Opening(self._typed.place, self._stop, self._reached)
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:
@@ -246,18 +248,18 @@ class Probe:
 
     def _wait_for_turn(self) -> None:
         """Test and watch do not sign in at once: the camera would count it as guessing."""
-        if not self._typed.user:
+        if not self._typed.place.user:
             return
         until = time.monotonic() + TURN_S
         try:
-            while time.monotonic() < until and not login_guard.take_turn(self._typed.address, WHO):
+            while time.monotonic() < until and not login_guard.take_turn(self._typed.place, WHO):
                 self._stop.wait(0.25)
         except Errors:
             return
 
     def _give_turn_back(self) -> None:
         try:
-            login_guard.give_turn_back(self._typed.address, WHO)
+            login_guard.give_turn_back(self._typed.place, WHO)
         except Errors:
             log.debug("Redis does not answer; the turn ends by itself")
 
@@ -284,7 +286,7 @@ class Probe:
         said = {
             "name": _("The address can be opened."),
             "connection": _("The camera answers."),
-            "login": _("The camera lets us in.") if self._typed.user else _("The camera asks for no login."),
+            "login": _("The camera lets us in.") if self._typed.place.user else _("The camera asks for no login."),
         }
         self._set(Step(name), Status.PASSED, said[name])
         if name == "login":

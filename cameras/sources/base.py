@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cameras.reach.place import Place
 from detection import Image, Sighting
 
 ImageMaker = Callable[[], Image]
@@ -52,17 +53,12 @@ class Opening:
     """How to open a camera.
 
     Args:
-        transport: of RTSP's pictures: "tcp" or "udp".
         stop: set, whatever opens or reads ends within a second.
         reached: told the name of each step that was passed: "name", "connection", "login".
         camera_id: of a device, which has no address; 0 for what is no camera of the portal yet.
     """
 
-    kind: str
-    address: str
-    user: str = ""
-    password: str = field(default="", repr=False)
-    transport: str = "tcp"
+    place: Place
     stop: threading.Event = field(default_factory=threading.Event)
     reached: Callable[[str], None] = lambda step: None
     camera_id: int = 0
@@ -94,4 +90,4 @@ def register(kind: str) -> Callable[[Opener], Opener]:
 
 def open_source(opening: Opening) -> Source:
     """Open a camera's stream; raises CameraError with a sentence for people."""
-    return _OPENERS[opening.kind](opening)
+    return _OPENERS[opening.place.kind](opening)

@@ -116,7 +116,7 @@ class LoopedClip:
 
 @register("clip")
 def open_clip(opening: Opening) -> LoopedClip:
-    path = clip_path(opening.address)
+    path = clip_path(opening.place.address)
     for step in ("name", "connection", "login"):
         opening.reached(step)
     return LoopedClip(path)

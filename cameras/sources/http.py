@@ -68,10 +68,11 @@ class Body:
 
     def open(self, opening: Opening) -> str:
         """Ask for the stream; the name of FFmpeg's format that it is in. Raises CameraError."""
-        address = addresses.parse_address(opening.address, ("http", "https"))
+        address = addresses.parse_address(opening.place.address, ("http", "https"))
         request = self._client.build_request("GET", address.url)
         try:
-            self._response = self._client.send(request, auth=Login(opening.user, opening.password), stream=True)
+            login = Login(opening.place.user, opening.place.password)
+            self._response = self._client.send(request, auth=login, stream=True)
         except httpx.HTTPError as error:
             raise self._http_fault(error) from None
         self._check_status(self._response.status_code)

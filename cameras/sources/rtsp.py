@@ -168,7 +168,7 @@ class Relay(threading.Thread):
         self._address = address
         self._camera = camera
         self._camera_ip = camera.getpeername()[0]
-        self._login = Login(opening.user, opening.password)
+        self._login = Login(opening.place.user, opening.place.password)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         self._client: socket.socket | None = None
         token = secrets.token_hex(8)
@@ -312,7 +312,7 @@ class Relay(threading.Thread):
         """What is offered to the camera where FFmpeg wants "RTP/AVP/TCP;unicast;interleaved=0-1"."""
         found = re.search(r"interleaved=(\d+)", wanted)
         channel = int(found[1]) if found else 2 * len(self._tracks)
-        if self._opening.transport != "udp":
+        if self._opening.place.transport != "udp":
             return Track(channel), f"RTP/AVP/TCP;unicast;interleaved={channel}-{channel + 1}"
         pair = self._udp_pair()
         port = pair[0].getsockname()[1]
@@ -511,7 +511,7 @@ def fault_of(status: int, method: str) -> StreamError:
 @register("rtsp")
 def open_rtsp(opening: Opening) -> Stream:
     """Name, connection and login by ourselves, then FFmpeg, by the relay."""
-    address = addresses.parse_address(opening.address, ("rtsp",))
+    address = addresses.parse_address(opening.place.address, ("rtsp",))
     checked = addresses.resolve(address.host, address.port, opening.stop)
     opening.reached("name")
     camera = addresses.connect(checked, address.port, opening.stop)
@@ -522,7 +522,7 @@ def open_rtsp(opening: Opening) -> Stream:
         "rtsp_transport": "tcp",
         "allowed_media_types": "video",
         "protocol_whitelist": "tcp,rtp",
-        "reorder_queue_size": "64" if opening.transport == "udp" else "0",
+        "reorder_queue_size": "64" if opening.place.transport == "udp" else "0",
         "max_delay": "300000",
     }
     return Stream.open(relay, relay.url, "rtsp", options)

@@ -32,7 +32,7 @@ class Device:
 @register("usb")
 def open_usb(opening: Opening) -> Stream:
     """The camera's own nearest size and rate are taken where it has no 1280x720 at 15 pictures a second."""
-    path = device_path(opening.address)
+    path = device_path(opening.place.address)
     for step in ("name", "connection", "login"):
         opening.reached(step)
     try:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from django.utils.translation import gettext as _
@@ -20,6 +19,7 @@ from django.utils.translation import gettext_lazy
 from cameras.errors import CameraError, LoginError
 from cameras.reach.login import refused
 from cameras.reach.login_guard import REFUSED_S
+from cameras.settings import CameraSettings
 from cameras.sources import Opening, Source, open_source
 from cameras.states import CameraState
 from cameras.watching.outages import OutageClock
@@ -35,28 +35,6 @@ CLOCK_STEP_S = 10.0  # from one frame to the next: beyond it, nobody is known an
 CLOCK_BACK_S = 0.5
 LATE_S = 1.0  # a frame that waited so long is not analysed: what comes next is nearer to now
 BLACK = gettext_lazy("The picture is black. Is the lens covered, or the room dark?")
-
-
-@dataclass(frozen=True)
-class CameraSettings:
-    """What a watch needs to know of its camera, read once at its start."""
-
-    camera_id: int
-    name: str
-    kind: str
-    address: str
-    analyses_per_second: float
-    version: int
-    user: str = ""
-    password: str = field(default="", repr=False)
-    transport: str = "tcp"
-    input_size: int = 0
-    model: str = "default"
-    reminder_after_s: float = 2.0
-
-    def opening(self, stop: threading.Event, reached: Callable[[str], None]) -> Opening:
-        login = (self.user, self.password)
-        return Opening(self.kind, self.address, *login, self.transport, stop, reached, self.camera_id)
 
 
 class Outlet(Protocol):
@@ -151,7 +129,7 @@ class Watch:
                 self._login_failed(refused())
             return wait_s
         try:
-            with closing(open_source(self._settings.opening(self._stop, self._reached))) as source:
+            with closing(open_source(self._opening())) as source:
                 self._follow(source)
         except LoginError as error:
             self._outlet.login_refused()
@@ -164,8 +142,11 @@ class Watch:
             return self._failed(CameraError(_("The portal had a fault while watching; its log says more.")))
         return 0.0
 
+    def _opening(self) -> Opening:
+        return Opening(self._settings.place, self._stop, self._reached, self._settings.camera_id)
+
     def _reached(self, step: str) -> None:
-        if step == "login" and self._settings.user:
+        if step == "login" and self._settings.place.user:
             self._outlet.signed_in()
 
     def _follow(self, source: Source) -> None:

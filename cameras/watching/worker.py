@@ -19,14 +19,14 @@ from django.db.models import BooleanField, ExpressionWrapper
 
 from cameras.models import Camera, CameraLease
 from cameras.reach import login_guard
-from cameras.reach.credentials import SealError, unseal
 from cameras.redis import Errors
+from cameras.settings import CameraSettings, read_settings
 from cameras.states import CameraState
 from cameras.watching import leases
 from cameras.watching.leases import Reconciler, WorkerState
 from cameras.watching.preview import Offer, PreviewWriter
 from cameras.watching.spool import Record, SpoolWriter, finding_record
-from cameras.watching.watch import CameraSettings, Watch
+from cameras.watching.watch import Watch
 from detection import Analyzer, Detector, Finding, ModelError
 
 log = logging.getLogger(__name__)
@@ -83,19 +83,19 @@ class WorkerOutlet:
 
     def may_sign_in(self) -> float:
         try:
-            return login_guard.wait_s(self.settings)
+            return login_guard.wait_s(self.settings.place, self.camera_id, self.settings.version)
         except Errors:
             return 0.0
 
     def signed_in(self) -> None:
         try:
-            login_guard.give_turn_back(self.settings.address, login_guard.watcher(self.settings))
+            login_guard.give_turn_back(self.settings.place, login_guard.watcher(self.camera_id))
         except Errors:
             log.debug("Redis does not answer; the turn ends by itself")
 
     def login_refused(self) -> None:
         try:
-            login_guard.note_refused(self.settings)
+            login_guard.note_refused(self.camera_id, self.settings.version)
         except Errors:
             log.warning("Redis does not answer; the refused login is remembered by its watch alone")
 
@@ -280,37 +280,6 @@ class StreamWorker:
             self._safely(lambda: leases.withdraw(self.state()))
         self.previews.close()
         self.spool.close(CLOSE_WITHIN_S)
-
-
-def read_settings(camera_id: int, token: int, worker: str) -> CameraSettings | None:
-    """The camera's settings, if its lease names this worker and this token, and it is to be watched.
-
-    A password that no key here opens is left empty: the camera then says that it asks for one.
-    """
-    camera = Camera.objects.filter(Camera.wanted(), pk=camera_id, lease__token=token, lease__worker=worker).first()
-    return None if camera is None else settings_of(camera)
-
-
-def settings_of(camera: Camera) -> CameraSettings:
-    try:
-        password = unseal(camera.sealed_password)
-    except SealError as error:
-        log.error("camera %s: %s", camera.pk, error)
-        password = ""
-    return CameraSettings(
-        camera.pk,
-        camera.name,
-        camera.kind,
-        camera.address,
-        camera.analyses_per_second,
-        camera.version,
-        camera.user,
-        password,
-        camera.transport,
-        camera.view,
-        camera.model,
-        camera.reminder_after_s,
-    )
 
 
 _current: StreamWorker | None = None

@@ -24,6 +24,7 @@ from cameras.errors import AddressError
 from cameras.models import Camera, Outage, ProbeRequest, Site
 from cameras.reach import addresses
 from cameras.reach.credentials import SealError, seal, unseal
+from cameras.reach.place import Place
 from cameras.redis import Errors
 from cameras.setup import probe
 from cameras.setup.makes import makes
@@ -206,11 +207,13 @@ class CameraForm(forms.ModelForm[Camera]):
 
     def typed(self) -> Typed:
         cleaned = self.cleaned_data
+        transport = cleaned.get("transport") or Camera.Transport.TCP
         return Typed(
-            cleaned["kind"], cleaned["address"], cleaned.get("user") or "", self.secret,
-            cleaned.get("transport") or "tcp", int(cleaned.get("view") or 0), cleaned["model"],
-            translation.get_language() or "en",
-        )  # fmt: skip
+            Place(cleaned["kind"], cleaned["address"], cleaned.get("user") or "", self.secret, transport),
+            view=int(cleaned.get("view") or 0),
+            model=cleaned["model"],
+            language=translation.get_language() or "en",
+        )
 
     # The form as the page shows it, part by part.
 
@@ -328,8 +331,8 @@ def test_camera(request: HttpRequest) -> HttpResponse:
             probe.fail(asked.pk, _("No worker serves this site now, so nobody can look. Start one, then test again."))
     except (*Errors, ConnectionError):
         return refuse(_("The portal cannot test at the moment. Try again soon."), 503)
-    audit.note(request, Action.CAMERA_TESTED, addresses.mask_login(typed.address), site)
-    moved = {"address": typed.address, "user": typed.user} if form.moved_login else {}
+    audit.note(request, Action.CAMERA_TESTED, addresses.mask_login(typed.place.address), site)
+    moved = {"address": typed.place.address, "user": typed.place.user} if form.moved_login else {}
     return JsonResponse({"report": reverse("probe", args=[asked.pk]), "moved": moved}, status=202)
 
 

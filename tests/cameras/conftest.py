@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cameras.watching.watch import CameraSettings, Watch
+from cameras.settings import CameraSettings
+from cameras.watching.watch import Watch
 from detection import Analyzer, Detector
 from tests.cameras.watching.notes import Notes
 from tests.worlds import World, make_world

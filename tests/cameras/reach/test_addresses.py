@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cameras.errors import AddressError, CameraError, StreamError
 from cameras.reach import addresses
 from cameras.reach.addresses import judge, mask_login, parse_address, split_login
+from cameras.reach.place import Place
 from cameras.sources import Opening, open_source
 from tests.cameras.footage import lobby
 from tests.cameras.http_camera import HttpCamera, file_as, http_camera, redirect
@@ -166,7 +167,7 @@ def test_a_name_that_changes_after_the_check_is_of_no_use(
 
     monkeypatch.setattr(socket, "getaddrinfo", fickle)
     with pytest.raises(StreamError, match="nothing listens"):
-        open_source(Opening("rtsp", f"rtsp://camera.example:{second.port}/"))
+        open_source(Opening(Place("rtsp", f"rtsp://camera.example:{second.port}/")))
     assert second.count() == 0
 
 
@@ -185,13 +186,13 @@ def test_a_silent_resolver_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("address", ["rtsp://127.0.0.1/", "http://127.0.0.1/", "https://[::1]/"])
 def test_what_is_refused_is_not_connected_to(address: str) -> None:
     with pytest.raises(AddressError):
-        open_source(Opening(address.split(":")[0].rstrip("s"), address))
+        open_source(Opening(Place(address.split(":")[0].rstrip("s"), address)))
 
 
 def test_rtsp_that_redirects_is_not_followed(loopback: None, second: SecondListener, tmp_path: Path) -> None:
     clip, to = lobby(tmp_path / "a.mp4", seconds=1), f"rtsp://127.0.0.2:{second.port}/"
     with RtspCamera(clip, redirect_to=to) as camera, pytest.raises(StreamError, match="sends us on"):
-        open_source(Opening("rtsp", camera.address))
+        open_source(Opening(Place("rtsp", camera.address)))
     assert second.count() == 0
 
 
@@ -202,7 +203,7 @@ def test_a_foreign_source_in_transport_gets_nothing(
     clip = lobby(tmp_path / "a.mp4", seconds=3)
     with RtspCamera(clip, foreign_source=f"127.0.0.2;server_port={second.port}-{second.port + 1}") as camera:
         stop = threading.Event()
-        source = open_source(Opening("rtsp", camera.address, transport=transport, stop=stop))
+        source = open_source(Opening(Place("rtsp", camera.address, transport=transport), stop))
         frames = source.frames(stop)
         for _ in range(12):
             next(frames)
@@ -213,7 +214,7 @@ def test_a_foreign_source_in_transport_gets_nothing(
 def test_http_that_redirects_to_loopback_is_not_followed(loopback: None, second: SecondListener) -> None:
     answer = redirect(f"http://127.0.0.2:{second.port}/")
     with http_camera(HttpCamera(answer)) as camera, pytest.raises(StreamError, match="sends us on"):
-        open_source(Opening("http", camera.address))
+        open_source(Opening(Place("http", camera.address)))
     assert second.count() == 0
 
 
@@ -225,7 +226,7 @@ def test_a_playlist_that_names_another_host_is_refused_whatever_it_calls_itself(
 ) -> None:
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.2:{second.port}/a.ts\n".encode()
     with http_camera(HttpCamera(file_as(playlist, told))) as camera, pytest.raises(CameraError, match="playlist"):
-        open_source(Opening("http", camera.address))
+        open_source(Opening(Place("http", camera.address)))
     assert second.count() == 0
 
 
@@ -238,15 +239,15 @@ def test_files_are_never_opened_by_a_network_kind(tmp_path: Path) -> None:
             "/etc/passwd",
         ):
             with pytest.raises(AddressError, match="must begin with"):
-                open_source(Opening(kind, address))
+                open_source(Opening(Place(kind, address)))
 
 
 @pytest.mark.parametrize("address", ["/dev/video", "/dev/sda", "video0", "/dev/video0/../sda", "/dev/video0 ", "0"])
 def test_a_usb_camera_is_a_video_device_and_nothing_else(address: str) -> None:
     with pytest.raises(AddressError, match="/dev/video0"):
-        open_source(Opening("usb", address))
+        open_source(Opening(Place("usb", address)))
 
 
 def test_a_usb_camera_that_is_not_there_says_so() -> None:
     with pytest.raises(StreamError, match="No camera answers at /dev/video97"):
-        open_source(Opening("usb", "/dev/video97"))
+        open_source(Opening(Place("usb", "/dev/video97")))

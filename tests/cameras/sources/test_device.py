@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cameras.reach.place import Place
+from cameras.settings import CameraSettings
 from cameras.sources import device, device_frames
 from cameras.sources.device_frames import Answer, DeviceFrame, Face, decode_answer, encode_answer, pack, unpack
 from cameras.states import CameraState, DeviceWord
-from cameras.watching.watch import CameraSettings
 from detection import Violation
 from tests.cameras.footage import door_frames
 from tests.cameras.watching.notes import Notes
@@ -24,7 +25,7 @@ CAMERA = 7
 
 @pytest.fixture
 def notes(redis: Any, watches: Callable[[CameraSettings], Notes]) -> Iterator[Notes]:
-    yield watches(CameraSettings(CAMERA, "Phone", "device", "", 5.0, 1))
+    yield watches(CameraSettings(CAMERA, "Phone", Place("device", "")))
 
 
 def push_until(notes: Notes, done: Callable[[], object], within_s: float = 20) -> list[Answer]:
@@ -83,7 +84,7 @@ def test_a_silent_device_is_offline_with_its_own_word(
     monkeypatch.setattr(device, "PATIENCE_S", 0.1)
     if word is not None:
         device_frames.say(CAMERA, word)
-    notes = watches(CameraSettings(CAMERA, "Phone", "device", "", 5.0, 1))
+    notes = watches(CameraSettings(CAMERA, "Phone", Place("device", "")))
     wait_for(lambda: len(notes.states) == 2, 5, "the state")
     state, detail = notes.states[1]
     assert state is CameraState.OFFLINE and says in detail

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from cameras.errors import LoginError, StreamError
 from cameras.reach.login import Login
+from cameras.reach.place import Place
+from cameras.settings import CameraSettings
 from cameras.sources import Opening, open_source
 from cameras.sources import feed as feeding
 from cameras.sources.rtsp import ProtocolFault, Reader
@@ -23,7 +25,6 @@ from cameras.sources.stream import Anchor
 from cameras.states import CameraState
 from cameras.watching import outages, watch
 from cameras.watching.outages import OutageClock
-from cameras.watching.watch import CameraSettings
 from detection import Analyzer, Detector
 from tests.cameras.footage import joined, lobby
 from tests.cameras.http_camera import HttpCamera, endless_headers, file_as, http_camera, jpegs_of, mjpeg, mpegts_of
@@ -52,7 +53,7 @@ def clip_h265(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings_for(camera: RtspCamera | HttpCamera, user: str = "", password: str = "", **more: str) -> CameraSettings:
     kind = camera.address.partition(":")[0]
-    return CameraSettings(1, "Door", kind, camera.address, 5.0, 1, user, password, **more)
+    return CameraSettings(1, "Door", Place(kind, camera.address, user, password, **more))
 
 
 def is_online(notes: Notes, after: int = 0) -> bool:
@@ -70,7 +71,7 @@ def test_rtsp_plays(clip: Path, clip_h265: Path, codec: str, transport: str, sch
     footage = clip if codec == "h264" else clip_h265
     with RtspCamera(footage, login=("admin", PASSWORD), scheme=scheme) as camera:
         stop, reached = threading.Event(), []
-        opening = Opening("rtsp", camera.address, "admin", PASSWORD, transport, stop, reached.append)
+        opening = Opening(Place("rtsp", camera.address, "admin", PASSWORD, transport), stop, reached.append)
         source = open_source(opening)
         times = []
         for frame in source.frames(stop):
@@ -166,13 +167,13 @@ def test_a_wrong_password_is_tried_once(clip: Path, watches: Callable[..., Notes
 )
 def test_each_answer_of_a_camera_has_its_plain_words(clip: Path, fault: dict[str, Any], says: str) -> None:
     with RtspCamera(clip, **fault) as camera, pytest.raises(StreamError, match=says):
-        open_source(Opening("rtsp", camera.address))
+        open_source(Opening(Place("rtsp", camera.address)))
 
 
 def test_a_camera_that_changes_its_nonce_in_the_middle_is_answered_anew(clip: Path) -> None:
     with RtspCamera(clip, login=("admin", PASSWORD), changes_nonce=True) as camera:
         stop = threading.Event()
-        source = open_source(Opening("rtsp", camera.address, "admin", PASSWORD, stop=stop))
+        source = open_source(Opening(Place("rtsp", camera.address, "admin", PASSWORD), stop))
         assert next(source.frames(stop)).image_bgr().shape == (360, 640, 3)
         source.close()
         assert camera.refused == 1, "the old nonce, once"
@@ -182,7 +183,7 @@ def test_what_is_no_rtsp_server_says_so(clip: Path) -> None:
     with http_camera(HttpCamera(file_as(b"x", "text/html"))) as camera:
         address = camera.address.replace("http://", "rtsp://")
         with pytest.raises(StreamError, match="does not speak RTSP"):
-            open_source(Opening("rtsp", address))
+            open_source(Opening(Place("rtsp", address)))
 
 
 def test_opening_ends_when_it_is_asked_to(clip: Path) -> None:
@@ -191,7 +192,7 @@ def test_opening_ends_when_it_is_asked_to(clip: Path) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         stop = threading.Event()
-        opening = Opening("rtsp", f"rtsp://127.0.0.1:{silent.getsockname()[1]}/", stop=stop)
+        opening = Opening(Place("rtsp", f"rtsp://127.0.0.1:{silent.getsockname()[1]}/"), stop)
         threading.Timer(0.5, stop.set).start()
         began = time.monotonic()
         with pytest.raises(StreamError):
@@ -253,7 +254,7 @@ def test_mjpeg_plays_is_killed_and_comes_back(clip: Path, watches: Callable[...,
 def test_mpeg_ts_and_fragments_play_and_their_end_is_a_fault(clip: Path, tmp_path: Path) -> None:
     for told in ("video/mp2t", ""):
         with http_camera(HttpCamera(file_as(mpegts_of(clip), told))) as camera:
-            source, stop, count = open_source(Opening("http", camera.address)), threading.Event(), 0
+            source, stop, count = open_source(Opening(Place("http", camera.address))), threading.Event(), 0
             with pytest.raises(StreamError, match="ended the stream"):
                 for _frame in source.frames(stop):
                     count += 1
@@ -265,7 +266,8 @@ def test_a_camera_that_changes_its_resolution_is_watched_on(clip: Path, tmp_path
     small = lobby(tmp_path / "small.mp4", width=320, seconds=3)
     stream = joined(tmp_path / "both.ts", [clip, small]).read_bytes()
     with http_camera(HttpCamera(file_as(stream, "video/mp2t"))) as camera:
-        source, stop, analyzer = open_source(Opening("http", camera.address)), threading.Event(), Analyzer(DETECTOR)
+        stop, analyzer = threading.Event(), Analyzer(DETECTOR)
+        source = open_source(Opening(Place("http", camera.address)))
         shapes = set()
         with pytest.raises(StreamError, match="ended"):
             for frame in source.frames(stop):
@@ -289,7 +291,7 @@ def test_a_camera_that_changes_its_resolution_is_watched_on(clip: Path, tmp_path
 )
 def test_each_answer_of_a_web_camera_has_its_plain_words(answer: Any, says: str) -> None:
     with http_camera(HttpCamera(answer)) as camera, pytest.raises(StreamError, match=says):
-        open_source(Opening("http", camera.address))
+        open_source(Opening(Place("http", camera.address)))
 
 
 def test_headers_that_drip_for_ever_end_at_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +301,7 @@ def test_headers_that_drip_for_ever_end_at_a_deadline(monkeypatch: pytest.Monkey
     with http_camera(HttpCamera(endless_headers(0.2))) as camera:
         began = time.monotonic()
         with pytest.raises(StreamError, match="does not answer"):
-            open_source(Opening("http", camera.address))
+            open_source(Opening(Place("http", camera.address)))
         assert time.monotonic() - began < 4
 
 
@@ -332,8 +334,8 @@ def test_a_login_is_answered_once_and_in_a_known_way() -> None:
     assert login.header("GET", "/") == "" and login.answer("GET", "/", ['Basic realm="x"']).startswith("Basic ")
     with pytest.raises(LoginError, match="does not accept"):
         login.answer("GET", "/", ['Basic realm="x"'])
-    assert PASSWORD not in repr(Opening("rtsp", "rtsp://h/", "a", PASSWORD)) + repr(login)
-    assert PASSWORD not in repr(CameraSettings(1, "n", "rtsp", "a", 5.0, 1, "u", PASSWORD))
+    assert PASSWORD not in repr(Opening(Place("rtsp", "rtsp://h/", "a", PASSWORD))) + repr(login)
+    assert PASSWORD not in repr(CameraSettings(1, "n", Place("rtsp", "a", "u", PASSWORD)))
 
 
 # -- times ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cameras.errors import AddressError, CameraError, StreamError
 from cameras.reach.addresses import clip_path, clips_folder
+from cameras.reach.place import Place
 from cameras.redis import ENCODED_KEY, looked_at_key
 from cameras.sources import Frame, Opening, StreamFacts, open_source
 from cameras.sources.base import register
@@ -38,7 +39,7 @@ def clips(settings: Any, tmp_path: Path) -> Path:
 @pytest.fixture
 def watching(clips: Path, watches: Callable[[CameraSettings], Notes]) -> Callable[[str, str], Notes]:
     """Starts the watch of a camera of this kind and address."""
-    return lambda kind, address: watches(CameraSettings(1, "Front door", kind, address, 5.0, 1))
+    return lambda kind, address: watches(CameraSettings(1, "Front door", Place(kind, address)))
 
 
 def test_a_clip_is_a_live_camera_at_its_own_pace(clips: Path, watching: Any) -> None:
@@ -56,7 +57,7 @@ def test_a_clip_is_a_live_camera_at_its_own_pace(clips: Path, watching: Any) -> 
 def test_who_is_in_the_picture_when_a_watch_ends_is_closed(clips: Path) -> None:
     shutil.copy(DEMO_CLIPS / "harbour-house.mp4", clips / "a.mp4")
     notes, stop = Notes(), threading.Event()
-    settings = CameraSettings(1, "Front door", "clip", "a.mp4", 5.0, 1)
+    settings = CameraSettings(1, "Front door", Place("clip", "a.mp4"))
     thread = threading.Thread(target=Watch(settings, 1, lambda: Analyzer(DETECTOR), notes, stop).run)
     thread.start()
     wait_for(lambda: notes.findings, 15, "a finding")
@@ -109,7 +110,7 @@ def test_a_clip_that_breaks_off_is_offline_and_tried_again(
             tries.append(1)
             if len(tries) < 3:
                 raise StreamError("The stream ended.")
-            yield from open_source(Opening("clip", clip.name)).frames(stop)
+            yield from open_source(Opening(Place("clip", clip.name))).frames(stop)
 
         def close(self) -> None:
             pass
@@ -164,7 +165,7 @@ def test_only_files_below_the_folder_of_clips_are_opened(clips: Path, address: s
     with pytest.raises(AddressError):
         clip_path(address)
     with pytest.raises(CameraError):
-        open_source(Opening("clip", address))
+        open_source(Opening(Place("clip", address)))
 
 
 # -- previews -------------------------------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ from django.db.models import F
 from cameras.models import Camera, CameraLease
 from cameras.reach import login_guard
 from cameras.reach.addresses import clips_folder
+from cameras.reach.place import Place
 from cameras.states import CameraState
 from cameras.watching import leases
 from cameras.watching.spool import Record, SpoolReader
-from cameras.watching.watch import CameraSettings
 from cameras.watching.worker import StreamWorker
 from detection import ModelError
 from tests.conftest import DEMO_CLIPS
@@ -155,11 +155,10 @@ def test_a_model_is_loaded_once_and_one_that_is_not_there_says_so(start: Callabl
 
 
 def test_cameras_of_one_recorder_sign_in_one_after_the_other_without_waiting(redis: object) -> None:
-    first, second = (CameraSettings(n, "x", "rtsp", f"rtsp://10.0.0.9/{n}", 5.0, 1, "admin", "p") for n in (1, 2))
-    assert login_guard.wait_s(first) == 0 and login_guard.wait_s(second) == 1.0
-    login_guard.give_turn_back(first.address, login_guard.watcher(first))
-    assert login_guard.wait_s(second) == 0
-    login_guard.note_refused(second)
-    assert login_guard.wait_s(second) > 500
-    edited = CameraSettings(2, "x", "rtsp", second.address, 5.0, 2, "admin", "q")
-    assert login_guard.wait_s(edited) == 0, "a change is tried at once"
+    first, second = (Place("rtsp", f"rtsp://10.0.0.9/{number}", "admin", "p") for number in (1, 2))
+    assert login_guard.wait_s(first, 1, 1) == 0 and login_guard.wait_s(second, 2, 1) == 1.0
+    login_guard.give_turn_back(first, login_guard.watcher(1))
+    assert login_guard.wait_s(second, 2, 1) == 0
+    login_guard.note_refused(2, 1)
+    assert login_guard.wait_s(second, 2, 1) > 500
+    assert login_guard.wait_s(second, 2, version=2) == 0, "a change is tried at once"

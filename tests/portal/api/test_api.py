@@ -15,10 +15,10 @@ from django.utils import timezone
 from PIL import Image
 
 from cameras.models import Camera, CameraLease
+from cameras.settings import settings_of
 from cameras.sources import device_frames
 from cameras.watching import leases
 from cameras.watching.watch import Watch
-from cameras.watching.worker import settings_of
 from detection import Analyzer, Detector
 from portal.devices import pairing, pushing
 from portal.devices.pairing import PairingError

@@ -15,6 +15,7 @@ from PIL import Image
 from cameras import tasks
 from cameras.models import Camera, Site
 from cameras.reach.addresses import clips_folder
+from cameras.reach.place import Place
 from cameras.redis import connection as redis_connection
 from cameras.setup import probe
 from portal.devices import pairing
@@ -164,7 +165,7 @@ def things_of(world: World) -> dict[str, object]:
     found: dict[str, object] = {}
     for mark, camera, manager in (("", world.door, world.alice), ("2", world.hall, world.charlie)):
         site = camera.site
-        asked = probe.ask(site.pk, manager.pk, probe.Typed("clip", "x.mp4"))
+        asked = probe.ask(site.pk, manager.pk, probe.Typed(Place("clip", "x.mp4")))
         redis_connection().set(probe.picture_key(asked.pk), b"jpeg")
         guest = User.objects.create_user(f"guest{mark}@example.org", name="Guest")
         kept = {"user": guest.pk, "site": site.pk, "role": "viewer"}
