@@ -28,7 +28,6 @@ class CameraSettings:
     analyses_per_second: float = 5.0
     input_size: int = 0
     model: str = "default"
-    reminder_after_s: float = 2.0
 
 
 def read_settings(camera_id: int, token: int, worker: str) -> CameraSettings | None:
@@ -52,5 +51,4 @@ def settings_of(camera: Camera) -> CameraSettings:
         analyses_per_second=camera.analyses_per_second,
         input_size=camera.view,
         model=camera.model,
-        reminder_after_s=camera.reminder_after_s,
     )

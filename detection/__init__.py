@@ -8,7 +8,7 @@ Whoever uses this room imports from here, and knows nothing of its modules.
 """
 
 from detection.pictures import MAX_PIXELS, decode_picture, draw, encode_jpeg, read_picture, scaled_down, write_picture  # isort: skip  (limits OpenCV)
-from detection.analyzer import Analyzer, Finding, Passage, Sighting, Snapshot, Violation, make_key
+from detection.analyzer import Analyzer, Finding, PassageFinding, Sighting, Snapshot, ViolationFinding, make_key
 from detection.detector import Box, Detection, Detector, Image
 from detection.errors import DataError, DetectionError, ModelError, PictureError
 from detection.manifest import Manifest, model_names, read_manifest
@@ -25,11 +25,11 @@ __all__ = [
     "Image",
     "Manifest",
     "ModelError",
-    "Passage",
+    "PassageFinding",
     "PictureError",
     "Sighting",
     "Snapshot",
-    "Violation",
+    "ViolationFinding",
     "decode_picture",
     "draw",
     "encode_jpeg",

@@ -9,12 +9,13 @@
 
 Each person is one passage. A spell without a mask (or with one worn wrongly) is one violation of it: opened as soon
 as the vote is sure, given a better picture while it is open, closed when the person masks or leaves. Bare again
-before STEADY_S of steady mask is the same violation, opened again; after it, a new one. Who stays bare is told of
-anew when the spell has lasted so long that she is to be reminded, and once more a while later.
+before STEADY_S of steady mask is the same violation, opened again; after it, a new one. As long as somebody stays bare
+the violation is told again every STILL_EVERY_S.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -30,8 +31,7 @@ STEADY_S = 5.0
 SEEN_EVERY_S = 5.0  # how fresh last_seen_at is kept of those who stay
 BETTER = 1.25  # a picture replaces another when it is so much better
 PICTURE_EVERY_S = 1.0
-REMIND_AFTER_S = 2.0
-REMIND_AGAIN_S = 12.0
+STILL_EVERY_S = 1.0  # of who stays without a mask
 CUT = 0.4  # what a face at the picture's edge, maybe cut by it, is worth as a picture
 ROOM = 0.1  # of the picture, around a face that is well in it
 
@@ -50,7 +50,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Passage:
+class PassageFinding:
     """One person, as known now. `seq` grows with each finding of the same key; times are frames', in seconds."""
 
     key: UUID
@@ -64,7 +64,7 @@ class Passage:
 
 
 @dataclass(frozen=True)
-class Violation:
+class ViolationFinding:
     """One spell without a mask. `snapshot` is set where there is a new picture.
 
     Args:
@@ -85,7 +85,7 @@ class Violation:
     snapshot: Snapshot | None = None
 
 
-Finding = Passage | Violation
+Finding = PassageFinding | ViolationFinding
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Spell:
     seq: int = 0
     open: bool = True
     ended_at: float | None = None
-    due: list[float] = field(default_factory=list)  # when it is told of anew, the next first
+    next_at: float = 0.0  # when it is told again
     picture_quality: float = 0.0
     picture_at: float = 0.0
     box: Box = (0.0, 0.0, 0.0, 0.0)
@@ -157,10 +157,8 @@ def make_key(seconds: float) -> UUID:
 class Analyzer:
     """The memory of one camera. Not safe for threads: one camera, one thread, one analyzer."""
 
-    def __init__(self, detector: Detector, remind_after_s: float = REMIND_AFTER_S) -> None:
-        """`remind_after_s`: how long a spell without a mask lasts until it is told of anew, in seconds."""
+    def __init__(self, detector: Detector) -> None:
         self._detector = detector
-        self._remind_after_s = remind_after_s
         longer = detector.manifest.input.longer_side or max(
             detector.manifest.input.width, detector.manifest.input.height
         )
@@ -239,7 +237,6 @@ class Analyzer:
             if not spell.open:
                 spell.open, spell.ended_at, spell.label = True, None, label
                 spell.bare_since = person.bare_since if person.bare_since is not None else at
-                spell.due = self._reminders(spell.bare_since, at)
                 return [self._violation(person, spell)]
             if label != spell.label:
                 spell.label = label
@@ -260,7 +257,7 @@ class Analyzer:
             return []
         at = person.track.last_seen_at
         started = person.bare_since if person.bare_since is not None else at
-        person.spell = Spell(make_key(started), label, started, at, started, due=self._reminders(started, at))
+        person.spell = Spell(make_key(started), label, started, at, started)
         return [self._violation(person, person.spell, self._take_picture(person, person.spell))]
 
     def _better(self, person: Person, spell: Spell) -> list[Finding]:
@@ -271,13 +268,8 @@ class Analyzer:
             return []
         return [self._violation(person, spell, self._take_picture(person, spell))]
 
-    def _reminders(self, bare_since: float, now: float) -> list[float]:
-        """When somebody who stays bare from now on is told of anew."""
-        first = max(now, bare_since + self._remind_after_s)
-        return [first, first + REMIND_AGAIN_S]
-
     def _still_bare(self, person: Person, spell: Spell) -> list[Finding]:
-        return [self._violation(person, spell)] if spell.due and person.track.last_seen_at >= spell.due[0] else []
+        return [self._violation(person, spell)] if person.track.last_seen_at >= spell.next_at else []
 
     def _take_picture(self, person: Person, spell: Spell) -> Snapshot | None:
         candidate, person.candidate = person.candidate, None
@@ -303,11 +295,11 @@ class Analyzer:
 
     # -- findings -----------------------------------------------------------------------------------------------------
 
-    def _passage(self, person: Person, ended_at: float | None) -> Passage:
+    def _passage(self, person: Person, ended_at: float | None) -> PassageFinding:
         track = person.track
         person.seq += 1
         person.told_label, person.told_at = label_of(track), track.last_seen_at
-        return Passage(
+        return PassageFinding(
             track.key,
             person.seq,
             person.told_label,
@@ -318,10 +310,10 @@ class Analyzer:
             track.box,
         )
 
-    def _violation(self, person: Person, spell: Spell, snapshot: Snapshot | None = None) -> Violation:
+    def _violation(self, person: Person, spell: Spell, snapshot: Snapshot | None = None) -> ViolationFinding:
         spell.seq += 1
-        spell.due = [at for at in spell.due if at > person.track.last_seen_at]
-        return Violation(
+        spell.next_at = next_tick(spell.bare_since, person.track.last_seen_at)
+        return ViolationFinding(
             spell.key,
             person.track.key,
             spell.seq,
@@ -335,6 +327,15 @@ class Analyzer:
             spell.box,
             snapshot,
         )
+
+
+def next_tick(bare_since: float, at: float) -> float:
+    """The first moment after `at` that lies a whole number of STILL_EVERY_S after `bare_since`.
+
+    >>> next_tick(10.0, 12.4)
+    13.0
+    """
+    return bare_since + STILL_EVERY_S * (math.floor((at - bare_since) / STILL_EVERY_S + 1e-6) + 1)
 
 
 def label_of(track: Track) -> str:

@@ -9,7 +9,7 @@ from uuid import UUID
 from cameras.replay.clip_writer import ClipWriter
 from cameras.sources.clip import Clip, upright
 from cameras.watching.watch import AnalysisPace
-from detection import Analyzer, Detector, Finding, Image, Passage, Sighting, Snapshot, Violation
+from detection import Analyzer, Detector, Finding, Image, PassageFinding, Sighting, Snapshot, ViolationFinding
 from detection.pictures import draw_box
 from detection.votes import UNSURE
 
@@ -18,8 +18,8 @@ from detection.votes import UNSURE
 class Replay:
     """What a clip held: the last finding of each passage and violation, times in seconds from its start."""
 
-    passages: dict[UUID, Passage] = field(default_factory=dict)
-    violations: dict[UUID, Violation] = field(default_factory=dict)
+    passages: dict[UUID, PassageFinding] = field(default_factory=dict)
+    violations: dict[UUID, ViolationFinding] = field(default_factory=dict)
     snapshots: dict[UUID, Snapshot] = field(default_factory=dict)  # the best of each violation
     seconds: float = 0.0  # the clip's length
     analyses: dict[UUID, int] = field(default_factory=dict)  # in how many a person was seen, by the passage's key
@@ -34,7 +34,7 @@ class Replay:
 
     def note(self, findings: list[Finding]) -> None:
         for finding in findings:
-            if isinstance(finding, Passage):
+            if isinstance(finding, PassageFinding):
                 self.passages[finding.key] = finding
             else:
                 self.violations[finding.key] = finding

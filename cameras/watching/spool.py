@@ -31,14 +31,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from detection import Finding, Passage, Violation, encode_jpeg, scaled_down
-
 log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S = 0.05
 SEGMENT_BYTES = 8_000_000
 MOST_WAITING_BYTES = 64_000_000  # in memory while the disk takes none
-PICTURE_SIDE_PX = 1920
 RETRY_S = 1.0
 _FRAME = struct.Struct(">II")
 _LENGTH = struct.Struct(">I")
@@ -47,7 +44,7 @@ MOST_BYTES = 64_000_000  # a longer length is a cut record, not a record
 
 @dataclass(frozen=True)
 class Record:
-    """One thing that a camera's watch has to say: kind "passage", "violation", "reign" or "state".
+    """One thing that a camera's watch has to say; findings.py knows what each kind holds.
 
     Args:
         body: what is said, as JSON can hold it; `kind`, `camera` and `token` are in it too.
@@ -100,30 +97,6 @@ def read_records(file: IO[bytes]) -> Iterator[tuple[Record, int]]:
         except ValueError:
             return
         yield record, file.tell()
-
-
-def finding_record(camera_id: int, token: int, finding: Finding) -> Record:
-    """A finding as a record. Its picture is scaled to at most PICTURE_SIDE_PX and encoded, some 10 ms; few have one."""
-    body: dict[str, Any] = {
-        "kind": "passage" if isinstance(finding, Passage) else "violation",
-        "camera": camera_id,
-        "token": token,
-        "key": str(finding.key),
-        "seq": finding.seq,
-        "label": finding.label,
-        "confidence": round(finding.confidence, 4),
-        "started_at": finding.started_at,
-        "last_seen_at": finding.last_seen_at,
-        "ended_at": finding.ended_at,
-        "box": [round(value, 5) for value in finding.box],
-    }
-    picture = b""
-    if isinstance(finding, Violation):
-        body |= {"passage": str(finding.passage), "opened_at": finding.opened_at, "bare_since": finding.bare_since}
-        if finding.snapshot is not None:
-            body["snapshot_at"] = finding.snapshot.captured_at
-            picture = encode_jpeg(scaled_down(finding.snapshot.image_bgr, PICTURE_SIDE_PX), 88)
-    return Record(body, picture)
 
 
 @dataclass

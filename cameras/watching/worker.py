@@ -23,9 +23,17 @@ from cameras.redis import Errors
 from cameras.settings import CameraSettings, read_settings
 from cameras.states import CameraState
 from cameras.watching import leases
+from cameras.watching.findings import (
+    OutageFinding,
+    RecoveryFinding,
+    ReignFinding,
+    StateFinding,
+    WatchFinding,
+    encode,
+)
 from cameras.watching.leases import Reconciler, WorkerState
 from cameras.watching.preview import Offer, PreviewWriter
-from cameras.watching.spool import Record, SpoolWriter, finding_record
+from cameras.watching.spool import SpoolWriter
 from cameras.watching.watch import Watch
 from detection import Analyzer, Detector, Finding, ModelError
 
@@ -65,21 +73,20 @@ class WorkerOutlet:
     settings: CameraSettings
 
     def tell(self, finding: Finding) -> None:
-        self.worker.spool.put(finding_record(self.camera_id, self.token, finding))
+        self.say(finding)
 
-    def say(self, kind: str, **body: object) -> None:
-        given = {"kind": kind, "camera": self.camera_id, "token": self.token, "at": time.time()}
-        self.worker.spool.put(Record(given | body))
+    def say(self, finding: WatchFinding) -> None:
+        self.worker.spool.put(encode(self.camera_id, self.token, finding))
 
     def tell_state(self, state: CameraState, detail: str) -> None:
         self.running.told = (state, detail)
-        self.say("state", state=state.value, detail=detail)
+        self.say(StateFinding(state, detail, time.time()))
 
     def tell_outage(self, began_at: float, reason: str) -> None:
-        self.say("outage", began_at=began_at, reason=reason)
+        self.say(OutageFinding(began_at, reason, time.time()))
 
     def tell_recovered(self, at: float) -> None:
-        self.say("recovered", ended_at=at)
+        self.say(RecoveryFinding(at, time.time()))
 
     def may_sign_in(self) -> float:
         try:
@@ -164,12 +171,12 @@ class StreamWorker:
     def _run(self, found: CameraSettings, running: Running) -> None:
         outlet = WorkerOutlet(self, found.camera_id, running.token, running, found)
         running.outlet = outlet
-        outlet.say("reign")
+        outlet.say(ReignFinding(time.time()))
         self._safely(lambda: leases.renew(self.name, [(found.camera_id, running.token)]))
         self.previews.begin(found.camera_id)
         try:
             detector = self.detector_for(found.model, found.input_size)
-            Watch(found, running.token, lambda: Analyzer(detector, found.reminder_after_s), outlet, running.stop).run()
+            Watch(found, running.token, lambda: Analyzer(detector), outlet, running.stop).run()
         except ModelError as error:
             outlet.tell_state(CameraState.OFFLINE, str(error))
             running.stop.wait()  # until the camera is edited, or goes to another worker

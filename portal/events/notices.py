@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from cameras.redis import connection
 from cameras.watching.leases import living_workers
-from portal.events.recording import recording_trouble, refused_count
+from portal.events.recorder import recording_trouble, refused_count
 
 DISK_KEY = "disk-notice"
 DISK_NOTICE_S = 24 * 3600

@@ -159,7 +159,7 @@ class VoiceForm(forms.ModelForm[Voice]):
             self.add_error("password", _("The call goes to another host now. Type the password again."))
 
     def store(self) -> None:
-        """Save; where the seconds changed, what watches the camera begins anew with them."""
+        """Save. The seconds are the recorder's affair: what watches the camera goes on."""
         voice, cleaned = self.instance, self.cleaned_data
         if cleaned.get("password"):
             voice.sealed_password = seal(cleaned["password"])
@@ -167,11 +167,8 @@ class VoiceForm(forms.ModelForm[Voice]):
             voice.sealed_password = ""  # it goes to no other host than that for which it was typed
         with transaction.atomic():
             voice.save()
-            stored = Camera.objects.select_for_update().get(pk=self.camera.pk)
-            after_s = cleaned.get("reminder_after_s", stored.reminder_after_s)
-            if stored.reminder_after_s != after_s:
-                stored.reminder_after_s, stored.version = after_s, stored.version + 1
-                stored.save(update_fields=["reminder_after_s", "version"])
+            if "reminder_after_s" in cleaned:
+                Camera.objects.filter(pk=self.camera.pk).update(reminder_after_s=cleaned["reminder_after_s"])
 
     @property
     def preset_notes(self) -> list[tuple[str, Any]]:

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from cameras import tasks
 from cameras.watching import worker
-from portal.events.recording import Recorder
+from portal.events.recorder import Recorder
 from portal.server import database
 from portal.voice import outputs
 

@@ -1,9 +1,9 @@
 """Whether a door speaks: the only place that makes a Reminder.
 
 It is decided where a finding becomes a row, in the same transaction, and sent on commit; no queue lies between, so
-nothing slow can hold it up. A person is reminded when the spell without a mask has lasted the camera's
-`reminder_after_s`, and once more, in firmer words, when she still wears none twelve seconds later: the analyzer tells
-of her at both times. A camera speaks to another person only COOLDOWN after it last began to speak.
+nothing slow can hold it up. The analyzer tells every second that somebody is still without a mask; when to speak is
+known here alone. A person is reminded when the stretch without one has lasted the camera's `reminder_after_s`, and once
+more, in firmer words, AGAIN_AFTER later. A camera speaks to another person only COOLDOWN after it last began to speak.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from portal.voice import outputs, phrases
 
 FRESH = timedelta(seconds=3)
 COOLDOWN = timedelta(seconds=20)
-AGAIN_AFTER = timedelta(seconds=8)
+AGAIN_AFTER = timedelta(seconds=12)
 
 Step = Reminder.Step
 AGAIN = {Phrase.NO_MASK: Phrase.NO_MASK_AGAIN, Phrase.INCORRECT: Phrase.INCORRECT_AGAIN}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from detection import Analyzer, Box, Detection, Finding, Passage, Violation
+from detection import Analyzer, Box, Detection, Finding, PassageFinding, ViolationFinding
 
 SCORES = {
     "mask": (0.9, 0.05, 0.05),
@@ -77,13 +77,13 @@ class Stage:
         self.findings += self.analyzer.flush()
 
     @property
-    def passages(self) -> list[Passage]:
+    def passages(self) -> list[PassageFinding]:
         """The last word on each passage, in order of their start."""
-        return list({f.key: f for f in self.findings if isinstance(f, Passage)}.values())
+        return list({f.key: f for f in self.findings if isinstance(f, PassageFinding)}.values())
 
     @property
-    def violations(self) -> list[Violation]:
-        return list({f.key: f for f in self.findings if isinstance(f, Violation)}.values())
+    def violations(self) -> list[ViolationFinding]:
+        return list({f.key: f for f in self.findings if isinstance(f, ViolationFinding)}.values())
 
     def told(self, key: object) -> list[Finding]:
         """All findings of one key, in the order in which they came."""

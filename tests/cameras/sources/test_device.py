@@ -15,7 +15,7 @@ from cameras.settings import CameraSettings
 from cameras.sources import device, device_frames
 from cameras.sources.device_frames import Answer, DeviceFrame, Face, decode_answer, encode_answer, pack, unpack
 from cameras.states import CameraState, DeviceWord
-from detection import Violation
+from detection import ViolationFinding
 from tests.cameras.footage import door_frames
 from tests.cameras.watching.notes import Notes
 from tests.portal_process import wait_for
@@ -43,7 +43,7 @@ def push_until(notes: Notes, done: Callable[[], object], within_s: float = 20) -
 
 
 def test_a_person_without_a_mask_before_a_device_is_a_violation(notes: Notes) -> None:
-    answers = push_until(notes, lambda: any(isinstance(each, Violation) for each in notes.findings))
+    answers = push_until(notes, lambda: any(isinstance(each, ViolationFinding) for each in notes.findings))
     assert (CameraState.ONLINE, "") in notes.states
     faces = [face for answer in answers for face in answer.faces]
     assert {face.label for face in faces} & {"no_mask", "unsure"} and len({face.key for face in faces}) < len(faces)

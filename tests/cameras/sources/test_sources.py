@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cameras.errors import LoginError, StreamError
+from cameras.reach import login_guard
 from cameras.reach.login import Login
 from cameras.reach.place import Place
 from cameras.settings import CameraSettings
@@ -23,7 +24,7 @@ from cameras.sources import feed as feeding
 from cameras.sources.rtsp import ProtocolFault, Reader
 from cameras.sources.stream import Anchor
 from cameras.states import CameraState
-from cameras.watching import outages, watch
+from cameras.watching import outages
 from cameras.watching.outages import OutageClock
 from detection import Analyzer, Detector
 from tests.cameras.footage import joined, lobby
@@ -406,4 +407,4 @@ def test_states_are_told_in_words_without_the_password(
         notes = watches(settings_for(camera, "admin", PASSWORD))
         wait_for(lambda: notes.refusals, 10, "the refusal")
     assert PASSWORD not in caplog.text + repr(notes.states)
-    assert watch.REFUSED_S == 600
+    assert login_guard.REFUSED_S == 600

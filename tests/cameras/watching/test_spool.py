@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cameras.watching import spool
-from cameras.watching.spool import Record, SpoolReader, SpoolWriter, finding_record, read_records
-from detection import Passage, Snapshot, Violation, make_key
+from cameras.watching.findings import encode
+from cameras.watching.spool import Record, SpoolReader, SpoolWriter, read_records
+from detection import PassageFinding, Snapshot, ViolationFinding, make_key
 from tests.portal_process import wait_for
 
 bodies = st.fixed_dictionaries(
@@ -66,12 +67,12 @@ def read_all(folder: Path) -> list[Record]:
 def test_findings_are_on_disk_with_their_picture_within_a_moment(tmp_path: Path) -> None:
     writer = SpoolWriter(tmp_path / "spool")
     key = make_key(1.0)
-    passage = Passage(key, 1, "no_mask", 0.9, 1.0, 2.0, None, (0.1, 0.1, 0.2, 0.2))
+    passage = PassageFinding(key, 1, "no_mask", 0.9, 1.0, 2.0, None, (0.1, 0.1, 0.2, 0.2))
     picture = np.full((1440, 2560, 3), 90, np.uint8)
-    violation = Violation(make_key(1.0), key, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, 1.0, (0.1, 0.1, 0.2, 0.2),
+    violation = ViolationFinding(make_key(1.0), key, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, 1.0, (0.1, 0.1, 0.2, 0.2),
                           Snapshot(picture, (0.1, 0.1, 0.2, 0.2), 1.5))  # fmt: skip
-    writer.put(finding_record(7, 3, passage))
-    writer.put(finding_record(7, 3, violation))
+    writer.put(encode(7, 3, passage))
+    writer.put(encode(7, 3, violation))
     found = wait_for(lambda: len(read := read_all(writer.folder)) == 2 and read, 2, "the records")
     assert [record.kind for record in found] == ["passage", "violation"]
     assert found[1].body["passage"] == str(key) and found[1].body["snapshot_at"] == 1.5

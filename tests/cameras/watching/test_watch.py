@@ -16,13 +16,14 @@ from cameras.errors import AddressError, CameraError, StreamError
 from cameras.reach.addresses import clip_path, clips_folder
 from cameras.reach.place import Place
 from cameras.redis import ENCODED_KEY, looked_at_key
+from cameras.settings import CameraSettings
 from cameras.sources import Frame, Opening, StreamFacts, open_source
 from cameras.sources.base import register
 from cameras.states import CameraState
 from cameras.watching import watch
 from cameras.watching.preview import LEAST_GAP_S, Offer, PreviewWriter, encode_preview, encoded_counts, read_header
-from cameras.watching.watch import AnalysisPace, CameraSettings, Watch
-from detection import Analyzer, Detector, Passage
+from cameras.watching.watch import AnalysisPace, Watch
+from detection import Analyzer, Detector, PassageFinding
 from tests.cameras.watching.notes import Notes
 from tests.conftest import DEMO_CLIPS
 from tests.portal_process import wait_for
@@ -48,7 +49,7 @@ def test_a_clip_is_a_live_camera_at_its_own_pace(clips: Path, watching: Any) -> 
     notes = watching("clip", "a.mp4")
     wait_for(lambda: notes.findings, 15, "a finding")
     assert notes.states == [(CameraState.CONNECTING, ""), (CameraState.ONLINE, "")]
-    assert isinstance(notes.findings[0], Passage)
+    assert isinstance(notes.findings[0], PassageFinding)
     assert 1.0 < notes.findings[0].started_at - began < 4.0, "the first walks in after a second, not at once"
     gaps = np.diff([offer.captured_at for offer in notes.offers])
     assert 0.18 < np.median(gaps) < 0.22, "five analyses a second"

@@ -142,14 +142,14 @@ def test_refused_pictures_do_not_outlive_the_others(world: World, settings: Any,
 def test_a_week_of_the_demo_stays_below_two_gigabytes() -> None:
     """What its clips hold, looped day and night, for as long as its sites keep it."""
     from cameras.replay.replay import replay
-    from cameras.watching.spool import finding_record
+    from cameras.watching.findings import encode
     from portal.demo import seed
 
     a_day = 0.0
     for _site, _zone, _camera, clip in seed.SITES:
         seen = replay(seed.CLIPS / clip)
         pictures = [replace(seen.violations[key], snapshot=snapshot) for key, snapshot in seen.snapshots.items()]
-        a_day += sum(len(finding_record(1, 1, each).picture) for each in pictures) * DAY_S / seen.seconds
+        a_day += sum(len(encode(1, 1, each).picture) for each in pictures) * DAY_S / seen.seconds
     assert 0.1e9 < a_day * seed.RETENTION_DAYS < 2e9
 
 
@@ -159,29 +159,29 @@ def test_recording_waits_out_a_full_disk_and_loses_nothing(
     """The picture of a violation cannot be written: it is tried again, told on the dashboard, and then it is there."""
     from cameras.watching.spool import SpoolWriter
     from detection import make_key
-    from portal.events import recording
+    from portal.events import recorder
     from tests.portal_process import wait_for
     from tests.worlds import passage_record, violation_record
 
-    monkeypatch.setattr(recording, "RETRY_S", 0.1)
+    monkeypatch.setattr(recorder, "RETRY_S", 0.1)
     spools = small_disk.parent / "spools"
     writer = SpoolWriter(spools / "north.1")
-    recorder = recording.Recorder(writer, spools, small_disk.parent / "refused")
-    recorder.start()
+    thread = recorder.Recorder(writer, spools, small_disk.parent / "refused")
+    thread.start()
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes(21_000_000))
     key, passage = make_key(time.time()), make_key(time.time())
     for given in (passage_record(world.door, passage), violation_record(world.door, key, passage)):
         writer.put(given)
-    wait_for(recording.recording_trouble, 5, "the trouble to be told")
+    wait_for(recorder.recording_trouble, 5, "the trouble to be told")
     assert "cannot be stored at the moment" in notices.current_notices()[0]
     assert Violation.objects.count() == 0
     filler.unlink()
     wait_for(lambda: Violation.objects.filter(pk=key).exists(), 5, "the violation")
     wait_for(lambda: not notices.current_notices(), 5, "the notice to go")
     writer.close()
-    recorder.close(within_s=10)
+    thread.close(within_s=10)
     assert not (small_disk.parent / "refused").exists() and list(spools.iterdir()) == []
 
 

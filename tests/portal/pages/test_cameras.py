@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from cameras.models import Camera, CameraLease, Outage, ProbeRequest
 from cameras.reach.addresses import clips_folder, parse_address
 from cameras.reach.credentials import seal, unseal
+from cameras.settings import read_settings, settings_of
 from cameras.setup import probe
 from cameras.setup.makes import makes
 from cameras.watching import leases
 from cameras.watching.leases import WorkerState
-from cameras.watching.worker import read_settings, settings_of
 from portal.events import retention
 from portal.models import User, Violation, Voice
 from tests.conftest import DEMO_CLIPS
@@ -263,7 +263,7 @@ def test_a_test_of_a_camera_that_is_there_uses_the_password_that_is_kept(
     alice.post("/cameras/add/", form(world))
     camera = Camera.objects.get(name="Back door")
     alice.post("/cameras/test/", form(world, password="", camera=camera.pk))
-    assert asked[0].password == PASSWORD
+    assert asked[0].place.password == PASSWORD
     answer = alice.post("/cameras/test/", form(world, password="", camera=camera.pk, address="rtsp://203.0.113.7/x"))
     assert answer.status_code == 422 and "Type the password again" in answer.json()["errors"]["password"]
     assert len(asked) == 1, "a kept password goes only to the host for which it was typed"

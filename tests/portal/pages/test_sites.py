@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from cameras.models import Camera, Outage, Site, check_hours
 from cameras.watching import leases
+from cameras.watching.spool import Record
 from portal.events import camera_states, messages, recording
 from portal.models import User
-from tests.cameras.watching.test_spool import Record
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db

@@ -102,7 +102,7 @@ def test_health_is_ok_when_all_live(client: Client, redis: Any) -> None:
 
 def test_every_setting_and_every_command_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    source = (ROOT / "portal" / "settings.py").read_text() + (ROOT / "portal" / "environment.py").read_text()
+    source = (ROOT / "portal" / "settings.py").read_text() + (ROOT / "portal" / "server" / "environment.py").read_text()
     names = set(re.findall(r'(?:text|flag|number|names|networks|choice)\(\s*"([A-Z_]+)"', source)) - {"LOG_FILE"}
     assert len(names) > 12
     assert {name for name in names if f"`{name}`" not in readme} == set()

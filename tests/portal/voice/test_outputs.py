@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from cameras.reach.credentials import seal
 from portal.models import Reminder, Silence, Voice
-from portal.voice import call, outputs, phrases, reminding, speech
+from portal.voice import base, call, outputs, phrases, reminding, speech
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -201,7 +201,7 @@ def test_the_other_makes_are_asked_as_they_document_it(
 def test_the_sound_comes_in_parts_to_who_asks_for_parts(world: World) -> None:
     """As browsers on iPhones do: they play nothing that comes without ranges (RFC 9110, section 14)."""
     reminder = remind(world, url="http://127.0.0.1:9/", method="GET")
-    path, whole = outputs.base.audio_path(reminder), speech.render(reminder.text, "en").read_bytes()
+    path, whole = base.audio_path(reminder), speech.render(reminder.text, "en").read_bytes()
     part = Client().get(path, headers={"Range": "bytes=0-1"})
     assert (part.status_code, part.content, part["Content-Range"]) == (206, whole[:2], f"bytes 0-1/{len(whole)}")
     assert Client().get(path, headers={"Range": "bytes=100-"}).content == whole[100:]
@@ -210,7 +210,7 @@ def test_the_sound_comes_in_parts_to_who_asks_for_parts(world: World) -> None:
 
 def test_the_sounds_address_is_nobodys_guess_and_ends(world: World) -> None:
     reminder = remind(world, url="http://127.0.0.1:9/", method="GET")
-    path = outputs.base.audio_path(reminder)
+    path = base.audio_path(reminder)
     assert Client().get(path).status_code == 200
     assert Client().get(path.replace(".wav", "x.wav")).status_code == 404
     later = time.time() + 301

@@ -117,6 +117,17 @@ def test_one_person_is_reminded_once_and_once_more_in_firmer_words(world: World)
     assert Reminder.objects.count() == 2
 
 
+def test_the_second_reminder_is_twelve_seconds_after_the_first_whatever_the_label_did_between(world: World) -> None:
+    with open_door(world.door) as door:
+        violation = stand_there(world.door)
+        door.told()
+        bare_again = {"bare_since": time.time() + 6}
+        still_there(violation, timedelta(seconds=9), **bare_again)
+        assert door.is_silent()
+        still_there(violation, timedelta(seconds=13), **bare_again)
+        assert door.told()["step"] == Step.AGAIN
+
+
 def test_recording_twice_reminds_once(world: World) -> None:
     with open_door(world.door) as door:
         now = time.time()

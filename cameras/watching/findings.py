@@ -1,0 +1,203 @@
+"""What a watch has to say, one dataclass a kind: it keeps its type from the analyzer to the row.
+
+    spool.put(findings.encode(camera_id, token, finding))      in the worker
+    match findings.decode(record).finding: ...                 where it is recorded
+
+In the spool a finding is a record whose header has `kind`, `camera`, `token`, and the finding's own fields by name; a
+violation's picture stands behind the header as JPEG:
+
+    {"kind": "passage", "camera": 7, "token": 3, "key": "0198…", "seq": 1, "label": "no_mask", "confidence": 0.97,
+     "started_at": 1767225600.2, "last_seen_at": 1767225602.4, "ended_at": null, "box": [0.4, 0.3, 0.6, 0.7]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from cameras.states import CameraState
+from cameras.watching.spool import Record
+from detection import Box, PassageFinding, ViolationFinding, encode_jpeg, scaled_down
+
+PICTURE_SIDE_PX = 1920
+PICTURE_QUALITY = 88
+
+
+@dataclass(frozen=True)
+class ReignFinding:
+    """The watch began under a new token: what older tokens left open has ended."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class StateFinding:
+    """The camera's state, and a sentence about it."""
+
+    state: CameraState
+    detail: str
+    at: float
+
+
+@dataclass(frozen=True)
+class OutageFinding:
+    """No pictures since `began_at`."""
+
+    began_at: float
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
+class RecoveryFinding:
+    """Pictures come steadily again, since `ended_at`."""
+
+    ended_at: float
+    at: float
+
+
+WatchFinding = PassageFinding | ViolationFinding | ReignFinding | StateFinding | OutageFinding | RecoveryFinding
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The snapshot of a violation, as it is stored."""
+
+    jpeg: bytes
+    captured_at: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finding, and under which camera and token it was made. Its snapshot, if it had one, is `picture` now."""
+
+    camera_id: int
+    token: int
+    finding: WatchFinding
+    picture: Picture | None = None
+
+
+def encode(camera_id: int, token: int, finding: WatchFinding) -> Record:
+    """As the spool keeps it. A picture is scaled to PICTURE_SIDE_PX and encoded, some 10 ms; few findings have one."""
+    kind, body = KINDS[type(finding)], _bodies[type(finding)](finding)
+    picture = b""
+    if isinstance(finding, ViolationFinding) and finding.snapshot is not None:
+        body["snapshot_at"] = finding.snapshot.captured_at
+        picture = encode_jpeg(scaled_down(finding.snapshot.image_bgr, PICTURE_SIDE_PX), PICTURE_QUALITY)
+    return Record({"kind": kind, "camera": camera_id, "token": token} | body, picture)
+
+
+def decode(record: Record) -> Told:
+    """The finding of a record; raises ValueError where it is none, or says what cannot be."""
+    body = record.body
+    try:
+        finding = _readers[record.kind](body)
+        picture = Picture(record.picture, float(body["snapshot_at"])) if record.picture else None
+        return Told(record.camera_id, record.token, finding, picture)
+    except KeyError as error:
+        raise ValueError(f"no {error} in a {record.kind}") from error
+    except TypeError as error:
+        raise ValueError(f"a {record.kind} that cannot be read: {error}") from error
+
+
+# -- to a header ----------------------------------------------------------------------------------------------------
+
+
+def _person(finding: PassageFinding | ViolationFinding) -> dict[str, Any]:
+    return {
+        "key": str(finding.key),
+        "seq": finding.seq,
+        "label": finding.label,
+        "confidence": round(finding.confidence, 4),
+        "started_at": finding.started_at,
+        "last_seen_at": finding.last_seen_at,
+        "ended_at": finding.ended_at,
+        "box": [round(value, 5) for value in finding.box],
+    }
+
+
+def _violation(finding: ViolationFinding) -> dict[str, Any]:
+    own = {"passage": str(finding.passage), "opened_at": finding.opened_at, "bare_since": finding.bare_since}
+    return _person(finding) | own
+
+
+def _fields(finding: Any) -> dict[str, Any]:
+    return dict(vars(finding))
+
+
+KINDS: dict[type, str] = {
+    PassageFinding: "passage",
+    ViolationFinding: "violation",
+    ReignFinding: "reign",
+    StateFinding: "state",
+    OutageFinding: "outage",
+    RecoveryFinding: "recovered",
+}
+_bodies: Mapping[type, Callable[[Any], dict[str, Any]]] = {
+    PassageFinding: _person,
+    ViolationFinding: _violation,
+    ReignFinding: _fields,
+    StateFinding: lambda finding: _fields(replace(finding, state=finding.state.value)),
+    OutageFinding: _fields,
+    RecoveryFinding: _fields,
+}
+
+
+# -- from a header --------------------------------------------------------------------------------------------------
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is no whole number")
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _box(value: Any) -> Box:
+    x1, y1, x2, y2 = (_number(side) for side in value)
+    return x1, y1, x2, y2
+
+
+def _read_person(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "key": UUID(_text(body["key"])),
+        "seq": _whole(body["seq"]),
+        "label": _text(body["label"]),
+        "confidence": _number(body["confidence"]),
+        "started_at": _number(body["started_at"]),
+        "last_seen_at": _number(body["last_seen_at"]),
+        "ended_at": None if body["ended_at"] is None else _number(body["ended_at"]),
+        "box": _box(body["box"]),
+    }
+
+
+def _read_violation(body: Mapping[str, Any]) -> ViolationFinding:
+    return ViolationFinding(
+        **_read_person(body),
+        passage=UUID(_text(body["passage"])),
+        opened_at=_number(body["opened_at"]),
+        bare_since=_number(body.get("bare_since", body["started_at"])),  # spools of 0.2 have none
+    )
+
+
+_readers: Mapping[str, Callable[[Mapping[str, Any]], WatchFinding]] = {
+    "passage": lambda body: PassageFinding(**_read_person(body)),
+    "violation": _read_violation,
+    "reign": lambda body: ReignFinding(_number(body["at"])),
+    "state": lambda body: StateFinding(CameraState(body["state"]), _text(body["detail"]), _number(body["at"])),
+    "outage": lambda body: OutageFinding(_number(body["began_at"]), _text(body["reason"]), _number(body["at"])),
+    "recovered": lambda body: RecoveryFinding(_number(body["ended_at"]), _number(body["at"])),
+}

@@ -1,0 +1,157 @@
+"""The one thread of a worker that moves its spool, and those of workers that are gone, into the database."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from django.db import DatabaseError, close_old_connections
+
+from cameras.redis import Errors, connection
+from cameras.watching import spool
+from cameras.watching.spool import Record, SpoolReader, SpoolWriter
+from portal.events.recording import close_abandoned, record
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+LOOK_FOR_ABANDONED_EVERY = 300  # rounds without work
+REFUSED_KEY = "refused"
+RECORDING_TROUBLE_KEY = "recording-trouble"
+
+
+@dataclass
+class Recorder:
+    """Reads a spool from `start` to `close`; what cannot be recorded is kept apart, and blocks nothing."""
+
+    writer: SpoolWriter
+    spool_root: Path
+    refused_root: Path
+    stopping: threading.Event = field(default_factory=threading.Event)
+    _idle_rounds: int = 0
+    _trouble: str = ""
+
+    def __post_init__(self) -> None:
+        self._reader = SpoolReader(self.writer.folder)
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, within_s: float = 2.0) -> None:
+        """Record what was written, as far as the time goes; the rest is found by the next worker."""
+        self.stopping.set()
+        self._thread.join(within_s)
+
+    def _run(self) -> None:
+        try:
+            self._safely(self.look_after_the_gone)
+            while not self.stopping.is_set():
+                if not self._safely(self.step):
+                    self._wait()
+            while self._safely(self.step):
+                pass
+            self._safely(self._discard_if_done)
+        finally:
+            self.writer.unlock()
+            close_old_connections()
+
+    def _discard_if_done(self) -> None:
+        if not self._reader.batch(1):
+            spool.discard(self.writer.folder)
+
+    def _wait(self) -> None:
+        """Until something was written, or a second is over."""
+        if self._trouble:
+            self.stopping.wait(RETRY_S)
+        with self.writer.written:
+            self.writer.written.wait(RETRY_S)
+        self._idle_rounds += 1
+        if self._idle_rounds % LOOK_FOR_ABANDONED_EVERY == 0:
+            self._safely(self.look_after_the_gone)
+
+    def step(self) -> bool:
+        """Record the next few records; False where there are none."""
+        places = self._reader.batch()
+        for place in places:
+            self.apply(place[0])
+            self._reader.done(place, self.writer.active())
+        return bool(places)
+
+    def apply(self, given: Record) -> None:
+        """Record, or keep apart what cannot be recorded. A database or disk that does not answer passes through."""
+        try:
+            record(given)
+        except (DatabaseError, OSError):
+            raise
+        except Exception as error:
+            log.warning("a %s of camera %s was refused: %s", given.kind, given.camera_id, error)
+            spool.refuse(self.refused_root, given, str(error))
+            try:
+                connection().incr(REFUSED_KEY)
+            except Errors:
+                log.warning("the refused record could not be counted")
+
+    def look_after_the_gone(self) -> bool:
+        """Record what workers that are gone had seen, and close what they left open; whether there was anything."""
+        drained = self.drain_abandoned()
+        return close_abandoned() + drained > 0
+
+    def drain_abandoned(self) -> int:
+        """Record the spools of workers that are gone; how many spools."""
+        count = 0
+        for folder, lock in spool.abandoned(self.spool_root):
+            with lock:
+                reader = SpoolReader(folder)
+                while places := reader.batch():
+                    for place in places:
+                        self.apply(place[0])
+                        reader.done(place, None)
+                spool.discard(folder)
+                count += 1
+                log.info("recorded the spool %s of a worker that is gone", folder.name)
+        return count
+
+    def _safely(self, step: Callable[[], object]) -> bool:
+        """One step. A database that does not answer, or a full disk, is waited out; nothing is lost meanwhile."""
+        close_old_connections()
+        try:
+            worked = bool(step())
+            self._tell_trouble("")
+            return worked
+        except (DatabaseError, OSError) as error:
+            self._tell_trouble(type(error).__name__ if isinstance(error, DatabaseError) else str(error.strerror))
+        except Exception:
+            log.exception("the recorder stumbled; it tries again")
+            self._tell_trouble("fault")
+        return False
+
+    def _tell_trouble(self, trouble: str) -> None:
+        """Note it where the dashboard looks, anew with each try; it goes by itself if we do."""
+        if not trouble and not self._trouble:
+            return
+        if trouble and trouble != self._trouble:
+            log.error("nothing can be recorded at the moment: %s", trouble)
+        self._trouble = trouble
+        try:
+            if trouble:
+                connection().set(RECORDING_TROUBLE_KEY, trouble, ex=60)
+            else:
+                connection().delete(RECORDING_TROUBLE_KEY)
+        except Errors:
+            log.warning("Redis does not answer")
+
+
+def refused_count() -> int:
+    """How many records could never be recorded, ever since Redis was empty."""
+    return int(cast("bytes | None", connection().get(REFUSED_KEY)) or 0)
+
+
+def recording_trouble() -> str:
+    """Why nothing can be recorded at the moment, in the system's words; empty when all is well."""
+    value = cast("bytes | None", connection().get(RECORDING_TROUBLE_KEY))
+    return value.decode() if value else ""

@@ -1,0 +1,95 @@
+"""A finding is the same behind the spool as before it, whatever its kind; what is none is said so."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cameras.states import CameraState
+from cameras.watching.findings import (
+    KINDS,
+    OutageFinding,
+    RecoveryFinding,
+    ReignFinding,
+    StateFinding,
+    WatchFinding,
+    decode,
+    encode,
+)
+from cameras.watching.spool import Record
+from detection import PassageFinding, Snapshot, ViolationFinding
+
+UUID_ONE = UUID(int=1)
+moments = st.floats(0, 4e9)
+parts = st.integers(0, 10_000).map(lambda number: number / 10_000)
+persons = {
+    "key": st.uuids(),
+    "seq": st.integers(1, 2**31),
+    "label": st.sampled_from(["mask", "no_mask", "incorrect", "unsure"]),
+    "confidence": parts,
+    "started_at": moments,
+    "last_seen_at": moments,
+    "ended_at": st.none() | moments,
+    "box": st.tuples(parts, parts, parts, parts),
+}
+anything = st.one_of(
+    st.builds(PassageFinding, **persons),
+    st.builds(
+        ViolationFinding, **persons, passage=st.uuids(), opened_at=moments, bare_since=moments, snapshot=st.none()
+    ),
+    st.builds(ReignFinding, at=moments),
+    st.builds(StateFinding, state=st.sampled_from(CameraState), detail=st.text(max_size=40), at=moments),
+    st.builds(OutageFinding, began_at=moments, reason=st.text(max_size=40), at=moments),
+    st.builds(RecoveryFinding, ended_at=moments, at=moments),
+)
+
+
+@given(anything, st.integers(1, 2**31), st.integers(1, 2**31))
+def test_a_finding_keeps_its_type_and_its_values(finding: WatchFinding, camera_id: int, token: int) -> None:
+    told = decode(encode(camera_id, token, finding))
+    assert (told.camera_id, told.token, told.finding, told.picture) == (camera_id, token, finding, None)
+
+
+def test_a_snapshot_becomes_a_picture_with_its_time() -> None:
+    box = (0.1, 0.1, 0.2, 0.2)
+    snapshot = Snapshot(np.full((40, 60, 3), 90, np.uint8), box, 1.5)
+    given_one = ViolationFinding(UUID_ONE, UUID_ONE, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, 1.0, box, snapshot)
+    told = decode(encode(7, 3, given_one))
+    assert told.picture is not None and told.picture.captured_at == 1.5 and told.picture.jpeg.startswith(b"\xff\xd8")
+
+
+def test_every_kind_has_a_name_of_its_own() -> None:
+    assert len(set(KINDS.values())) == len(KINDS) == 6
+
+
+def test_a_spool_of_the_last_release_is_read() -> None:
+    """It knew no `bare_since`; a person was bare since the violation began."""
+    body = encode(7, 3, ViolationFinding(UUID_ONE, UUID_ONE, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, 1.5, (0, 0, 1, 1)))
+    old = {name: value for name, value in body.body.items() if name != "bare_since"}
+    told = decode(Record(old))
+    assert isinstance(told.finding, ViolationFinding) and told.finding.bare_since == 1.0
+
+
+@given(anything, st.data())
+def test_what_lacks_something_or_has_something_else_there_is_refused(
+    finding: WatchFinding, data: st.DataObject
+) -> None:
+    body = dict(encode(1, 1, finding).body)
+    name = data.draw(st.sampled_from(sorted(set(body) - {"camera", "token", "ended_at", "bare_since", "detail"})))
+    if data.draw(st.booleans()):
+        del body[name]
+        if name == "kind":
+            return  # the spool itself takes no record without
+    else:
+        body[name] = data.draw(st.sampled_from([None, True, [], {"a": 1}]))
+    with pytest.raises(ValueError, match="no |cannot|valid|unpack"):
+        decode(Record(body))
+
+
+def test_a_kind_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="dance"):
+        decode(Record({"kind": "dance", "camera": 1, "token": 1}))
