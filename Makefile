@@ -1,6 +1,7 @@
 # make run    start everything and print the address
 # make check  the fast part of the tests: style, types, arrows between rooms, migrations, unit tests
 # make test   everything, with real services and a real browser
+# make test-slow   what runs for minutes: training, soaks, kills
 # make try    fetch what /try/ needs to run the model in a browser (npm; 14 MB)
 
 PYTHON ?= python3
@@ -10,10 +11,11 @@ BIN := $(VENV)/bin
 # `make run DEMO=0 PORT=9000` and `PORT=9000 make run` mean the same.
 export PORT BIND DATA_DIR REDIS_URL DATABASE_URL PUBLIC_URL ALLOWED_HOSTS SECRET_KEY EMAIL_URL DEFAULT_FROM_EMAIL TRUSTED_PROXIES DEMO CAMERA_NETWORKS HTTPS REQUIRE_TWO_FACTOR TRY LOG_LEVEL WORKER_NAME WORKER_CAPACITY WORKER_SITES FREE_DISK_FLOOR_MB
 
-# Real streams at their real pace, and a tiny run of training: not for every commit.
-SLOW := tests/cameras/sources/test_sources.py tests/cameras/setup/test_probe.py tests/detection/test_training.py
+# Each worker has a DATA_DIR, a database and a Valkey of its own; a file's tests stay together.
+PARALLEL := -n $(or $(TEST_WORKERS),4) --dist loadfile --durations=10
+FAST := tests/detection tests/cameras tests/portal -m "not stream and not slow"
 
-.PHONY: run check test clean install install-dev try
+.PHONY: run check test test-slow clean install install-dev try
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m portal.server.run
@@ -33,15 +35,18 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy detection cameras portal
+	$(BIN)/mypy detection cameras portal tests
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python -m pytest -q tests/detection tests/cameras tests/portal $(SLOW:%=--ignore %)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST)
 
 test: check
-	$(BIN)/python -m tests.on_postgres -q tests/cameras tests/portal $(SLOW:%=--ignore %)
-	$(BIN)/python -m pytest -q $(SLOW)
-	$(BIN)/python -m pytest -q tests/system tests/browser
+	$(BIN)/python -m tests.on_postgres -q $(PARALLEL) $(FAST)
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/detection tests/cameras tests/portal -m "stream and not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 tests/system tests/browser -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q --durations=10 -m slow tests
 
 # The part of onnxruntime-web that runs models by WebAssembly on one thread.
 ORT := onnxruntime-web@1.30.0

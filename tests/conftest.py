@@ -8,10 +8,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+# A loaded machine draws examples slowly: that is no fault of the code.
+hypothesis_settings.register_profile(
+    "loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+hypothesis_settings.load_profile("loaded")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 DEMO_CLIPS = ROOT / "portal" / "demo" / "clips"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL only what touches rows runs again."""
+    if "TEST_DATABASE_URL" not in os.environ:
+        return
+    rows = [item for item in items if "db" in item.fixturenames or item.get_closest_marker("django_db")]  # type: ignore[attr-defined]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(rows)])
+    items[:] = rows
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """On PostgreSQL each worker's database is a copy of one that is migrated already."""
+    from django.conf import settings
+
+    if template := os.environ.get("TEST_DATABASE_TEMPLATE"):
+        test: dict[str, object] = settings.DATABASES["default"].setdefault("TEST", {})  # type: ignore[assignment]
+        test["TEMPLATE"] = template
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +71,7 @@ def redis(_valkey: None) -> Iterator[Any]:
 @pytest.fixture(scope="session", autouse=True)
 def _flushable_audit_log() -> None:
     """Django empties SQLite's tables by DELETE after a test: the audit log's triggers make way for that."""
-    from django.db.backends.sqlite3.base import DatabaseOperations
+    from django.db.backends.sqlite3.operations import DatabaseOperations
 
     from portal.models import audit_triggers
 

@@ -20,6 +20,12 @@ class SocketCommunicator(ApplicationCommunicator):
     def __init__(self, application: Any, path: str, headers: list[tuple[bytes, bytes]]) -> None:
         scope = {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
         super().__init__(application, scope)
+        self.closed = False
+
+    async def receive_output(self, timeout: float = 1) -> dict[str, Any]:
+        got: dict[str, Any] = await super().receive_output(timeout)
+        self.closed = self.closed or got["type"] == "websocket.close"
+        return got
 
     async def connect(self) -> bool:
         await self.send_input({"type": "websocket.connect"})
@@ -32,7 +38,10 @@ class SocketCommunicator(ApplicationCommunicator):
         await self.send_input({"type": "websocket.receive", "text": text, "bytes": data})
 
     async def disconnect(self) -> None:
+        """As a browser goes. Where the server closed the socket, its read of Redis (5 s) is not waited for."""
         await self.send_input({"type": "websocket.disconnect", "code": 1000})
+        if self.closed:
+            self.future.cancel()
         await self.wait(5)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from PIL import Image, ImageDraw
@@ -92,7 +93,7 @@ def violation_record(
     return Record(base | extra | ({"snapshot_at": base["last_seen_at"]} if data else {}), data)
 
 
-def see(camera: Camera, at: float | None = None, label: str = "no_mask", **body: object) -> Violation:
+def see(camera: Camera, at: float | None = None, label: str = "no_mask", **body: Any) -> Violation:
     """A violation, recorded as a worker's finding is. `at` may lie before the lease: the reign is made to fit."""
     at = at or time.time()
     lease = CameraLease.objects.get(camera=camera)
@@ -100,7 +101,7 @@ def see(camera: Camera, at: float | None = None, label: str = "no_mask", **body:
     if start.taken_at.timestamp() > at:
         camera.reigns.filter(pk=start.pk).update(taken_at=start.taken_at.fromtimestamp(at - 60, start.taken_at.tzinfo))
     passage, key = make_key(at), make_key(at)
-    times = {"started_at": at, "last_seen_at": at}
+    times: dict[str, Any] = {"started_at": at, "last_seen_at": at}
     record(passage_record(camera, passage, lease.token, label=label, **times))
-    record(violation_record(camera, key, passage, lease.token, label=label, **(times | body)))
+    record(violation_record(camera, key, passage, lease.token, label=label, **times | body))
     return Violation.objects.get(pk=key)

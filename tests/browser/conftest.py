@@ -94,6 +94,12 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
     assert complaints == []
 
 
+def pause(page: Page, ms: int) -> bool:
+    """Let the page's own events be handled between two looks; never true, so that a look may follow with `or`."""
+    page.wait_for_timeout(ms)
+    return False
+
+
 def sign_in(page: Page, email: str, password: str) -> None:
     page.goto("/sign-in/")
     page.get_by_label("E-mail").fill(email)

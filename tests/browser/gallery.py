@@ -24,7 +24,8 @@ from django.conf import settings
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from cameras.models import *
-from portal import memberships, pairing
+from portal.devices import pairing
+from portal.people import memberships
 from portal.models import *
 from portal.pages.sign_in import password_link
 P = 'a-Long-pass-4u'
@@ -290,5 +291,5 @@ def page_routes() -> set[str]:
     """The names of all routes that show a page, from the URL list."""
     from django.urls import get_resolver
 
-    named = {str(pattern.name) for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}
+    named = {str(name) for pattern in get_resolver().url_patterns if (name := getattr(pattern, "name", None))}
     return named - NOT_PAGES

@@ -10,12 +10,12 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import play, sign_in
+from tests.browser.conftest import pause, play, sign_in
 from tests.conftest import DEMO_CLIPS, ROOT
 from tests.portal_process import PortalProcess, Visitor, marked_processes, python_in, wait_for
 from tests.system.test_run import cmdline
@@ -178,7 +178,7 @@ def test_another_sites_manager_sees_none_of_it_on_the_page_the_socket_or_by_addr
     sign_in(page, "charlie@example.org", "a-Long-pass-4u")
     expect(page.locator("body")).to_have_attribute("data-live", "live")
     wait_for(lambda: len(alice.violations()) > len(known), 60, "a violation while Charlie looks")
-    wait_for(lambda: page.wait_for_timeout(50) or any("heartbeat" in frame for frame in heard), 15, "a heartbeat")
+    wait_for(lambda: pause(page, 50) or any("heartbeat" in frame for frame in heard), 15, "a heartbeat")
     assert not any(name in frame for frame in heard for name in ("Harbour", "Maple", "Front door", '"violation"'))
     assert page.locator(".tile").count() == page.locator("[data-toast]").count() == 0
     for path in ("", "snapshot.jpg", "face.jpg", "thumbnail.jpg"):
@@ -194,7 +194,7 @@ def encoded(portal: PortalProcess) -> dict[str, int]:
     from redis import Redis
 
     connection = Redis.from_url((portal.data_dir / "valkey-url").read_text())
-    counts = connection.hgetall("preview-encoded")
+    counts = cast("dict[bytes, bytes]", connection.hgetall("preview-encoded"))
     connection.close()
     return {key.decode(): int(value) for key, value in counts.items()}
 
@@ -227,9 +227,9 @@ def test_without_an_acknowledgement_no_second_picture_comes(portal: PortalProces
 
     page.on("websocket", lambda socket: socket.on("framereceived", note))
     sign_in(page, *portal.login())
-    wait_for(lambda: page.wait_for_timeout(50) or len(pictures) >= 2, 20, "one picture a camera")
+    wait_for(lambda: pause(page, 50) or len(pictures) >= 2, 20, "one picture a camera")
     before = sum(encoded(portal).values())
-    wait_for(lambda: page.wait_for_timeout(50) or sum(encoded(portal).values()) > before + 10, 10, "newer pictures")
+    wait_for(lambda: pause(page, 50) or sum(encoded(portal).values()) > before + 10, 10, "newer pictures")
     assert len(pictures) == 2, "one of each camera is under way, and no other is sent"
 
 
@@ -364,7 +364,7 @@ def test_screenshots(
     sign_in(page, *portal.login())
     expect(page.locator(".tile[data-fresh]")).to_have_count(2, timeout=20_000)
     page.locator("[data-toast]").first.wait_for(timeout=WITHIN_A_MINUTE_MS)
-    wait_for(lambda: page.wait_for_timeout(100) or somebody_in_each(page), 60, "somebody in each lobby, and a toast")
+    wait_for(lambda: pause(page, 100) or somebody_in_each(page), 60, "somebody in each lobby, and a toast")
     page.screenshot(path=folder / f"live-{name}.png")
     page.goto("/violations/")
     page.wait_for_load_state("networkidle")

@@ -36,6 +36,7 @@ def scanned(manager: Page) -> str:
     """What a phone reads in the page's QR code."""
     data = manager.locator(".qr img").get_attribute("src") or ""
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(data.partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
     return str(cv2.QRCodeDetector().detectAndDecode(picture)[0])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
+from tests.browser.conftest import pause
 from tests.portal_process import PortalProcess, wait_for
 
 Visit = Callable[..., Page]
@@ -92,18 +93,14 @@ def test_a_gap_in_the_numbers_is_asked_for(page_and_server: tuple[Page, Server])
     page, server = page_and_server
     server.say(violation(1))
     server.say(violation(5))
-    wait_for(
-        lambda: page.wait_for_timeout(20) or {"type": "missed", "after": {"99": 1}} in server.heard, 5, "the question"
-    )
+    wait_for(lambda: pause(page, 20) or {"type": "missed", "after": {"99": 1}} in server.heard, 5, "the question")
 
 
 def test_a_heartbeat_with_a_newer_number_is_asked_for(page_and_server: tuple[Page, Server]) -> None:
     page, server = page_and_server
     feeds = {"99": {"number": 7, "to_review": 4}}
     server.say({"type": "heartbeat", "now": datetime.now(UTC).timestamp(), "feeds": feeds})
-    wait_for(
-        lambda: page.wait_for_timeout(20) or {"type": "missed", "after": {"99": 0}} in server.heard, 5, "the question"
-    )
+    wait_for(lambda: pause(page, 20) or {"type": "missed", "after": {"99": 0}} in server.heard, 5, "the question")
     expect(page.locator("[data-count] [data-number]")).to_have_text("4")
     assert page.title().startswith("(4) ")
 
@@ -153,11 +150,11 @@ def test_what_was_asked_for_but_not_answered_is_asked_again(page_and_server: tup
     question = {"type": "missed", "after": {"99": 0}}
     for count in (1, 2):
         server.say(beat)
-        wait_for(lambda count=count: page.wait_for_timeout(20) or server.heard.count(question) == count, 5, "it")  # type: ignore[misc]
+        wait_for(lambda: pause(page, 20) or server.heard.count(question) == count, 5, "it")  # noqa: B023 - called here
     server.say({"type": "caught-up", "feeds": {"99": 7}})
     server.say(beat)
     server.say(violation(9))
-    wait_for(lambda: page.wait_for_timeout(20) or {"type": "missed", "after": {"99": 7}} in server.heard, 5, "the gap")
+    wait_for(lambda: pause(page, 20) or {"type": "missed", "after": {"99": 7}} in server.heard, 5, "the gap")
     assert server.heard.count(question) == 2
 
 

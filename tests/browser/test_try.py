@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from detection import Detector, decode_picture
+from detection import Detector, decode_picture, read_picture
 from tests.cameras.footage import door_frames
 from tests.conftest import ROOT
 from tests.portal_process import PortalProcess, wait_for
@@ -77,7 +77,7 @@ def test_the_browser_finds_what_the_worker_finds_and_sends_nothing(
     page.on("request", lambda request: requests.append(request.url))
     detector, faces = Detector.load(), 0
     for path in pictures:
-        image = cv2.imread(str(path))
+        image = read_picture(path)
         height, width = image.shape[:2]
         expected, found = detector.detect(image), found_in(page, path)
         assert [face["label"] for face in found] == [face.label for face in expected], path.name

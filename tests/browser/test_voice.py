@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -64,6 +65,14 @@ print(json.dumps([{"step": row.step, "why": row.why_not, "violation": str(row.vi
 
 def said_at(portal: PortalProcess, camera: str) -> list[dict[str, Any]]:
     return list(json.loads(python_in(portal, SAID % camera)))
+
+
+def title_changed(tab: Page, before: str) -> bool:
+    return tab.title() != before
+
+
+def was_played(portal: PortalProcess, camera: str, times: int) -> bool:
+    return len([row for row in said_at(portal, camera) if row["played_s"] > 0]) >= times
 
 
 @pytest.fixture
@@ -162,7 +171,7 @@ def test_a_loudspeaker_page_needs_one_tap_and_the_managers_pages_never_sound(
     assert speaker.evaluate("window.loudest") > 0.05
     for path, tab in tabs.items():
         if titles[path].startswith("("):
-            wait_for(lambda path=path, tab=tab: tab.title() != titles[path], 20, f"the violation on {path}")
+            wait_for(partial(title_changed, tab, titles[path]), 20, f"the violation on {path}")
         assert tab.evaluate("window.sounded") == [], path
 
 
@@ -226,7 +235,7 @@ def test_the_browsers_own_voice_is_taken_and_the_rendered_sound_where_it_stays_d
     for times, dumb in enumerate((False, True), 1):
         speaker.evaluate(f"window.dumb = {json.dumps(dumb)}")
         manager.get_by_role("button", name="Play it now").click()
-        wait_for(lambda times=times: sum(row["played_s"] > 0 for row in said_at(portal, name)) >= times, 15, "its end")
+        wait_for(partial(was_played, portal, name, times), 15, "its end")
         assert (speaker.evaluate("window.loudest") > 0.05) is dumb
     assert speaker.evaluate("window.spoken")[0] == ["Near", "Hello! Please put on a mask."]
 

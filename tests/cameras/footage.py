@@ -26,14 +26,17 @@ def lobby(
     """Write `seconds` of the lobby of Maple Tower (somebody without a mask walks in at 8 s); the path again."""
     with av.open(str(DEMO_CLIPS / "maple-tower.mp4")) as source, av.open(str(path), "w") as target:
         stream = target.add_stream(codec, rate=Fraction(rate))
+        assert isinstance(stream, av.VideoStream)
         stream.pix_fmt = "yuv420p"
         stream.width, stream.height = width, width * 9 // 16 // 2 * 2
         gop = str(max(1, round(key_every_s * rate)))
-        stream.options = {"preset": "ultrafast", "tune": "zerolatency", "g": gop, "crf": "24"} | (
-            {"x265-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:log-level=error"}
-            if codec == "libx265"
-            else {"x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:repeat-headers=1"}
-        )
+        keys = f"keyint={gop}:min-keyint={gop}:scenecut=0"
+        options: dict[str, object] = {"preset": "ultrafast", "tune": "zerolatency", "g": gop, "crf": "24"}
+        if codec == "libx265":
+            options["x265-params"] = f"{keys}:log-level=error"
+        else:
+            options["x264-params"] = f"{keys}:repeat-headers=1"
+        stream.options = options
         wanted = 0
         for frame in source.decode(video=0):
             at = float(frame.time or 0) - start_s
@@ -60,7 +63,7 @@ def door_frames(rate: int = 5, start_s: float = 8.0, width: int = 640) -> Iterat
         for frame in source.decode(video=0):
             if float(frame.time or 0) - start_s >= wanted / rate:
                 wanted += 1
-                yield encode_jpeg(frame.reformat(width, width * 9 // 16, "bgr24").to_ndarray())
+                yield encode_jpeg(np.asarray(frame.reformat(width, width * 9 // 16, "bgr24").to_ndarray(), np.uint8))
 
 
 def fake_camera(path: Path, start_s: float = 7.0, seconds: float = 14.0) -> Path:
@@ -80,7 +83,7 @@ def joined(path: Path, parts: Sequence[Path]) -> Path:
                 copy = copy or target.add_stream_from_template(stream)
                 end = 0.0
                 for packet in source.demux(stream):
-                    if packet.dts is None:
+                    if packet.dts is None or packet.pts is None:
                         continue
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                     shift = round(offset / packet.time_base)
@@ -101,10 +104,10 @@ def masking_camera(path: Path, clip: Path) -> Path:
         frames = list(source.decode(video=0))
     upright = [np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90 % 4)[300:705] for frame in frames]
     small = [
-        av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24").reformat(640, 360)
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(picture, np.uint8), format="bgr24").reformat(640, 360)
         for picture in upright
     ]
-    coded = [encode_jpeg(picture.to_ndarray(format="bgr24")) for picture in small]
+    coded = [encode_jpeg(np.asarray(picture.to_ndarray(format="bgr24"), np.uint8)) for picture in small]
 
     def to_and_fro(first: int, last: int, count: int) -> list[int]:
         once = [*range(first, last), *range(last - 1, first - 1, -1)]

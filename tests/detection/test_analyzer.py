@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detection import PassageFinding, ViolationFinding
+from detection import Finding, PassageFinding, ViolationFinding
 from detection.votes import UNSURE, Votes, vote_weight
 from tests.detection.scenes import Actor, Stage
 
@@ -191,7 +191,8 @@ def test_whatever_happens_findings_are_consistent(script: list[tuple[str, float]
     for number, (label, x) in enumerate(script):
         stage.show(number / 5, *([] if label == "gone" else [Actor("a", x, 0.5, label)]))
     stage.leave()
-    for final in [*stage.passages, *stage.violations]:
+    finals: list[Finding] = [*stage.passages, *stage.violations]
+    for final in finals:
         told = stage.told(final.key)
         assert [finding.seq for finding in told] == list(range(1, len(told) + 1))
         assert final.ended_at is not None and final.started_at <= final.ended_at

@@ -30,7 +30,7 @@ def test_both_kinds_of_models_find_the_bare_astronaut(detector: Detector, astron
     (found,) = detector.detect(astronaut)
     assert found.label == "no_mask"
     assert found.confidence == max(found.scores.values()) > 0.8
-    expected = np.asarray([[179, 62, 274, 176]], np.float32) / 512
+    expected = np.asarray([[179, 62, 274, 176]], np.float32) / np.float32(512)
     assert intersection_over_union(np.asarray([found.box], np.float32), expected)[0, 0] > 0.5
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,7 +76,8 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images").mkdir()
     rng = np.random.default_rng(SEED)
     print("seed", SEED)
-    images, annotations = [], []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     for key in range(1, 21):
         picture = np.full((240, 320, 3), rng.integers(60, 200, 3), np.uint8)
         picture = np.clip(picture + rng.normal(0, 20, picture.shape), 0, 255).astype(np.uint8)
@@ -122,6 +124,7 @@ def read_curve(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_loss_falls(trained: Path) -> None:
     rows = read_curve(trained)
     first, last = (float(row["face"]) + 5 * float(row["box"]) + float(row["label"]) for row in (rows[0], rows[-1]))
@@ -129,6 +132,7 @@ def test_the_loss_falls(trained: Path) -> None:
     assert float(rows[-1]["ap50_any"]) > 0.2  # of two dozen painted faces, after a hundred steps
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_model_its_int8_copy_and_its_curves(trained: Path) -> None:
     model = Detector.load(trained / "model.json")
     assert model.manifest.labels == LABELS
@@ -140,6 +144,7 @@ def test_a_run_leaves_a_model_its_int8_copy_and_its_curves(trained: Path) -> Non
         assert cv2.imread(str(trained / name)) is not None
 
 
+@pytest.mark.slow
 def test_the_held_out_pictures_can_be_evaluated(trained: Path, painted: Path) -> None:
     held = read_examples(trained / "held-out.json", painted / "images")
     assert 1 <= len(held) <= 4
@@ -151,6 +156,7 @@ def test_the_held_out_pictures_can_be_evaluated(trained: Path, painted: Path) ->
     assert json.loads(out.getvalue())["model"]["pictures"] == len(held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 3, 192, 320), (2, 3, 320, 256), (1, 3, 96, 32), (1, 3, 32, 64)])
 def test_the_exported_model_says_what_the_network_says(tmp_path: Path, shape: tuple[int, ...]) -> None:
     network = stirred()
@@ -180,6 +186,7 @@ def stirred() -> Network:
     return network
 
 
+@pytest.mark.slow
 def test_training_can_begin_with_an_exported_model(tmp_path: Path) -> None:
     network = stirred()
     to_onnx(network, tmp_path / "model.onnx")
@@ -194,6 +201,7 @@ def test_training_can_begin_with_an_exported_model(tmp_path: Path) -> None:
     assert torch.allclose(boxes, same_boxes, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped(painted: Path, tmp_path: Path) -> None:
     run(painted, tmp_path, "--epochs", "1")
     before = read_curve(tmp_path)
@@ -203,6 +211,7 @@ def test_a_run_goes_on_where_it_stopped(painted: Path, tmp_path: Path) -> None:
     assert [row["epoch"] for row in after] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_network_is_refused(painted: Path, tmp_path: Path) -> None:
     examples = read_examples(painted / "set.json", painted / "images").rows
     train(examples, [], tmp_path, Settings(epochs=1, batch=4, workers=0, residuals=(0, 0, 0, 0)), Silent())
@@ -210,6 +219,7 @@ def test_a_checkpoint_of_another_network_is_refused(painted: Path, tmp_path: Pat
         train(examples, [], tmp_path, Settings(epochs=2, batch=4, workers=0), Silent())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_cut_short_is_refused(painted: Path, tmp_path: Path) -> None:
     run(painted, tmp_path, "--epochs", "1")
     checkpoint = tmp_path / "checkpoint.pt"
@@ -247,6 +257,7 @@ def test_training_can_begin_with_yunet(shared: Path) -> None:
     assert boxes.shape[1] == count + 100
 
 
+@pytest.mark.slow
 def test_what_the_first_weights_brought_can_be_kept(painted: Path, tmp_path: Path) -> None:
     to_onnx(stirred(), tmp_path / "first.onnx")
     first = {name: value for name, value in first_weights(tmp_path / "first.onnx").items() if "wear" not in name}
@@ -258,7 +269,7 @@ def test_what_the_first_weights_brought_can_be_kept(painted: Path, tmp_path: Pat
             name: float(np.abs(weights[name].numpy() - value).max()) for name, value in first.items() if name in weights
         }
 
-    common = {"epochs": 1, "batch": 4, "workers": 0, "seed": SEED, "learning_rate": 0.01}
+    common: dict[str, Any] = {"epochs": 1, "batch": 4, "workers": 0, "seed": SEED, "learning_rate": 0.01}
     far = moved(tmp_path / "stem", Settings(**common, keep_stem=True))
     stem = {name for name in first if name.startswith("stem") or name.startswith("stage4")}
     assert max(far[name] for name in stem) < 1e-4
@@ -282,6 +293,7 @@ def test_a_teacher_that_is_none_is_refused(painted: Path, tmp_path: Path) -> Non
         run(painted, tmp_path, "--teacher", "models/default.onnx")
 
 
+@pytest.mark.slow
 def test_a_corrupt_picture_in_the_middle_of_an_epoch_is_told_and_left_out(painted: Path, tmp_path: Path) -> None:
     examples = read_examples(painted / "set.json", painted / "images").rows
     bad = tmp_path / "bad.jpg"
@@ -468,7 +480,7 @@ def test_a_face_of_unknown_wear_teaches_no_label_and_an_ignored_place_nothing() 
 
 def test_the_teacher_says_of_each_point_what_it_saw_in_the_picture(shared: Path, astronaut: np.ndarray) -> None:
     teacher = Teacher(shared / "reference" / "yunet_n.onnx")
-    picture = cv2.resize(astronaut, (640, 640))
+    picture = np.asarray(cv2.resize(astronaut, (640, 640)), np.uint8)
     seen, taught = teacher.look(picture), teacher.points(picture.transpose(2, 0, 1)[None].repeat(2, 0))
     assert taught.faces.shape == (2, 80 * 80 + 40 * 40 + 20 * 20) and taught.boxes.shape == (*taught.faces.shape, 4)
     best = taught.faces[0].argmax()
@@ -476,12 +488,14 @@ def test_the_teacher_says_of_each_point_what_it_saw_in_the_picture(shared: Path,
     assert taught.boxes[0, best] == pytest.approx(seen.boxes[seen.scores.argmax()], abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_teacher_ends_with_a_model(shared: Path, painted: Path, tmp_path: Path) -> None:
     teacher = shared / "reference" / "yunet_n.onnx"
     run(painted, tmp_path / "run", "--epochs", "2", "--workers", "0", "--teacher", str(teacher))
     assert Detector.load(tmp_path / "run" / "model.json").manifest.calibration is not None
 
 
+@pytest.mark.slow
 def test_weights_are_averaged_and_what_the_earlier_lacks_stays(trained: Path) -> None:
     mine = first_weights(trained / "model.onnx")
     theirs = {name: value + 1 for name, value in mine.items() if "stages.1.2" not in name}
@@ -497,6 +511,7 @@ def test_weights_are_averaged_and_what_the_earlier_lacks_stays(trained: Path) ->
     assert np.abs(boxes.detach().numpy() - expected[0]).max() < 1e-2
 
 
+@pytest.mark.slow
 def test_an_earlier_model_is_blended_in_only_where_it_helps(trained: Path, painted: Path) -> None:
     held = list(read_examples(trained / "held-out.json", painted / "images").rows)
     good, progress = first_weights(trained / "model.onnx"), Silent()
@@ -508,11 +523,13 @@ def test_an_earlier_model_is_blended_in_only_where_it_helps(trained: Path, paint
         blended(network, {"odd": {"stem.weight": np.zeros((1, 2), np.float32)}}, held, progress)
 
 
+@pytest.mark.slow
 def test_blending_without_pictures_held_out_is_a_clear_error(trained: Path, painted: Path, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="hold out a share"):
         run(painted, tmp_path, "--hold-out", "0", "--blend", str(trained / "model.onnx"))
 
 
+@pytest.mark.slow
 def test_incorrect_is_said_less_readily_where_that_is_better(trained: Path, painted: Path) -> None:
     """A network that calls every mask incorrect is mended by the shift of one logit."""
     held = list(read_examples(trained / "held-out.json", painted / "images").rows)
@@ -579,6 +596,7 @@ def test_near_same_goes_on_from_one_to_the_next() -> None:
     assert groups[0] == groups[1] == groups[2] != groups[3]
 
 
+@pytest.mark.slow
 def test_held_out_precision_is_what_the_product_would_reach(painted: Path, trained: Path, tmp_path: Path) -> None:
     """The score in the training's curve, and that of the exported model, not yet calibrated, by the evaluator."""
     from detection.evaluation.report import evaluate

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from detection import Detector, decode_picture
 from tests.cameras.footage import door_frames
@@ -30,14 +31,14 @@ MOST_GROWTH_MB = 30
 SEED = 5
 INVITE = """
 from cameras.models import Site
-from portal import pairing
+from portal.devices import pairing
 from portal.models import User
 print(pairing.invite(Site.objects.order_by('name')[0], User.objects.get(email='manager@demo.example'))[1])
 """
 PAIR = """
 import json
 from cameras.models import Site
-from portal import pairing
+from portal.devices import pairing
 from portal.models import User
 olivia = User.objects.get(email='manager@demo.example')
 site = Site.objects.order_by('name')[0]
@@ -54,7 +55,8 @@ def web_memory_mb(portal: PortalProcess) -> float:
 
 def open_socket(portal: PortalProcess, token: str) -> ClientConnection:
     address = portal.address.replace("http", "ws") + "/ws/device/"
-    return connect(address, origin=portal.address, additional_headers={"Cookie": f"device={token}"}, proxy=None)
+    cookie = {"Cookie": f"device={token}"}
+    return connect(address, origin=Origin(portal.address), additional_headers=cookie, proxy=None)
 
 
 class Steady(threading.Thread):

@@ -9,6 +9,7 @@ import threading
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import redis as redis_package
 
@@ -41,7 +42,7 @@ def values(url: str) -> dict[str, bytes]:
     client = redis_package.Redis.from_url(url)
     found = {}
     for key in client.keys("*"):
-        kind = client.type(key).decode()
+        kind = cast("bytes", client.type(key)).decode()
         read: dict[str, Callable[[], object]] = {
             "string": lambda key=key: client.get(key),  # type: ignore[misc]
             "list": lambda key=key: client.lrange(key, 0, -1),  # type: ignore[misc]

@@ -25,6 +25,9 @@ from tests.worlds import World
 DETECTOR = Detector.load()
 
 
+pytestmark = pytest.mark.stream
+
+
 @pytest.fixture(autouse=True)
 def _loopback(settings: Any, redis: Any) -> None:
     settings.CAMERA_NETWORKS = ["127.0.0.0/8"]

@@ -37,6 +37,9 @@ DETECTOR = Detector.load()
 PASSWORD = "p@ss/w%rd:#ü"
 
 
+pytestmark = pytest.mark.stream
+
+
 @pytest.fixture(autouse=True)
 def _loopback(settings: Any) -> None:
     settings.CAMERA_NETWORKS = ["127.0.0.0/8"]
@@ -71,7 +74,8 @@ def is_online(notes: Notes, after: int = 0) -> bool:
 def test_rtsp_plays(clip: Path, clip_h265: Path, codec: str, transport: str, scheme: str) -> None:
     footage = clip if codec == "h264" else clip_h265
     with RtspCamera(footage, login=("admin", PASSWORD), scheme=scheme) as camera:
-        stop, reached = threading.Event(), []
+        stop = threading.Event()
+        reached: list[str] = []
         opening = Opening(Place("rtsp", camera.address, "admin", PASSWORD, transport), stop, reached.append)
         source = open_source(opening)
         times = []
@@ -218,7 +222,8 @@ def test_any_bytes_from_a_camera_are_cut_or_refused(pieces: list[bytes]) -> None
 )
 def test_messages_and_packets_are_cut_alike_however_they_arrive(parts: list[bytes]) -> None:
     def cut(step: int) -> list[object]:
-        reader, found, whole = Reader(), [], b"".join(parts)
+        reader, whole = Reader(), b"".join(parts)
+        found: list[object] = []
         for start in range(0, len(whole), step):
             reader.feed(whole[start : start + step])
             while (part := reader.next()) is not None:

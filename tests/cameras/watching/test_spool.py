@@ -73,7 +73,8 @@ def test_findings_are_on_disk_with_their_picture_within_a_moment(tmp_path: Path)
                           Snapshot(picture, (0.1, 0.1, 0.2, 0.2), 1.5))  # fmt: skip
     writer.put(encode(7, 3, passage))
     writer.put(encode(7, 3, violation))
-    found = wait_for(lambda: len(read := read_all(writer.folder)) == 2 and read, 2, "the records")
+    wait_for(lambda: len(read_all(writer.folder)) == 2, 2, "the records")
+    found = read_all(writer.folder)
     assert [record.kind for record in found] == ["passage", "violation"]
     assert found[1].body["passage"] == str(key) and found[1].body["snapshot_at"] == 1.5
     from detection import decode_picture

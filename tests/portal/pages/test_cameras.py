@@ -259,7 +259,12 @@ def test_a_test_of_a_camera_that_is_there_uses_the_password_that_is_kept(
 ) -> None:
     asked: list[probe.Typed] = []
     real = probe.ask
-    monkeypatch.setattr(probe, "ask", lambda site, who, typed: asked.append(typed) or real(site, who, typed))
+
+    def ask(site: int, who: int, typed: probe.Typed) -> ProbeRequest:
+        asked.append(typed)
+        return real(site, who, typed)
+
+    monkeypatch.setattr(probe, "ask", ask)
     alice.post("/cameras/add/", form(world))
     camera = Camera.objects.get(name="Back door")
     alice.post("/cameras/test/", form(world, password="", camera=camera.pk))

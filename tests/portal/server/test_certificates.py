@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.test import Client
@@ -103,7 +103,7 @@ def test_the_authority_cannot_vouch_for_the_internet(tmp_path: Path) -> None:
         .sign(key, hashes.SHA256())
     )
     path = tmp_path / "forged.pem"
-    path.write_bytes(forged.public_bytes(certificates.serialization.Encoding.PEM) + certificates._pem(own))
+    path.write_bytes(forged.public_bytes(serialization.Encoding.PEM) + certificates._pem(own))
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(path)
     trust = ssl.create_default_context(cafile=tmp_path / "authority.crt")

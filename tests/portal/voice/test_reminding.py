@@ -68,7 +68,8 @@ def still_there(violation: Violation, after: timedelta, **body: Any) -> None:
     """The same person, later; the clock of the portal is put on."""
     at = timezone.now() + after
     seq = Violation.objects.get(pk=violation.pk).seq + 1
-    given = {"started_at": violation.started_at.timestamp(), "last_seen_at": at.timestamp(), "label": violation.label}
+    given: dict[str, Any] = {"started_at": violation.started_at.timestamp(), "last_seen_at": at.timestamp()}
+    given["label"] = violation.label
     with patch("portal.voice.reminding.timezone.now", lambda: at):
         record(
             violation_record(violation.camera, violation.pk, violation.passage_id, seq=seq, picture=b"", **given | body)
@@ -132,7 +133,7 @@ def test_recording_twice_reminds_once(world: World) -> None:
     with open_door(world.door) as door:
         now = time.time()
         passage, key = make_key(now), make_key(now)
-        given = {"started_at": now - 3, "last_seen_at": now}
+        given: dict[str, Any] = {"started_at": now - 3, "last_seen_at": now}
         world.door.reigns.update(taken_at=timezone.now() - timedelta(minutes=1))
         record(passage_record(world.door, passage, **given))
         for _again in range(2):
@@ -291,7 +292,7 @@ def leave(violation: Violation, label: str, after_s: float) -> Violation:
     at = time.time()
     end = violation.last_seen_at.timestamp() + after_s
     record(passage_record(violation.camera, violation.passage_id, seq=2, label=label, last_seen_at=at))
-    given = {"started_at": violation.started_at.timestamp(), "last_seen_at": at, "ended_at": end}
+    given: dict[str, Any] = {"started_at": violation.started_at.timestamp(), "last_seen_at": at, "ended_at": end}
     record(violation_record(violation.camera, violation.pk, violation.passage_id, seq=9, picture=b"", **given))
     violation.refresh_from_db()
     return violation
@@ -305,7 +306,7 @@ def test_a_violation_knows_whether_the_person_masked_or_left(world: World) -> No
 
 def test_bare_again_in_the_same_spell_is_masked_no_more(world: World) -> None:
     violation = leave(stand_there(world.door), "mask", 1)
-    given = {"started_at": violation.started_at.timestamp(), "last_seen_at": time.time()}
+    given: dict[str, Any] = {"started_at": violation.started_at.timestamp(), "last_seen_at": time.time()}
     record(violation_record(world.door, violation.pk, violation.passage_id, seq=10, picture=b"", **given))
     violation.refresh_from_db()
     assert violation.masked_at is None and violation.ended_at is None

@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.container import InputContainer
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,7 +91,7 @@ def test_what_makes_no_sound_is_no_file() -> None:
 FIRST_AT_ONCE = """
 import os, sys, threading, django
 django.setup()
-from portal import speech
+from portal.voice import speech
 lengths, start = [], threading.Barrier(4)
 def say():
     start.wait()
@@ -119,6 +120,7 @@ def test_mu_law_is_what_telephones_decode(seed: int, length: int, level: float, 
     wanted = np.clip(speech.resample(samples, rate_hz, speech.TELEPHONE_HZ), -1, 1)
     assert len(coded) == len(wanted) == round(len(samples) * 8000 / rate_hz)
     with av.open(io.BytesIO(coded), format="mulaw", options={"sample_rate": "8000"}) as container:
+        assert isinstance(container, InputContainer)
         frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
     decoded = np.concatenate(frames).astype(np.float32) / 32768
     assert np.all(np.abs(decoded - wanted) <= np.abs(wanted) / 16 + 0.001)
