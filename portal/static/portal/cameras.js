@@ -19,7 +19,9 @@ export function startCameraForm(form) {
     part("address").hidden = !written;
     part("login").hidden = kind === "usb" || kind === "clip";
     part("transport").hidden = kind === "http" || kind === "usb" || kind === "clip" || kind === "mobotix";
-    form.querySelectorAll("[data-make-note]").forEach((note) => (note.hidden = note.dataset.makeNote !== kind));
+    form.querySelectorAll("[data-make-note]").forEach((note) => {
+      note.hidden = note.dataset.makeNote !== kind;
+    });
   };
   make.addEventListener("change", show);
   show();
@@ -50,7 +52,9 @@ function startTest(form) {
 async function runTest(form, report) {
   const fields = new FormData(form);
   if (form.dataset.cameraId) fields.set("camera", form.dataset.cameraId);
-  const answer = await fetch(form.dataset.test, { method: "POST", body: fields, credentials: "same-origin" }).catch(() => null);
+  const answer = await fetch(form.dataset.test, { method: "POST", body: fields, credentials: "same-origin" }).catch(
+    () => null,
+  );
   const body = answer ? await answer.json().catch(() => null) : null;
   if (!body) {
     report.replaceChildren(sentence(say("testFailed")));
@@ -67,7 +71,10 @@ async function runTest(form, report) {
 /** A pasted address held a login: each part goes into its own field. The password comes from what was typed here. */
 function moveLogin(form, { address, user }) {
   const typed = form.elements.address.value.trim();
-  const login = typed.slice(typed.indexOf("://") + 3, typed.length - address.slice(address.indexOf("://") + 3).length - 1);
+  const login = typed.slice(
+    typed.indexOf("://") + 3,
+    typed.length - address.slice(address.indexOf("://") + 3).length - 1,
+  );
   const written = login.slice(login.indexOf(":") + 1);
   if (login.includes(":")) form.elements.password.value = decoded(written);
   form.elements.user.value = user;
@@ -106,8 +113,12 @@ function sentence(text) {
 }
 
 function forgetErrors(form) {
-  form.querySelectorAll("[data-test-error]").forEach((error) => error.remove());
-  form.querySelectorAll(".wrong").forEach((field) => field.classList.remove("wrong"));
+  form.querySelectorAll("[data-test-error]").forEach((error) => {
+    error.remove();
+  });
+  form.querySelectorAll(".wrong").forEach((field) => {
+    field.classList.remove("wrong");
+  });
 }
 
 /** Each error beside its field, in words; what belongs to none stands where the report would. */
@@ -122,7 +133,11 @@ function showErrors(form, report, errors) {
       continue;
     }
     field.classList.add("wrong");
-    const error = Object.assign(document.createElement("span"), { className: "error", textContent: text, id: `${input.id}_test_error` });
+    const error = Object.assign(document.createElement("span"), {
+      className: "error",
+      textContent: text,
+      id: `${input.id}_test_error`,
+    });
     error.dataset.testError = "";
     input.after(error);
     input.setAttribute("aria-describedby", error.id);
@@ -136,8 +151,12 @@ export function startVoiceForm(form) {
   const show = () => {
     const output = new FormData(form).get("output") ?? "nowhere";
     const preset = form.elements.preset.value || "written";
-    form.querySelectorAll("[data-for]").forEach((part) => (part.hidden = !part.dataset.for.split(" ").includes(output)));
-    form.querySelectorAll("[data-preset]").forEach((part) => (part.hidden = !part.dataset.preset.split(" ").includes(preset)));
+    form.querySelectorAll("[data-for]").forEach((part) => {
+      part.hidden = !part.dataset.for.split(" ").includes(output);
+    });
+    form.querySelectorAll("[data-preset]").forEach((part) => {
+      part.hidden = !part.dataset.preset.split(" ").includes(preset);
+    });
   };
   form.addEventListener("change", show);
   show();
@@ -150,8 +169,15 @@ export function startPlay(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
-    place.querySelectorAll(":scope > .error").forEach((error) => error.remove());
-    const asked = { method: "POST", body: new FormData(form), credentials: "same-origin", headers: { Accept: "application/json" } };
+    place.querySelectorAll(":scope > .error").forEach((error) => {
+      error.remove();
+    });
+    const asked = {
+      method: "POST",
+      body: new FormData(form),
+      credentials: "same-origin",
+      headers: { Accept: "application/json" },
+    };
     const answer = await fetch(form.action, asked).catch(() => null);
     const body = answer ? await answer.json().catch(() => null) : null;
     if (body?.follow) await follow(body.follow, place, say("playLost"));

@@ -153,7 +153,8 @@ export function find(boxes, scores, manifest, scale, image) {
       if (scores[point * labels + label] > scores[point * labels + best]) best = label;
     }
     const score = scores[point * labels + best];
-    if (score >= least) found.push({ box: Array.from(boxes.subarray(point * 4, point * 4 + 4)), score, label: manifest.labels[best] });
+    if (score >= least)
+      found.push({ box: Array.from(boxes.subarray(point * 4, point * 4 + 4)), score, label: manifest.labels[best] });
   }
   const sides = [image.width, image.height, image.width, image.height];
   return suppress(found, manifest.iou_threshold)

@@ -70,7 +70,10 @@ class Eye {
         letGo(stream);
         return;
       }
-      this.#tell({ NotAllowedError: "denied", NotFoundError: "no-camera", OverconstrainedError: "no-camera" }[error.name] ?? "busy");
+      this.#tell(
+        { NotAllowedError: "denied", NotFoundError: "no-camera", OverconstrainedError: "no-camera" }[error.name] ??
+          "busy",
+      );
       if (this.word !== "denied") this.#retry = setTimeout(() => this.open(), BUSY_RETRY_MS);
     }
   }
@@ -161,7 +164,9 @@ function show({ faces }) {
   state(say("sending", { rate: line.settings?.rate ?? "" }), "online");
   boxes.width = video.videoWidth;
   boxes.height = video.videoHeight;
-  faces.forEach((face) => paintFace(boxes.getContext("2d"), face, boxes.width, boxes.height));
+  faces.forEach((face) => {
+    paintFace(boxes.getContext("2d"), face, boxes.width, boxes.height);
+  });
   boxes.dataset.faces = faces.length;
   greet(faces.map((face) => face.label));
 }

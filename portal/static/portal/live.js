@@ -121,7 +121,9 @@ export class Live extends EventTarget {
     this.#tries = 0;
     this.#wasLive = true;
     this.#enter("live");
-    message.cameras.forEach((camera) => this.#tell("camera", camera));
+    message.cameras.forEach((camera) => {
+      this.#tell("camera", camera);
+    });
     this.#compare(message);
     if (this.#wanted.length) this.look(this.#wanted);
   }
@@ -173,7 +175,10 @@ export class Live extends EventTarget {
   }
 
   #count() {
-    this.#tell("feeds", Object.values(this.#toReview).reduce((sum, count) => sum + count, 0));
+    this.#tell(
+      "feeds",
+      Object.values(this.#toReview).reduce((sum, count) => sum + count, 0),
+    );
   }
 }
 

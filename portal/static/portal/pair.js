@@ -19,7 +19,9 @@ function fail(text, mayTryAgain) {
 
 async function post(address, fields) {
   const body = new FormData(form);
-  Object.entries({ secret, ...fields }).forEach(([name, value]) => body.set(name, value));
+  Object.entries({ secret, ...fields }).forEach(([name, value]) => {
+    body.set(name, value);
+  });
   const answer = await fetch(address, { method: "POST", body, credentials: "same-origin" }).catch(() => null);
   const said = answer ? await answer.json().catch(() => null) : null;
   if (!said || said.error) {
@@ -41,7 +43,9 @@ async function start() {
   const isSpeaker = asked.purpose === "loudspeaker";
   if (isSpeaker) why.textContent = say("asksLoudspeaker", asked);
   else why.textContent = say(asked.name ? "asksAgain" : "asks", asked);
-  form.querySelectorAll("[data-for]").forEach((part) => { part.hidden = part.dataset.for !== asked.purpose; });
+  form.querySelectorAll("[data-for]").forEach((part) => {
+    part.hidden = part.dataset.for !== asked.purpose;
+  });
   why.hidden = form.hidden = false;
   form.elements.name.value = asked.name || say(navigator.maxTouchPoints > 1 ? "phone" : "computer");
   form.elements.name.closest(".field").hidden = Boolean(asked.name);

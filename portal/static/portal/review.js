@@ -94,10 +94,14 @@ function startChoosing(form) {
     const chosen = count();
     all.checked = chosen > 0 && chosen === boxes().length;
     all.indeterminate = chosen > 0 && !all.checked;
-    form.querySelectorAll("[data-chosen]").forEach((note) => (note.textContent = chosen || ""));
+    form.querySelectorAll("[data-chosen]").forEach((note) => {
+      note.textContent = chosen || "";
+    });
   };
   all?.addEventListener("change", () => {
-    boxes().forEach((box) => (box.checked = all.checked));
+    boxes().forEach((box) => {
+      box.checked = all.checked;
+    });
     update();
   });
   form.addEventListener("change", update);
@@ -131,7 +135,9 @@ export function startNewRows(note, live) {
   if (!note) return;
   const wanted = note.dataset;
   live.addEventListener("violation", ({ detail }) => {
-    const fits = ["status", "site", "camera", "label"].every((name) => !wanted[name] || wanted[name] === `${detail[name]}`);
+    const fits = ["status", "site", "camera", "label"].every(
+      (name) => !wanted[name] || wanted[name] === `${detail[name]}`,
+    );
     if (detail.isNew && fits && !wanted.day) note.hidden = false;
   });
 }

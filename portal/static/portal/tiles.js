@@ -39,7 +39,9 @@ class Tile {
     const context = canvas.getContext("2d");
     context.drawImage(bitmap, 0, 0);
     bitmap.close();
-    faces.forEach((face) => paintFace(context, face, canvas.width, canvas.height));
+    faces.forEach((face) => {
+      paintFace(context, face, canvas.width, canvas.height);
+    });
     canvas.dataset.number = number;
     this.capturedAt = capturedAt;
     this.#describe(faces);
@@ -62,7 +64,8 @@ class Tile {
     this.message = message;
     this.element.dataset.state = message.state;
     this.#write("state-name", message.state_name);
-    if (changed) this.#write("said", say("cameraState", { camera: this.element.dataset.name, state: message.state_name }));
+    if (changed)
+      this.#write("said", say("cameraState", { camera: this.element.dataset.name, state: message.state_name }));
     this.tick();
     return changed;
   }
@@ -155,14 +158,28 @@ export function startTiles(live) {
     live.look(seen);
   };
   const observer = new IntersectionObserver((entries) => {
-    entries.forEach((entry) => (tiles.get(Number(entry.target.dataset.camera)).visible = entry.isIntersecting));
+    entries.forEach((entry) => {
+      tiles.get(Number(entry.target.dataset.camera)).visible = entry.isIntersecting;
+    });
     look();
   });
-  elements.forEach((element) => observer.observe(element));
+  elements.forEach((element) => {
+    observer.observe(element);
+  });
   document.addEventListener("visibilitychange", look);
 
   live.addEventListener("preview", ({ detail }) => tiles.get(detail.header.camera)?.show(detail));
   live.addEventListener("camera", ({ detail }) => tiles.get(detail.camera)?.state(detail));
-  live.addEventListener("state", () => tiles.forEach((tile) => tile.tick()));
-  setInterval(() => tiles.forEach((tile) => tile.tick()), 1000);
+  live.addEventListener("state", () =>
+    tiles.forEach((tile) => {
+      tile.tick();
+    }),
+  );
+  setInterval(
+    () =>
+      tiles.forEach((tile) => {
+        tile.tick();
+      }),
+    1000,
+  );
 }

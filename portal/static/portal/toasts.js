@@ -33,7 +33,11 @@ export class Toasts {
       if (detail.isNew && detail.status === "open" && !detail.quiet) this.#gather(detail, live);
       else if (detail.status !== "open") this.#forget(detail.id);
     });
-    live.addEventListener("gone", ({ detail }) => detail.ids.forEach((id) => this.#forget(id)));
+    live.addEventListener("gone", ({ detail }) =>
+      detail.ids.forEach((id) => {
+        this.#forget(id);
+      }),
+    );
   }
 
   #gather(violation, live) {
@@ -86,7 +90,9 @@ export class Toasts {
 
   #takeAll() {
     const fresh = this.#shown.filter((entry) => !entry.toast.classList.contains("away"));
-    fresh.forEach((entry) => this.#remove(entry));
+    fresh.forEach((entry) => {
+      this.#remove(entry);
+    });
     return fresh.flatMap((entry) => entry.violations);
   }
 
@@ -94,7 +100,9 @@ export class Toasts {
   #forget(id) {
     this.#shown
       .filter((entry) => entry.violations.length === 1 && entry.violations[0].id === id)
-      .forEach((entry) => this.#remove(entry));
+      .forEach((entry) => {
+        this.#remove(entry);
+      });
   }
 }
 

@@ -47,7 +47,9 @@ async function look(source, sourceWidth, sourceHeight, mine) {
   const faces = await detector.detect(pixels);
   const took = performance.now() - began;
   if (mine !== turn) return took;
-  faces.forEach((face) => paintFace(context, face, canvas.width, canvas.height));
+  faces.forEach((face) => {
+    paintFace(context, face, canvas.width, canvas.height);
+  });
   find("found").replaceChildren(
     ...faces.map(({ label, confidence, box }) => {
       const row = document.createElement("li");
@@ -86,7 +88,12 @@ async function watch() {
     if (mine !== turn) return;
   } catch (error) {
     if (mine !== turn) return;
-    tell(say({ NotAllowedError: "denied", NotFoundError: "noCamera", NotSupportedError: "insecure" }[error.name] ?? "busy"), true);
+    tell(
+      say(
+        { NotAllowedError: "denied", NotFoundError: "noCamera", NotSupportedError: "insecure" }[error.name] ?? "busy",
+      ),
+      true,
+    );
     return;
   }
   watching = true;
@@ -107,7 +114,9 @@ async function watch() {
 function stop() {
   turn += 1;
   watching = false;
-  video.srcObject?.getTracks().forEach((track) => track.stop());
+  video.srcObject?.getTracks().forEach((track) => {
+    track.stop();
+  });
   video.srcObject = null;
   find("camera").textContent = say("start");
 }

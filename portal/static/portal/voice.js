@@ -23,7 +23,9 @@ export class Voice {
     this.#audio.preload = "auto";
     bar.querySelector("button").onclick = () => this.#unlock();
     line.addEventListener("settings", () => {
-      this.#untold.splice(0).forEach((heard) => line.tell(heard));
+      this.#untold.splice(0).forEach((heard) => {
+        line.tell(heard);
+      });
       this.#show();
     });
     line.addEventListener("say", ({ detail }) => this.#enqueue(detail, performance.now()));

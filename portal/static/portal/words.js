@@ -9,7 +9,10 @@ export function say(name, holes = {}) {
   return sentence.replace(/\{(\w+)\}/g, (whole, hole) => holes[hole] ?? whole);
 }
 
-const relative = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto", style: "short" });
+const relative = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", {
+  numeric: "auto",
+  style: "short",
+});
 
 /** “2 min. ago”, for seconds that have passed. */
 export function ago(seconds) {
