@@ -8,8 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# `make run DEMO=0 PORT=9000` and `PORT=9000 make run` mean the same.
-export PORT BIND DATA_DIR REDIS_URL DATABASE_URL PUBLIC_URL ALLOWED_HOSTS SECRET_KEY EMAIL_URL DEFAULT_FROM_EMAIL TRUSTED_PROXIES DEMO CAMERA_NETWORKS HTTPS REQUIRE_TWO_FACTOR TRY LOG_LEVEL WORKER_NAME WORKER_CAPACITY WORKER_SITES FREE_DISK_FLOOR_MB
+# `make run DEMO=0 PORT=9000` and `PORT=9000 make run` mean the same: make hands on what stands on its line.
 
 # Each worker has a DATA_DIR, a database and a Valkey of its own; a file's tests stay together.
 PARALLEL := -n $(or $(TEST_WORKERS),4) --dist loadfile --durations=10

@@ -11,6 +11,7 @@ from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
 from portal.server import environment as env
+from portal.server import variables
 
 django_stubs_ext.monkeypatch()  # ModelAdmin[Site] and the like, at run time too
 
@@ -21,17 +22,17 @@ DATA_DIR = env.data_dir(BASE_DIR)
 SECRET_KEY = env.secret_key(DATA_DIR)
 DEBUG = False
 
-PORT = int(env.number("PORT", default=8000, least=1, most=65535, unit="a port number"))
-BIND = env.text("BIND", "127.0.0.1")
-PUBLIC_URL = env.text("PUBLIC_URL").rstrip("/")
+PORT = variables.port()
+BIND = variables.read("BIND")
+PUBLIC_URL = variables.read("PUBLIC_URL").rstrip("/")
 # With HTTPS=1 the portal itself speaks TLS, with a certificate of its own authority (portal/server/certificates.py).
-OWN_CERTIFICATE = env.flag("HTTPS", default=False)
+OWN_CERTIFICATE = variables.flag("HTTPS")
 CERTIFICATES = DATA_DIR / "certificates"
 HTTPS = OWN_CERTIFICATE or PUBLIC_URL.startswith("https://")
 # Where links in mails and on paper lead; never built from a request's Host.
 BASE_URL = PUBLIC_URL or env.base_url(BIND, PORT, https=OWN_CERTIFICATE)
 ALLOWED_HOSTS = env.allowed_hosts(BIND, PUBLIC_URL)
-DEMO = env.flag("DEMO", default=True)
+DEMO = variables.flag("DEMO")
 
 INSTALLED_APPS = [
     "portal",
@@ -106,15 +107,15 @@ CHANNEL_LAYERS = {
 CELERY_BROKER_URL = env.celery_broker_url(REDIS_URL)
 
 # A stream worker: its name is its queue, its lease, and its folder in DATA_DIR/spool.
-WORKER_NAME = env.text("WORKER_NAME", os.uname().nodename.split(".")[0])
-WORKER_CAPACITY = int(env.number("WORKER_CAPACITY", default=8, least=1, most=200, unit="a number of cameras"))
-WORKER_SITES = [int(site) for site in env.names("WORKER_SITES")]
+WORKER_NAME = variables.read("WORKER_NAME")
+WORKER_CAPACITY = variables.worker_capacity()
+WORKER_SITES = [int(site) for site in variables.names("WORKER_SITES")]
 
 # Networks in which cameras may be, although they are refused otherwise (loopback, link-local).
 CAMERA_NETWORKS = env.networks("CAMERA_NETWORKS")
 
 # Retention keeps at least this much of the disk free, oldest violations first.
-FREE_DISK_FLOOR_MB = env.number("FREE_DISK_FLOOR_MB", default=500, least=0, most=1e7, unit="megabytes")
+FREE_DISK_FLOOR_MB = variables.number("FREE_DISK_FLOOR_MB", least=0, most=1e7, unit="megabytes")
 
 AUTH_USER_MODEL = "portal.User"
 AUTHENTICATION_BACKENDS = [
@@ -147,17 +148,17 @@ AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False
 
 # Who must sign in with a second factor: nobody, those who manage a site (and superusers), or everybody.
-REQUIRE_TWO_FACTOR = env.choice("REQUIRE_TWO_FACTOR", ("nobody", "managers", "everybody"))
+REQUIRE_TWO_FACTOR = variables.choice("REQUIRE_TWO_FACTOR", ("nobody", "managers", "everybody"))
 OTP_TOTP_ISSUER = "Mask portal"
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
 # Who may try the detector in the own browser, at /try/: everybody, people who are signed in, or nobody.
-TRY = env.choice("TRY", ("everybody", "people", "nobody"))
+TRY = variables.choice("TRY", ("everybody", "people", "nobody"))
 
-EMAIL_URL = env.text("EMAIL_URL")
+EMAIL_URL = variables.read("EMAIL_URL")
 if EMAIL_URL:
     globals().update(env.email(EMAIL_URL))
-DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Mask portal <portal@localhost>")
+DEFAULT_FROM_EMAIL = variables.read("DEFAULT_FROM_EMAIL")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]
@@ -214,8 +215,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
-LOG_FILE = env.text("LOG_FILE")
-LOG_LEVEL = env.choice("LOG_LEVEL", ("INFO", "DEBUG", "WARNING"))
+LOG_FILE = variables.read("LOG_FILE")
+LOG_LEVEL = variables.choice("LOG_LEVEL", ("INFO", "DEBUG", "WARNING"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -8,14 +8,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-SETTINGS = (
-    *("PORT", "BIND", "DATABASE_URL", "PUBLIC_URL", "ALLOWED_HOSTS", "SECRET_KEY", "EMAIL_URL", "DEFAULT_FROM_EMAIL"),
-    *("TRUSTED_PROXIES", "WORKER_NAME", "WORKER_CAPACITY", "WORKER_SITES", "LOG_FILE", "FREE_DISK_FLOOR_MB"),
-    *("CAMERA_NETWORKS", "HTTPS", "REQUIRE_TWO_FACTOR", "LOG_LEVEL"),
-)
+from portal.server import variables
+
 VALKEY_PASSWORD = "0123456789abcdef"
 
-for name in SETTINGS:
+for name in variables.DEFAULTS:
     if not (name == "DATABASE_URL" and os.environ.get("TEST_DATABASE_URL")):
         os.environ.pop(name, None)
 if database := os.environ.get("TEST_DATABASE_URL"):

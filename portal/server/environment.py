@@ -1,4 +1,4 @@
-"""What the operator sets by environment variables, read once and checked with a sentence of what to do.
+"""What Django needs of the operator's environment variables (variables.py), checked with a sentence of what to do.
 
 Worked example::
 
@@ -16,74 +16,27 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
 
-from portal.server import certificates
+from portal.server import certificates, variables
+from portal.server.variables import SettingError
 
 _env = environ.Env()
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
-class SettingError(ImproperlyConfigured):
-    """An environment variable holds what cannot be used; the text says which one and what to write instead."""
-
-
-def text(name: str, default: str = "") -> str:
-    """The variable's text; set but empty counts as not set (make exports all of them)."""
-    return os.environ.get(name, "").strip() or default
-
-
-def flag(name: str, *, default: bool) -> bool:
-    value = text(name).lower()
-    if not value:
-        return default
-    if value in {"1", "true", "yes", "on"}:
-        return True
-    if value in {"0", "false", "no", "off"}:
-        return False
-    raise SettingError(f"{name}={value} is neither on nor off. Write {name}=1 or {name}=0.")
-
-
-def choice(name: str, choices: tuple[str, ...]) -> str:
-    """One of a few words; the first is what counts when nothing is set."""
-    value = text(name, choices[0])
-    if value not in choices:
-        raise SettingError(f"{name}={value} is not known. Write {', '.join(choices[:-1])} or {choices[-1]}.")
-    return value
-
-
-def number(name: str, *, default: float, least: float, most: float, unit: str) -> float:
-    """A number in a stated unit, from `least` to `most` inclusive."""
-    raw = text(name)
-    if not raw:
-        return default
-    try:
-        value = float(raw)
-    except ValueError:
-        value = float("nan")
-    if not least <= value <= most:
-        raise SettingError(f"{name}={raw} cannot be used. Write {unit} from {least:g} to {most:g}.")
-    return value
-
-
-def names(name: str) -> list[str]:
-    """A list written with commas."""
-    return [part.strip() for part in text(name).split(",") if part.strip()]
-
-
 def networks(name: str) -> list[str]:
     """Networks like 10.0.0.0/8, written with commas."""
-    for text_ in names(name):
+    for network in variables.names(name):
         try:
-            ipaddress.ip_network(text_, strict=False)
+            ipaddress.ip_network(network, strict=False)
         except ValueError as error:
-            raise SettingError(f"{name} holds {text_}, which is no network. Write one like 127.0.0.0/8.") from error
-    return names(name)
+            raise SettingError(f"{name} holds {network}, which is no network. Write one like 127.0.0.0/8.") from error
+    return variables.names(name)
 
 
 def data_dir(root: Path) -> Path:
     """The folder of all that is kept, made with 0700 where there is none."""
-    path = Path(text("DATA_DIR", str(root / "var"))).expanduser().resolve()
+    path = Path(variables.read("DATA_DIR") or root / "var").expanduser().resolve()
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -93,7 +46,7 @@ def data_dir(root: Path) -> Path:
 
 def secret_key(folder: Path) -> str:
     """SECRET_KEY, or the one that was made into DATA_DIR at the first start."""
-    if given := text("SECRET_KEY"):
+    if given := variables.read("SECRET_KEY"):
         return given
     path = folder / "secret-key"
     if not path.exists():
@@ -114,7 +67,7 @@ def private_file(path: Path, content: str) -> None:
 
 def redis_url(folder: Path) -> str:
     """REDIS_URL, or the embedded Valkey's address, which the supervisor notes in DATA_DIR."""
-    if given := text("REDIS_URL"):
+    if given := variables.read("REDIS_URL"):
         if urlsplit(given).scheme not in {"redis", "rediss", "unix"}:
             raise SettingError("REDIS_URL must begin with redis://, rediss:// or unix://.")
         return given
@@ -137,7 +90,7 @@ def celery_broker_url(url: str) -> str:
 
 def database(folder: Path) -> dict[str, object]:
     """Django's DATABASES entry: PostgreSQL by DATABASE_URL, else SQLite in DATA_DIR."""
-    url = text("DATABASE_URL")
+    url = variables.read("DATABASE_URL")
     try:
         config = dict(_env.db_url_config(url or f"sqlite:///{folder / 'portal.sqlite3'}"))
     except Exception as error:
@@ -179,7 +132,7 @@ def base_url(bind: str, port: int, *, https: bool) -> str:
 def allowed_hosts(bind: str, public_url: str) -> list[str]:
     """Loopback, and ALLOWED_HOSTS; without it the address bound to (all of this machine's), and PUBLIC_URL's host."""
     hosts = ["localhost", "127.0.0.1", "[::1]"]  # always: the supervisor asks there whether all is well
-    if given := names("ALLOWED_HOSTS"):
+    if given := variables.names("ALLOWED_HOSTS"):
         return [*hosts, *given]
     if bind in EVERYWHERE:
         hosts += certificates.machine_names()[1:]

@@ -26,11 +26,13 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from portal.server import variables
+from portal.server.variables import SettingError
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 4.0
 RESTART_PAUSE_S = 1.0
-DEFAULT_CAPACITY = 8  # cameras, as in portal/settings.py
 
 
 class StartError(Exception):
@@ -92,7 +94,7 @@ class Supervisor:
         (self.data_dir / "logs").mkdir(exist_ok=True, mode=0o700)
         self.lock()
         check_port(self.bind, self.port)
-        if not os.environ.get("REDIS_URL"):
+        if not variables.read("REDIS_URL"):
             self.start_valkey()
         self.prepare()
         if self.stopping.is_set():
@@ -107,8 +109,7 @@ class Supervisor:
     @property
     def certificate(self) -> Path | None:
         """The folder of our own certificate, with HTTPS=1 (`manage.py prepare` makes it)."""
-        wanted = (os.environ.get("HTTPS") or "0").lower() in {"1", "true", "yes", "on"}
-        return self.data_dir / "certificates" if wanted else None
+        return self.data_dir / "certificates" if variables.flag("HTTPS") else None
 
     def lock(self) -> None:
         """One portal a DATA_DIR: two would watch the same cameras twice."""
@@ -166,7 +167,7 @@ class Supervisor:
     def programs(self) -> list[Child]:
         celery = ["celery", "-A", "portal", "--quiet"]
         worker = [*celery, "worker", "--pool", "threads", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-        proxies = os.environ.get("TRUSTED_PROXIES", "").strip()
+        proxies = variables.read("TRUSTED_PROXIES")
         web = ["uvicorn", "portal.asgi:application", "--host", self.bind, "--port", str(self.port)]
         web += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--ws-max-size", "655360"]
         web += ["--timeout-graceful-shutdown", "2", "--lifespan", "on"]
@@ -174,9 +175,9 @@ class Supervisor:
         if self.certificate:
             web += ["--ssl-certfile", str(self.certificate / "portal.crt")]
             web += ["--ssl-keyfile", str(self.certificate / "portal.key")]
-        name = os.environ.get("WORKER_NAME") or os.uname().nodename.split(".")[0]  # make exports it empty
+        name = variables.read("WORKER_NAME")
         os.environ["WORKER_NAME"] = name
-        threads = int(os.environ.get("WORKER_CAPACITY") or DEFAULT_CAPACITY) + 4
+        threads = variables.worker_capacity() + 4
         queues = f"streams.{name},probes.{name}"
         return [
             Child("web", "module", web),
@@ -319,15 +320,13 @@ def check_port(bind: str, port: int) -> None:
 
 def main() -> int:
     os.umask(0o077)
-    # make exports every variable, set or not; an empty one counts as not set.
-    port_text = os.environ.get("PORT") or "8000"
-    data_dir = Path(os.environ.get("DATA_DIR") or ROOT / "var").expanduser().resolve()
+    data_dir = Path(variables.read("DATA_DIR") or ROOT / "var").expanduser().resolve()
     os.environ["DATA_DIR"] = str(data_dir)
     try:
-        if not port_text.isdecimal() or not 1 <= int(port_text) <= 65535:
-            raise StartError(f"PORT={port_text} is not a port. Write a number from 1 to 65535.")
         try:
-            return Supervisor(data_dir, os.environ.get("BIND") or "127.0.0.1", int(port_text)).run()
+            return Supervisor(data_dir, variables.read("BIND"), variables.port()).run()
+        except SettingError as error:
+            raise StartError(str(error)) from error
         except OSError as error:
             raise StartError(f"{error.strerror}: {error.filename}. DATA_DIR must be a folder that you own.") from error
     except StartError as error:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
+import os
 import re
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.server import environment as env
-from portal.server.environment import SettingError
+from portal.server import variables
+from portal.server.variables import SettingError
 from tests.conftest import ROOT
 
 
@@ -40,14 +45,14 @@ def test_redis_by_tcp_is_passed_on_as_it_is() -> None:
 @pytest.mark.parametrize(("text", "value"), [("1", True), ("off", False), ("", True), ("YES", True), ("no", False)])
 def test_switches_are_read_as_people_write_them(monkeypatch: pytest.MonkeyPatch, text: str, value: bool) -> None:
     monkeypatch.setenv("DEMO", text)
-    assert env.flag("DEMO", default=True) is value
+    assert variables.flag("DEMO") is value
 
 
 @pytest.mark.parametrize("text", ["x", "0", "70000", "nan", "inf"])
 def test_a_number_out_of_bounds_is_named_with_its_bounds(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("PORT", text)
     with pytest.raises(SettingError, match=r"PORT=.* from 1 to 65535"):
-        env.number("PORT", default=8000, least=1, most=65535, unit="a port number")
+        variables.port()
 
 
 @pytest.mark.parametrize(
@@ -100,14 +105,25 @@ def test_health_is_ok_when_all_live(client: Client, redis: Any) -> None:
     assert (answer.json()["status"], answer.json()["cameras_watched"]) == ("ok", 2)
 
 
-def test_every_setting_and_every_command_is_in_the_readme() -> None:
+def test_every_variable_and_every_command_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    source = (ROOT / "portal" / "settings.py").read_text() + (ROOT / "portal" / "server" / "environment.py").read_text()
-    names = set(re.findall(r'(?:text|flag|number|names|networks|choice)\(\s*"([A-Z_]+)"', source)) - {"LOG_FILE"}
-    assert len(names) > 12
-    assert {name for name in names if f"`{name}`" not in readme} == set()
+    assert {name for name in variables.DEFAULTS.keys() - variables.OURS if f"| `{name}` |" not in readme} == set()
     commands = {path.stem for path in (ROOT / "portal/management/commands").glob("[a-z]*.py")}
     assert {command for command in commands if f"manage.py {command}" not in readme} == set()
+
+
+def test_no_variable_is_read_that_is_not_declared() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "portal").rglob("*.py"))
+    read = set(re.findall(r'variables\.(?:read|flag|number|choice|names)\(\s*"(\w+)"', source))
+    assert read | {"CAMERA_NETWORKS", "PORT", "WORKER_CAPACITY"} == set(variables.DEFAULTS)
+
+
+def test_tests_hear_nothing_of_the_operators_variables() -> None:
+    given = os.environ | dict.fromkeys(variables.DEFAULTS, "operator's")
+    code = "import json, os, tests.isolation; print(json.dumps(dict(os.environ)))"
+    done = subprocess.run([sys.executable, "-c", code], env=given, cwd=ROOT, capture_output=True, text=True, check=True)
+    left = json.loads(done.stdout)
+    assert [name for name in variables.DEFAULTS if left.get(name) == "operator's"] == []
 
 
 @pytest.mark.parametrize(
