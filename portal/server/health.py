@@ -10,6 +10,7 @@ from django.http import HttpRequest, JsonResponse
 
 from cameras.redis import Errors, connection
 from cameras.watching import leases
+from portal import __version__
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def check() -> dict[str, object]:
     return {
         "status": "ok" if all(parts.values()) else "down",
         **{name: "ok" if fine else "down" for name, fine in parts.items()},
+        "version": __version__,
         "cameras_watched": sum(len(worker.watching) for worker in living),
     }
 

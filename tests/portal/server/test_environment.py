@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal import __version__
 from portal.server import environment as env
 from portal.server import variables
 from portal.server.variables import SettingError
@@ -103,6 +105,13 @@ def test_health_is_ok_when_all_live(client: Client, redis: Any) -> None:
     answer = client.get("/healthz")
     assert answer.status_code == 200
     assert (answer.json()["status"], answer.json()["cameras_watched"]) == ("ok", 2)
+    assert answer.json()["version"] == __version__
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None and newest.group(1) == project["version"] == __version__
 
 
 def test_every_variable_and_every_command_is_in_the_readme() -> None:
