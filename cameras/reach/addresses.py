@@ -152,9 +152,10 @@ def split_login(address: str) -> tuple[str, str, str]:
 
 
 def authority_of(address: str) -> str:
-    """Scheme, host and port of an address, to compare two."""
-    scheme, _separator, rest = address.partition("://")
-    return f"{scheme}://{re.split(r'[/?#]', rest, maxsplit=1)[0]}".lower()
+    """Scheme, host and port of an address, to compare two; the port that the scheme implies is left out."""
+    scheme, _separator, rest = address.lower().partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return f"{scheme}://{authority.removesuffix(f':{DEFAULT_PORTS.get(scheme, 0)}')}"
 
 
 def mask_login(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -22,12 +23,13 @@ from django.views.decorators.http import require_POST, require_safe
 from cameras.errors import AddressError
 from cameras.models import Camera, Site
 from cameras.reach import addresses
-from cameras.reach.credentials import seal
 from portal.devices import pairing
 from portal.models import Phrase, Purpose, SitePhrase, Voice
-from portal.pages.cameras import HOST, SHOWN_REMINDERS
+from portal.pages.camera_form import HOST
+from portal.pages.cameras import SHOWN_REMINDERS
 from portal.pages.devices import show_link
 from portal.pages.hours import HoursForm
+from portal.pages.sealed_login import SealedLoginForm
 from portal.people import access, audit
 from portal.people.audit import Action
 from portal.server import throttling
@@ -41,18 +43,11 @@ WRITTEN = ""  # the preset of a call that is written out
 # -- a camera's ---------------------------------------------------------------------------------------------------
 
 
-class VoiceForm(forms.ModelForm[Voice]):
+class VoiceForm(SealedLoginForm):
     """Where a camera's reminders sound, and after how many seconds."""
 
     reminder_after_s = forms.FloatField(
         label=gettext_lazy("Seconds without a mask before it speaks"), min_value=0, max_value=60
-    )
-    password = forms.CharField(
-        label=gettext_lazy("Password"),
-        max_length=200,
-        required=False,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
     class Meta:
@@ -84,11 +79,16 @@ class VoiceForm(forms.ModelForm[Voice]):
                                     "name of the stream."),
         }  # fmt: skip
 
+    instance: Voice
+    address_fields = ("preset", "host", "channel", "url")
+
+    def login_address(self, values: Mapping[str, Any]) -> str:
+        return call.address_of(values["preset"], values["host"], values["channel"], values["url"])
+
     def __init__(self, camera: Camera, data: Any = None) -> None:
         voice = getattr(camera, "voice", None) or Voice(camera=camera)
         super().__init__(data, instance=voice)
         self.camera = camera
-        self.kept = (target_of(voice.preset, voice.host, voice.url), voice.sealed_password)
         self.initial["reminder_after_s"] = f"{camera.reminder_after_s:g}"
         is_device = camera.kind == Camera.Kind.DEVICE
         choices = [choice for choice in Voice.Output.choices if is_device or choice[0] != Voice.Output.DEVICE]
@@ -98,8 +98,6 @@ class VoiceForm(forms.ModelForm[Voice]):
             label=_("Make"), required=False, choices=[*made, (WRITTEN, _("Another: the call is written out"))]
         )
         self.fields["method"].required = False
-        if voice.sealed_password:
-            self.fields["password"].help_text = _("One is kept, and never shown. Leave this empty to keep it.")
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -110,7 +108,7 @@ class VoiceForm(forms.ModelForm[Voice]):
                 self._check_host(cleaned)
             else:
                 self._check_written(cleaned)
-            self._check_kept_password(cleaned)
+            self.check_kept_password(cleaned)
         return cleaned
 
     def _leave_out_hidden(self, cleaned: dict[str, Any]) -> None:
@@ -151,20 +149,11 @@ class VoiceForm(forms.ModelForm[Voice]):
             self.add_error("body", _("A sound is the whole body: write $audio_wav or $audio_mulaw alone."))
         cleaned["body"] = body
 
-    def _check_kept_password(self, cleaned: dict[str, Any]) -> None:
-        """A kept password goes only to the host for which it was typed."""
-        before, sealed = self.kept
-        now = target_of(cleaned.get("preset", ""), cleaned.get("host", ""), cleaned.get("url", ""))
-        if sealed and not cleaned.get("password") and cleaned.get("user") and before != now:
-            self.add_error("password", _("The call goes to another host now. Type the password again."))
-
     def store(self) -> None:
         """Save. The seconds are the recorder's affair: what watches the camera goes on."""
         voice, cleaned = self.instance, self.cleaned_data
-        if cleaned.get("password"):
-            voice.sealed_password = seal(cleaned["password"])
-        elif not voice.user or target_of(voice.preset, voice.host, voice.url) != self.kept[0]:
-            voice.sealed_password = ""  # it goes to no other host than that for which it was typed
+        if voice.output == Voice.Output.CALL:  # elsewhere the login is not shown, and stays as it was
+            voice.sealed_password = self.sealed_password
         with transaction.atomic():
             voice.save()
             if "reminder_after_s" in cleaned:
@@ -173,11 +162,6 @@ class VoiceForm(forms.ModelForm[Voice]):
     @property
     def preset_notes(self) -> list[tuple[str, Any]]:
         return [(key, preset.note) for key, preset in call.PRESETS.items()]
-
-
-def target_of(preset: str, host: str, url: str) -> tuple[str, str]:
-    """Where a call goes, to compare two."""
-    return (preset, host) if preset else ("", addresses.authority_of(url))
 
 
 @never_cache

@@ -105,6 +105,13 @@ PRESETS: dict[str, Preset] = {
 }  # fmt: skip
 
 
+def address_of(preset: str, host: str, channel: str, url: str) -> str:
+    """Where a call goes, and its login with it; empty where nothing is written yet."""
+    if preset not in PRESETS:
+        return url
+    return PRESETS[preset].calls(host, channel)[0].url if host else ""
+
+
 def calls_of(voice: Voice) -> list[Call]:
     if voice.preset in PRESETS:
         return PRESETS[voice.preset].calls(voice.host, voice.channel)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cameras.errors import AddressError, CameraError, StreamError
 from cameras.reach import addresses
-from cameras.reach.addresses import judge, mask_login, parse_address, split_login
+from cameras.reach.addresses import authority_of, judge, mask_login, parse_address, split_login
 from cameras.reach.place import Place
 from cameras.sources import Opening, open_source
 from tests.cameras.footage import lobby
@@ -251,3 +251,18 @@ def test_a_usb_camera_is_a_video_device_and_nothing_else(address: str) -> None:
 def test_a_usb_camera_that_is_not_there_says_so() -> None:
     with pytest.raises(StreamError, match="No camera answers at /dev/video97"):
         open_source(Opening(Place("usb", "/dev/video97")))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("rtsp://h/1", "rtsp://H:554/2?x", True),
+        ("http://h:80", "http://h/", True),
+        ("http://h:8080/", "http://h/", False),
+        ("https://h:80/", "https://h/", False),
+        ("http://[::80]/", "http://[::80]:80/x", True),
+        ("http://h/", "https://h/", False),
+    ],
+)
+def test_an_authority_is_the_same_however_it_is_written(one: str, other: str, same: bool) -> None:
+    assert (authority_of(one) == authority_of(other)) is same

@@ -308,7 +308,7 @@ def test_keys_are_changed_by_a_command(world: World, alice: Client, settings: An
 
 @given(st.text(max_size=40), st.sampled_from([*makes(), "rtsp", "http", "usb", "clip"]))
 def test_any_host_gives_an_address_or_an_error(text: str, key: str) -> None:
-    from portal.pages.cameras import HOST
+    from portal.pages.camera_form import HOST
 
     if key in makes() and HOST.fullmatch(text):
         address = makes()[key].address(text, "main")

@@ -284,6 +284,16 @@ def test_a_kept_password_goes_to_no_other_host(world: World, sign_in: SignIn) ->
     assert Voice.objects.get(camera=world.door).sealed_password == ""
 
 
+@pytest.mark.parametrize("same", [{"host": "192.168.1.30:80"}, {"preset": "shelly"}, {"host": "192.168.1.30"}])
+def test_the_same_host_written_otherwise_keeps_the_password(
+    world: World, sign_in: SignIn, same: dict[str, str]
+) -> None:
+    alice = sign_in(world.alice)
+    save(alice, world.door, user="admin", password="secret")
+    assert save(alice, world.door, user="admin", **same).status_code == 302
+    assert unseal(Voice.objects.get(camera=world.door).sealed_password) == "secret"
+
+
 def test_no_way_round_leads_a_kept_password_to_another_host(world: World, sign_in: SignIn) -> None:
     alice = sign_in(world.alice)
     save(alice, world.door, user="admin", password="secret")
