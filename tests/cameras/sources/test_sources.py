@@ -21,7 +21,7 @@ from cameras.reach.place import Place
 from cameras.settings import CameraSettings
 from cameras.sources import Opening, open_source
 from cameras.sources import feed as feeding
-from cameras.sources.rtsp import ProtocolFault, Reader
+from cameras.sources.rtsp.relay import ProtocolFault, Reader
 from cameras.sources.stream import Anchor
 from cameras.states import CameraState
 from cameras.watching import outages
