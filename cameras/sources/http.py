@@ -19,7 +19,7 @@ from cameras.reach import addresses
 from cameras.reach.checked_http import checked_client
 from cameras.reach.login import Login, refused
 from cameras.sources.base import Opening, register
-from cameras.sources.feed import Silence, fault_of_status
+from cameras.sources.carrier import Watchdog, fault_of_status
 from cameras.sources.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Body:
     """An answer's body as the file object that FFmpeg reads."""
 
     def __init__(self, opening: Opening) -> None:
-        self.silence = Silence()
+        self.watchdog = Watchdog()
         self.stop: threading.Event = opening.stop
         self._fault: CameraError | None = None
         self._deadline: float | None = time.monotonic() + HEADERS_S
@@ -59,8 +59,8 @@ class Body:
             raise self._fail(StreamError(_("The camera is not watched any more.")))
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise self._fail(StreamError(_("The camera took the connection, but does not answer. Start it again.")))
-        if self._deadline is None and self.silence.too_long:
-            raise self._fail(self.silence.fault())
+        if self._deadline is None and self.watchdog.is_due:
+            raise self._fail(self.watchdog.fault())
 
     def _fail(self, fault: CameraError) -> CameraError:
         self._fault = self._fault or fault
@@ -80,7 +80,7 @@ class Body:
         self._chunks = self._response.iter_raw()
         self._rest = self._take()
         self._deadline = None
-        self.silence.heard()
+        self.watchdog.heard()
         return self._format(self._response.headers.get("content-type", ""))
 
     def _http_fault(self, error: httpx.HTTPError) -> CameraError:
@@ -145,7 +145,7 @@ class Body:
         if not self._rest:
             self._rest = self._take()
             if self._rest:
-                self.silence.heard()
+                self.watchdog.heard()
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
 

@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 
 from cameras.errors import StreamError
 from cameras.sources.base import Frame, StreamFacts
+from cameras.sources.carrier import Carrier
 from cameras.sources.clip import upright
-from cameras.sources.feed import Feed
 from detection import MAX_PIXELS
 
 log = logging.getLogger(__name__)
@@ -63,16 +63,16 @@ class Anchor:
 
 
 class Stream:
-    """One connection to a camera. `close` ends FFmpeg first, then what feeds it.
+    """One connection to a camera. `close` ends FFmpeg first, then what brings its bytes.
 
     MJPEG carries no times: there a frame was taken when it came in.
     """
 
-    def __init__(self, container: Any, feed: Feed) -> None:
+    def __init__(self, container: Any, carrier: Carrier) -> None:
         self._is_timed = container.format.name not in UNTIMED
         self.facts = StreamFacts()
         self._container = container
-        self._feed = feed
+        self._carrier = carrier
         self._video = container.streams.video[0]
         context = self._video.codec_context
         context.thread_count = 1  # frame threads add delay
@@ -82,14 +82,14 @@ class Stream:
         self._key_at: float | None = None
 
     @classmethod
-    def open(cls, feed: Feed, file: Any, name: str, options: Mapping[str, str]) -> Stream:
-        """Let FFmpeg look into the stream. Raises the feed's fault, or StreamError; the feed is closed then."""
+    def open(cls, carrier: Carrier, file: Any, name: str, options: Mapping[str, str]) -> Stream:
+        """Let FFmpeg look into the stream. Raises the carrier's fault, or StreamError; the carrier is closed then."""
         try:
             container = av.open(file, format=name, options={**PROBING, **options})
         except (FFmpegError, OSError, ValueError) as error:
-            feed.close()
-            if feed.fault is not None:
-                raise feed.fault from None
+            carrier.close()
+            if carrier.fault is not None:
+                raise carrier.fault from None
             log.info("FFmpeg did not open the stream: %s", type(error).__name__)
             raise StreamError(_("The camera answers, but what it sends is no video that can be read here.")) from None
         try:
@@ -98,10 +98,10 @@ class Stream:
                     _("The camera sends no video that can be read here. Set it to H.264, H.265 or MJPEG."),
                     permanent=True,
                 )
-            return cls(container, feed)
+            return cls(container, carrier)
         except StreamError:
             container.close()
-            feed.close()
+            carrier.close()
             raise
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
@@ -118,13 +118,13 @@ class Stream:
                 yield Frame(anchor.stamp(seconds, time.time()), partial(upright, frame))
             self._check_progress()
         if not stop.is_set():
-            raise self._feed.fault or StreamError(_("The camera ended the stream."))
+            raise self._carrier.fault or StreamError(_("The camera ended the stream."))
 
     def close(self) -> None:
         try:
             self._container.close()
         finally:
-            self._feed.close()
+            self._carrier.close()
 
     def _packets(self, stop: threading.Event) -> Iterator[Any]:
         try:
@@ -137,7 +137,7 @@ class Stream:
             if stop.is_set():
                 return
             log.info("the stream ended: %s", type(error).__name__)
-            raise self._feed.fault or StreamError(_("The connection to the camera broke off.")) from None
+            raise self._carrier.fault or StreamError(_("The connection to the camera broke off.")) from None
 
     def _decode(self, packet: Any) -> list[Any]:
         try:
@@ -159,7 +159,7 @@ class Stream:
             self._first = facts.packets, at_s
         elif (span := at_s - self._first[1]) > 0.5:
             facts.packets_per_second = (facts.packets - self._first[0]) / span
-            self._feed.silence.expect(1 / facts.packets_per_second)
+            self._carrier.watchdog.expect(1 / facts.packets_per_second)
 
     def _note_frame(self, frame: Any) -> None:
         if frame.width * frame.height > MAX_PIXELS:

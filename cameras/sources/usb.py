@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from cameras.errors import CameraError, StreamError
 from cameras.reach.addresses import device_path
 from cameras.sources.base import Opening, register
-from cameras.sources.feed import Silence
+from cameras.sources.carrier import Watchdog
 from cameras.sources.stream import Stream
 
 SIZE = "1280x720"
@@ -22,7 +22,7 @@ class Device:
     fault: CameraError | None = None
 
     def __init__(self, stop: threading.Event) -> None:
-        self.silence = Silence()
+        self.watchdog = Watchdog()
         self.stop = stop
 
     def close(self) -> None:

@@ -1,3 +1,39 @@
-"""RTSP (RFC 2326), through a relay of ours on loopback."""
+"""RTSP (RFC 2326), through a relay of ours on loopback: FFmpeg talks to the relay, the relay to the camera.
 
-from cameras.sources.rtsp import relay as _relay  # noqa: F401  (it registers itself)
+FFmpeg by itself follows a 302 to wherever it leads, sends datagrams to whatever address a camera names, and writes the
+password into its errors. Behind the relay it knows neither the camera's address nor the login:
+
+    FFmpeg ── rtsp://127.0.0.1:port/token/0 ──▶ relay ── rtsp://192.168.1.20/stream1 ──▶ camera
+              always interleaved (TCP)           signs in, maps addresses,   TCP or UDP, with the one checked
+                                                 answers redirects itself    address alone
+
+`messages` cuts bytes into messages and packets, `sdp` maps addresses, `media` carries pictures, `conversation` asks the
+camera and signs in there, and `relay` brings them together.
+"""
+
+from __future__ import annotations
+
+from cameras.reach import addresses
+from cameras.sources.base import Opening, register
+from cameras.sources.rtsp.relay import Relay
+from cameras.sources.stream import Stream
+
+
+@register("rtsp")
+def open_rtsp(opening: Opening) -> Stream:
+    """Name, connection and login by ourselves, then FFmpeg, by the relay."""
+    address = addresses.parse_address(opening.place.address, ("rtsp",))
+    checked = addresses.resolve(address.host, address.port, opening.stop)
+    opening.reached("name")
+    camera = addresses.connect(checked, address.port, opening.stop)
+    opening.reached("connection")
+    relay = Relay(opening, address, camera)
+    relay.start()
+    options = {
+        "rtsp_transport": "tcp",
+        "allowed_media_types": "video",
+        "protocol_whitelist": "tcp,rtp",
+        "reorder_queue_size": "64" if opening.place.transport == "udp" else "0",
+        "max_delay": "300000",
+    }
+    return Stream.open(relay, relay.url, "rtsp", options)

@@ -136,7 +136,5 @@ setInterval(() => {
 }, 15_000);
 
 if (Object.keys(numbers).length) {
-  window.addEventListener("online", () => live.hurry());
-  document.addEventListener("visibilitychange", () => document.hidden || live.hurry());
-  live.open();
+  live.begin();
 }

@@ -156,7 +156,7 @@ async function sendIfDue(now) {
   if (!line.hasRoom || now < nextAt) return;
   nextAt = Math.max(nextAt + 1000 / settings.rate, now);
   const frame = await snap();
-  if (frame && line.hasRoom) line.send(frame);
+  if (frame && line.hasRoom) line.sendFrame(frame);
 }
 
 function show({ faces }) {
@@ -245,7 +245,7 @@ document.addEventListener("visibilitychange", () => {
 });
 
 state(say("connecting"), "connecting");
-line.open();
+line.begin();
 eye.open();
 keepAwake(find("note-wake"));
 watchBattery();

@@ -1,8 +1,8 @@
 // The socket of a page. It comes back by itself, notices when it is behind, and fetches what it missed.
 // The messages are those of portal/events/messages.py.
 
-const SILENCE_MS = 25_000; // the server says something every 10 s
-const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
+import { Connection } from "./connection.js";
+
 const SIGNED_OUT = 4401;
 const NO_RIGHT = 4403;
 
@@ -10,37 +10,24 @@ const NO_RIGHT = 4403;
  * Events: "state" (detail: "live", "connecting", "no-right"), "violation" (detail: message, with `isNew`), "camera",
  * "gone", "feeds" (detail: violations to review), "preview" (detail: {header, picture}).
  */
-export class Live extends EventTarget {
-  #socket = null;
-  #tries = 0;
+export class Live extends Connection {
   #numbers; // by site: the newest event that this page has
   #first; // by site: the newest event when the page was made
   #toReview = {};
   #versions = new Map(); // by violation: the newest version that was told
   #known = new Set(); // violations that were new once
   #offsetMs = 0; // the server's clock less ours
-  #silence = 0;
-  #retry = 0;
   #wanted = [];
   #wasLive = false;
-  isLive = false;
 
   constructor(address, numbers) {
-    super();
-    this.address = address;
+    super(address);
     this.#first = { ...numbers };
     this.#numbers = { ...numbers };
   }
 
-  open() {
-    clearTimeout(this.#retry);
-    this.#enter("connecting");
-    const socket = new WebSocket(this.address);
-    socket.binaryType = "arraybuffer";
-    this.#socket = socket;
-    socket.onmessage = (event) => this.#heard(event.data);
-    socket.onclose = (event) => socket === this.#socket && this.#closed(event.code);
-    this.#listen();
+  opening() {
+    this.#tell("state", "connecting");
   }
 
   /** Seconds since the epoch, by the server's clock. */
@@ -50,59 +37,31 @@ export class Live extends EventTarget {
 
   look(cameras) {
     this.#wanted = cameras;
-    this.#send({ type: "look", cameras });
+    this.#say({ type: "look", cameras });
   }
 
   painted(header) {
-    this.#send({ type: "ack", camera: header.camera, number: header.number });
+    this.#say({ type: "ack", camera: header.camera, number: header.number });
   }
 
-  /** Connect now rather than at the end of the pause, as when the network is back. */
-  hurry() {
-    if (this.#socket?.readyState === WebSocket.CLOSED) this.open();
-  }
-
-  #send(message) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
-  }
-
-  #enter(state) {
-    this.isLive = state === "live";
-    this.#tell("state", state);
+  #say(message) {
+    this.send(JSON.stringify(message));
   }
 
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  #listen() {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => {
-      const socket = this.#socket;
-      this.#closed(0);
-      socket.close();
-    }, SILENCE_MS);
+  lost(code) {
+    if (code === SIGNED_OUT || (code === NO_RIGHT && this.#wasLive)) {
+      location.reload(); // leads to the sign-in page and back, or shows what one may see now
+      return false;
+    }
+    this.#tell("state", code === NO_RIGHT ? "no-right" : "connecting");
+    return code !== NO_RIGHT;
   }
 
-  #closed(code) {
-    clearTimeout(this.#silence);
-    this.#socket = { readyState: WebSocket.CLOSED, close() {} };
-    if (code === SIGNED_OUT) {
-      location.reload(); // leads to the sign-in page, and back
-      return;
-    }
-    if (code === NO_RIGHT) {
-      if (this.#wasLive) location.reload();
-      else this.#enter("no-right");
-      return;
-    }
-    this.#enter("connecting");
-    const pause = BACKOFF_MS[Math.min(this.#tries++, BACKOFF_MS.length - 1)];
-    this.#retry = setTimeout(() => this.open(), pause * (0.75 + Math.random() / 2));
-  }
-
-  #heard(data) {
-    this.#listen();
+  heard(data) {
     if (typeof data !== "string") {
       this.#tell("preview", readPreview(data));
       return;
@@ -118,9 +77,9 @@ export class Live extends EventTarget {
   }
 
   #hello(message) {
-    this.#tries = 0;
+    this.settle();
     this.#wasLive = true;
-    this.#enter("live");
+    this.#tell("state", "live");
     message.cameras.forEach((camera) => {
       this.#tell("camera", camera);
     });
@@ -137,7 +96,7 @@ export class Live extends EventTarget {
       if (feed.number > this.#newest(site)) after[site] = this.#newest(site);
     }
     this.#count();
-    if (Object.keys(after).length) this.#send({ type: "missed", after });
+    if (Object.keys(after).length) this.#say({ type: "missed", after });
   }
 
   #newest(site) {
@@ -153,7 +112,7 @@ export class Live extends EventTarget {
   /** An event that follows on what is known is known now; one behind a gap waits until the gap was fetched. */
   #advance(message) {
     const newest = this.#newest(message.site);
-    if (message.number > newest + 1) this.#send({ type: "missed", after: { [message.site]: newest } });
+    if (message.number > newest + 1) this.#say({ type: "missed", after: { [message.site]: newest } });
     else if (message.number === newest + 1) this.#numbers[message.site] = message.number;
     if (message.number < newest) return;
     this.#toReview[message.site] = message.to_review;

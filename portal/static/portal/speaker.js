@@ -33,4 +33,4 @@ place.addEventListener("said", ({ detail }) => {
 
 state(say("connecting"), "connecting");
 keepAwake(find("note-wake"));
-line.open();
+line.begin();

@@ -53,7 +53,7 @@ export class Voice {
       const why = performance.now() - came > STALE_MS ? "late" : await this.#say(message);
       this.speaking = null;
       const heard = { type: "heard", reminder: message.reminder, why };
-      if (this.line.isOpen) this.line.tell(heard);
+      if (this.line.isLive) this.line.tell(heard);
       else this.#untold.push(heard);
       if (why === "" || why === "locked") this.#show(why === "");
       this.bar.dispatchEvent(new CustomEvent("said", { bubbles: true, detail: { message, why } }));

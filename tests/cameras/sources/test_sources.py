@@ -19,9 +19,8 @@ from cameras.reach import login_guard
 from cameras.reach.login import Login
 from cameras.reach.place import Place
 from cameras.settings import CameraSettings
-from cameras.sources import Opening, open_source
-from cameras.sources import feed as feeding
-from cameras.sources.rtsp.relay import ProtocolFault, Reader
+from cameras.sources import Opening, carrier, open_source
+from cameras.sources.rtsp.messages import ProtocolFault, Reader
 from cameras.sources.stream import Anchor
 from cameras.states import CameraState
 from cameras.watching import outages
@@ -119,7 +118,7 @@ def test_a_killed_camera_comes_back(clip: Path, watches: Callable[..., Notes], m
 def test_a_frozen_camera_is_found_out_by_the_age_of_its_last_packet(
     clip: Path, watches: Callable[..., Notes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeding, "LEAST_LIMIT_S", 2.0)
+    monkeypatch.setattr(carrier, "LEAST_LIMIT_S", 2.0)
     with RtspCamera(clip) as camera:
         notes = watches(settings_for(camera))
         wait_for(lambda: is_online(notes), 15, "the first picture")
@@ -140,11 +139,11 @@ def test_one_picture_a_second_is_no_frozen_camera(tmp_path: Path, watches: Calla
 
 
 def test_the_watchdog_gives_a_slow_camera_three_gaps() -> None:
-    silence = feeding.Silence()
-    silence.expect(0.1)
-    assert silence.limit_s == 10
-    silence.expect(5.0)
-    assert silence.limit_s == 15
+    watchdog = carrier.Watchdog()
+    watchdog.expect(0.1)
+    assert watchdog.limit_s == 10
+    watchdog.expect(5.0)
+    assert watchdog.limit_s == 15
 
 
 def test_a_wrong_password_is_tried_once(clip: Path, watches: Callable[..., Notes]) -> None:

@@ -15,8 +15,8 @@ FIRST_S = 25.0  # some cameras begin with their next whole picture, and send one
 GAPS = 3  # so many times the usual gap between two packets of video
 
 
-class Silence:
-    """The watchdog: how old the last video packet may become, max(10 s, 3 times the usual gap).
+class Watchdog:
+    """How old the last video packet may become, max(10 s, 3 times the usual gap).
 
     A camera of one picture a second does not flap, and a frozen one is found out before FFmpeg's own time-out, which
     comes late (after twice what it is set to).
@@ -34,7 +34,7 @@ class Silence:
         self.limit_s = max(LEAST_LIMIT_S, GAPS * usual_gap_s)
 
     @property
-    def too_long(self) -> bool:
+    def is_due(self) -> bool:
         return time.monotonic() - self._heard_at > self.limit_s
 
     def fault(self) -> StreamError:
@@ -44,10 +44,10 @@ class Silence:
         )
 
 
-class Feed(Protocol):
+class Carrier(Protocol):
     """Brings bytes. `fault` says why it ended, if it knows; FFmpeg's own texts are not for people."""
 
-    silence: Silence
+    watchdog: Watchdog
     stop: threading.Event
 
     @property
