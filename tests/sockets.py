@@ -51,7 +51,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     async def with_cleaning() -> None:
         from channels.layers import channel_layers
 
-        from portal.live.hub import redis_connection
+        from portal.live.sockets import redis_connection
 
         channel_layers.backends.clear()
         try:

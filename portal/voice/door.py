@@ -1,7 +1,7 @@
 """A page that is open at the door: the device's own one, or the loudspeaker page beside another camera.
 
 The page says it by its browser's voice, or by the rendered sound, and tells when the last word was said
-(portal/devices/sockets.py).
+(portal/devices/messages.py).
 """
 
 from __future__ import annotations

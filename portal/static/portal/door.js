@@ -1,5 +1,5 @@
 // A device as a camera: it sends pictures at the rate that the portal asks for, shows what the portal finds in them,
-// and comes back by itself. The messages are those of portal/devices/sockets.py.
+// and comes back by itself. The messages are those of portal/devices/messages.py.
 
 import { keepAwake } from "./awake.js";
 import { Line } from "./line.js";

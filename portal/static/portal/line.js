@@ -1,4 +1,4 @@
-// The socket of a page at a door. The messages are those of portal/devices/sockets.py; each becomes an event of its type.
+// The socket of a page at a door. The messages are those of portal/devices/messages.py; each becomes an event of its type.
 
 import { Connection } from "./connection.js";
 

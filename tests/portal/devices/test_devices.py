@@ -17,6 +17,7 @@ from cameras.sources import device_frames
 from cameras.states import DeviceWord
 from portal.asgi import application
 from portal.devices import pairing, pushing
+from portal.devices.messages import Settings, ToDoor
 from portal.models import AuditEntry, Pairing
 from tests.sockets import SocketCommunicator, closing_code, hear, run
 from tests.worlds import World, jpeg
@@ -212,22 +213,23 @@ def test_a_device_that_vanishes_while_it_is_told_something_is_forgotten(world: W
         }
         with pytest.raises(OSError, match="gone"):
             await asyncio.wait_for(application(scope, receive, send), 10)
-        assert sockets().members == set() and sockets().tasks == []
+        assert sockets().members == set() and sockets().is_idle
 
     run(test)
 
 
 def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from portal.devices import sockets
+    from portal.live import sockets as machine
 
-    (first, token), (_second, other_token) = pair(world), pair(world)
-    monkeypatch.setattr(sockets, "SLOW_S", 0.1)
+    (_first, token), (_second, other_token) = pair(world), pair(world)
+    monkeypatch.setattr(machine, "SLOW_S", 0.1)
     told = sockets.DeviceConsumer.tell
 
-    async def tell(self: Any, body: dict[str, Any]) -> None:
-        if body.get("rate") == 2 and body["camera"] == "Phone":
+    async def tell(self: Any, message: ToDoor) -> None:
+        if isinstance(message, Settings) and message.rate == 2 and message.camera == "Phone":
             await asyncio.Event().wait()
-        await told(self, body)
+        await told(self, message)
 
     async def test() -> None:
         async with device(token) as one, device(other_token) as two:
@@ -236,19 +238,18 @@ def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pyt
             monkeypatch.setattr(sockets.DeviceConsumer, "tell", tell)
             await sync_to_async(Camera.objects.filter(kind="device").update)(analyses_per_second=2)
             assert (await hear(two, "settings", 5))["rate"] == 2
-            await sync_to_async(pairing.revoke)(first)
-            assert await closing_code(one, 8) == 4401, "and its own pairing can be taken back"
+            assert await closing_code(one, 5) == 4408, "it is let go, and connects anew if it lives"
 
     run(test)
 
 
 def test_standings_are_one_query_for_any_number_of_devices(world: World, django_assert_num_queries: Any) -> None:
-    from portal.devices.sockets import read_standings
+    from portal.devices.sockets import read_doors
     from portal.people.memberships import hash_of
 
     hashes = [hash_of(pair(world)[1]) for _ in range(5)]
     with django_assert_num_queries(1):
-        assert len(read_standings(hashes)) == 5
+        assert len(read_doors(hashes)) == 5
 
 
 # -- the pages ------------------------------------------------------------------------------------------------------

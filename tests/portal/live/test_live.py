@@ -212,9 +212,10 @@ def test_a_page_that_does_not_read_is_let_go_and_holds_up_no_other(
 ) -> None:
     """Its connection takes nothing more: sending to it never ends."""
     from portal.live import hub as hubs
+    from portal.live import sockets as machine
     from portal.live.consumer import LiveConsumer
 
-    monkeypatch.setattr(hubs, "SLOW_S", 0.2)
+    monkeypatch.setattr(machine, "SLOW_S", 0.2)
     monkeypatch.setattr(hubs, "HEARTBEAT_S", 0.3)
     stuck: list[int] = []
     beat = LiveConsumer.heartbeat
@@ -336,7 +337,7 @@ def test_both_ends_know_the_same_messages() -> None:
     from tests.conftest import ROOT
 
     script = (ROOT / "portal/static/portal/live.js").read_text()
-    sent = set(re.findall(r'send\(\{ type: "(\w+)"', script))
+    sent = set(re.findall(r'#say\(\{ type: "(\w+)"', script))
     assert sent == {"look", "ack", "missed"}
     read = set(re.findall(r'message\.type === "([\w-]+)"', script))
     kinds = (messages.ViolationMessage, messages.CameraMessage, messages.GoneMessage)
