@@ -38,10 +38,13 @@ class SocketCommunicator(ApplicationCommunicator):
         await self.send_input({"type": "websocket.receive", "text": text, "bytes": data})
 
     async def disconnect(self) -> None:
-        """As a browser goes. Where the server closed the socket, its read of Redis (5 s) is not waited for."""
+        """As a browser goes. Where the server closed the socket, its read of Redis (5 s) is not waited for: redis-py can
+        lose a cancellation while it connects, so it is said again.
+        """
         await self.send_input({"type": "websocket.disconnect", "code": 1000})
-        if self.closed:
+        while self.closed and not self.future.done():
             self.future.cancel()
+            await asyncio.wait({self.future}, timeout=0.05)
         await self.wait(5)
 
 
