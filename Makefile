@@ -41,7 +41,7 @@ check: $(VENV)/.installed-dev
 
 test: check
 	$(BIN)/python -m tests.on_postgres -q $(PARALLEL) $(FAST)
-	$(BIN)/python -m pytest -q $(PARALLEL) tests/detection tests/cameras tests/portal -m "stream and not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 tests/cameras -m "stream and not slow"
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 tests/system tests/browser -m "not slow"
 
 test-slow: $(VENV)/.installed-dev

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
@@ -89,6 +90,7 @@ class Steady(threading.Thread):
             self.answered.append(int(str(message["number"])))
 
 
+@pytest.mark.slow
 def test_ten_thousand_frames_with_faults_leave_the_portal_standing(portals: Portals) -> None:
     portal = portals(environment={"DEMO": "1"}).start()
     (camera, token), (other, other_token) = json.loads(python_in(portal, PAIR))
