@@ -26,83 +26,14 @@ def check_time_zone(value: str) -> None:
         ) from error
 
 
-LANGUAGES = [
-    ("en", "English"),
-    ("zh", "中文"),
-    ("es", "Español"),
-    ("fr", "Français"),
-    ("de", "Deutsch"),
-    ("he", "עברית"),
-    ("ar", "العربية"),
-    ("ru", "Русский"),
-]
-
-
-def check_hours(value: object) -> None:
-    """Raise ValidationError unless `value` is {"0": ["08:00", "18:00"], …}: Monday is 0, a day left out is closed."""
-    try:
-        for day, (opens, closes) in dict(value).items():  # type: ignore[call-overload]
-            if day not in set("0123456") or time.fromisoformat(opens) == time.fromisoformat(closes):
-                raise ValueError
-    except (ValueError, TypeError) as error:
-        raise ValidationError(_("Opening hours are a time from and a time until, for each day.")) from error
-
-
-def lies_in(hours: dict[str, list[str]], local: datetime) -> bool:
-    """Whether a moment of the site's clock lies in its hours, as `check_hours` takes them; no hours: always."""
-    if not hours:
-        return True
-    minute = local.strftime("%H:%M")
-    opens, closes = hours.get(str(local.weekday()), ("", ""))
-    if opens and (opens <= minute < closes or (closes <= opens and minute >= opens)):
-        return True
-    opens, closes = hours.get(str((local.weekday() - 1) % 7), ("", ""))
-    return bool(opens) and closes <= opens and minute < closes
-
-
 class Site(models.Model):
-    """A place with a lobby. Its day, its pictures' lifetime and its people are its own."""
+    """A place with a lobby, and a day of its own. What it wants of the portal is the portal's to know (SitePolicy)."""
 
     name = models.CharField(_("name"), max_length=120, unique=True)
     address = models.CharField(_("address"), max_length=300, blank=True, help_text=_("Street and town."))
-    language = models.CharField(
-        _("language"),
-        max_length=8,
-        choices=LANGUAGES,
-        default="en",
-        help_text=_("What is said at its door is said in this language."),
-    )
-    opening_hours: models.JSONField[dict[str, list[str]], dict[str, list[str]]] = models.JSONField(
-        _("opening hours"), default=dict, blank=True, validators=[check_hours]
-    )
-    alert_when_closed = models.BooleanField(
-        _("alert outside the opening hours, too"),
-        default=False,
-        help_text=_("Without it, what is seen then is kept and listed, but nobody is alerted."),
-    )
-    reminder_hours: models.JSONField[dict[str, list[str]], dict[str, list[str]]] = models.JSONField(
-        _("reminder hours"), default=dict, blank=True, validators=[check_hours]
-    )
-    thanks = models.BooleanField(
-        _("thank those who wear a mask"),
-        default=False,
-        help_text=_("The door thanks who wears a mask, or puts one on."),
-    )
-    mask_goal = models.PositiveSmallIntegerField(
-        _("goal"),
-        default=95,
-        validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text=_("What the reports compare with."),
-    )
     archived_at = models.DateTimeField(_("archived"), null=True, blank=True, editable=False)
     time_zone = models.CharField(
         _("time zone"), max_length=64, default="UTC", validators=[check_time_zone], help_text=_("Like Europe/Lisbon.")
-    )
-    retention_days = models.PositiveSmallIntegerField(
-        _("days to keep"),
-        default=30,
-        validators=[MinValueValidator(1), MaxValueValidator(3650)],
-        help_text=_("Violations, their pictures and passages are deleted after so many days."),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
@@ -125,18 +56,6 @@ class Site(models.Model):
     def local(self, moment: datetime) -> datetime:
         """`moment` as the clock on this site's wall shows it."""
         return moment.astimezone(self.zone)
-
-    def is_open(self, moment: datetime) -> bool:
-        """Whether people are expected here. A site without hours is always open; hours may run past midnight."""
-        return lies_in(self.opening_hours, self.local(moment))
-
-    def reminds_at(self, moment: datetime) -> bool:
-        """Whether the door may speak. A site without reminder hours may at any time."""
-        return lies_in(self.reminder_hours, self.local(moment))
-
-    def alerts_at(self, moment: datetime) -> bool:
-        """Whether anybody is to be alerted of what happens at this moment."""
-        return self.alert_when_closed or self.is_open(moment)
 
 
 def model_choices() -> list[tuple[str, str | Promise]]:

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from cameras.models import Camera, CameraLease, Outage, Reign, Site
 from portal.events import retention
-from portal.models import AuditEntry, Invitation, Membership, Passage, User, Violation
+from portal.models import AuditEntry, Invitation, Membership, Passage, SitePolicy, User, Violation
 
 admin.site.site_header = _("Mask portal: administration")
 admin.site.site_title = _("Mask portal")
@@ -59,10 +59,16 @@ class WithHistoryAdmin(admin.ModelAdmin[Any]):
             self.delete_model(request, row)
 
 
+class SitePolicyInline(admin.StackedInline[SitePolicy, Site]):
+    model = SitePolicy
+    can_delete = False
+
+
 @admin.register(Site)
 class SiteAdmin(WithHistoryAdmin):
-    list_display = ("name", "time_zone", "retention_days")
+    list_display = ("name", "time_zone")
     search_fields = ("name",)
+    inlines = (SitePolicyInline,)
 
     def violations(self, row: Site) -> QuerySet[Violation]:
         return Violation.objects.filter(site=row)

@@ -38,7 +38,7 @@ class SocketCommunicator(ApplicationCommunicator):
         await self.send_input({"type": "websocket.receive", "text": text, "bytes": data})
 
     async def disconnect(self) -> None:
-        """As a browser goes. Where the server closed the socket, its read of Redis (5 s) is not waited for: redis-py can
+        """As a browser goes. Where the server closed the socket, its read of Redis (5 s) is not awaited: redis-py may
         lose a cancellation while it connects, so it is said again.
         """
         await self.send_input({"type": "websocket.disconnect", "code": 1000})

@@ -15,7 +15,7 @@ from cameras.watching import leases
 from cameras.watching.spool import Record
 from detection import make_key
 from portal.events.recording import record
-from portal.models import Membership, User, Violation
+from portal.models import Membership, SitePolicy, User, Violation
 
 PASSWORD = "a-Long-pass-4u"
 BOX = [0.4, 0.3, 0.6, 0.7]
@@ -64,6 +64,11 @@ def make_world() -> World:
         person("Root", is_superuser=True, is_staff=True),
         person("Stranger"),
     )
+
+
+def set_policy(site: Site, **values: Any) -> None:
+    """What a manager sets of a site."""
+    site.policy, _is_new = SitePolicy.objects.update_or_create(site=site, defaults=values)
 
 
 def jpeg(width: int = 640, height: int = 360) -> bytes:

@@ -98,7 +98,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='site',
             name='opening_hours',
-            field=models.JSONField(blank=True, default=dict, validators=[cameras.models.check_hours], verbose_name='opening hours'),
+            field=models.JSONField(blank=True, default=dict, verbose_name='opening hours'),
         ),
         migrations.AlterField(
             model_name='camera',

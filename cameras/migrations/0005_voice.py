@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='site',
             name='reminder_hours',
-            field=models.JSONField(blank=True, default=dict, validators=[cameras.models.check_hours], verbose_name='reminder hours'),
+            field=models.JSONField(blank=True, default=dict, verbose_name='reminder hours'),
         ),
         migrations.AddField(
             model_name='site',

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from cameras.models import Camera, Site
 from cameras.reach.addresses import clips_folder
-from portal.models import Membership, User
+from portal.models import Membership, SitePolicy, User
 from portal.server.environment import private_file
 
 EMAIL = "manager@demo.example"
@@ -60,7 +60,8 @@ def make_rows(password: str) -> User:
     """The two sites with a camera each, and a manager of both who is no superuser."""
     manager = User.objects.create_user(EMAIL, password, name="Olivia Reis")
     for name, zone, camera, clip in SITES:
-        site = Site.objects.create(name=name, time_zone=zone, retention_days=RETENTION_DAYS)
+        site = Site.objects.create(name=name, time_zone=zone)
+        SitePolicy.objects.create(site=site, retention_days=RETENTION_DAYS)
         Camera.objects.create(site=site, name=camera, kind=Camera.Kind.CLIP, address=clip)
         Membership.objects.create(user=manager, site=site, role=Membership.Role.MANAGER)
     return manager

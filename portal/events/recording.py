@@ -31,7 +31,7 @@ from cameras.watching.findings import (
 from cameras.watching.spool import Record
 from detection import PassageFinding, ViolationFinding
 from portal.events.follow_ups import CameraChange, PassageChange, ViolationChange, follow
-from portal.models import Passage, Violation
+from portal.models import Passage, Violation, policy_of
 from portal.models.events import WearLabel
 
 UTC = ZoneInfo("UTC")
@@ -59,7 +59,7 @@ def maybe_moment(seconds: float | None) -> datetime | None:
 def record(given: Record) -> None:
     """Apply one record. Raises RefusedError for what can never be applied; DatabaseError and OSError pass through."""
     try:
-        reign = Reign.objects.select_related("camera__lease", "camera__site", "camera__voice").get(
+        reign = Reign.objects.select_related("camera__lease", "camera__site__policy", "camera__voice").get(
             camera_id=given.camera_id, token=given.token
         )
     except Reign.DoesNotExist as error:
@@ -190,7 +190,7 @@ def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: 
         camera_id=reign.camera_id,
         token=reign.token,
         opened_at=opened_at,
-        quiet=not reign.camera.site.alerts_at(opened_at),
+        quiet=not policy_of(reign.camera.site).alerts_at(opened_at),
         version=0,
         **values,
     )

@@ -23,7 +23,7 @@ from cameras.setup import probe
 from cameras.watching.worker import refused_root
 from portal.events import feed, notices
 from portal.events.recording import close_abandoned
-from portal.models import Passage, Reminder, SiteFeed, Violation, Voice
+from portal.models import Passage, Reminder, SiteFeed, Violation, Voice, policy_of
 from portal.models.events import newer_than
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def forget_deleted(now: datetime) -> int:
 
 def prune_refused(now: datetime) -> int:
     """Delete what was refused so long ago that its violation would be gone, too: there are faces in it."""
-    longest = max(Site.objects.values_list("retention_days", flat=True), default=30)
+    longest = max((policy_of(site).retention_days for site in Site.objects.select_related("policy")), default=30)
     count = 0
     for path in refused_root().glob("*.log"):
         if now.timestamp() - path.stat().st_mtime > longest * 24 * 3600:
@@ -101,8 +101,8 @@ def prune_refused(now: datetime) -> int:
 def delete_old(now: datetime) -> tuple[int, int]:
     """Violations and passages beyond their site's days; how many of each."""
     violations = passages = 0
-    for site in Site.objects.all():
-        limit = now - timedelta(days=site.retention_days)
+    for site in Site.objects.select_related("policy"):
+        limit = now - timedelta(days=policy_of(site).retention_days)
         old = Violation.objects.filter(site=site, started_at__lt=limit).order_by("started_at")
         while rows := list(old[:STEP_ROWS]):
             violations += delete_violations(rows)

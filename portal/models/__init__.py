@@ -2,6 +2,7 @@ from portal.models.audit import AuditEntry
 from portal.models.devices import DeviceToken, Pairing, Purpose
 from portal.models.events import Passage, SiteFeed, Violation
 from portal.models.people import Invitation, Membership, SignedIn, Theme, User
+from portal.models.policy import SitePolicy, policy_of
 from portal.models.reminders import Phrase, Reminder, Silence, SitePhrase, Voice
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "Silence",
     "SiteFeed",
     "SitePhrase",
+    "SitePolicy",
     "Theme",
     "User",
     "Violation",
     "Voice",
+    "policy_of",
 ]

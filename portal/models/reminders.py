@@ -12,8 +12,9 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from cameras.models import LANGUAGES, Camera, Site
+from cameras.models import Camera, Site
 from portal.models.events import Passage, Violation
+from portal.models.policy import LANGUAGES
 
 CONFIRMED_WITHIN = timedelta(seconds=30)  # a door that says nothing for so long will not
 

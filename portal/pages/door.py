@@ -28,7 +28,7 @@ from cameras.models import Camera, Site
 from cameras.states import DeviceWord
 from portal.devices import pairing
 from portal.devices.pairing import PairingError
-from portal.models import Purpose, Reminder
+from portal.models import Purpose, Reminder, policy_of
 from portal.people import audit
 from portal.people.audit import Action
 from portal.voice import phrases, speech
@@ -135,9 +135,13 @@ def unpaired(request: HttpRequest, purpose: Purpose) -> HttpResponse:
 
 def spoken_at(site: Site) -> dict[str, Any]:
     """What the door says, in its site's language."""
-    direction = "rtl" if site.language in phrases.RIGHT_TO_LEFT else "ltr"
-    welcome = phrases.WELCOME[site.language]
-    return {"phrases": phrases.phrases_of(site), "welcome": welcome, "direction": direction}
+    language = policy_of(site).language
+    return {
+        "phrases": phrases.phrases_of(site),
+        "welcome": phrases.WELCOME[language],
+        "language": language,
+        "direction": "rtl" if language in phrases.RIGHT_TO_LEFT else "ltr",
+    }
 
 
 @login_not_required

@@ -10,9 +10,8 @@ from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cameras.models import Site
-
-Hours = dict[str, list[str]]
+from portal.models import SitePolicy
+from portal.models.policy import Hours
 
 
 def clock_field() -> forms.TimeField:
@@ -23,8 +22,8 @@ def clock_field() -> forms.TimeField:
     )
 
 
-class HoursForm(forms.ModelForm[Site]):
-    """A form of a site: `add_hours` when it is made, `read_hours` when it is cleaned."""
+class HoursForm(forms.ModelForm[SitePolicy]):
+    """A form of a site's policy: `add_hours` when it is made, `read_hours` when it is cleaned."""
 
     def add_hours(self, hours: Hours) -> None:
         for day in range(7):
@@ -38,7 +37,7 @@ class HoursForm(forms.ModelForm[Site]):
         return [(str(WEEKDAYS[day]), self[f"opens_{day}"], self[f"closes_{day}"]) for day in range(7)]
 
     def read_hours(self, cleaned: dict[str, Any]) -> Hours:
-        """The hours as a site keeps them; what cannot be is added to the form's errors."""
+        """The hours as a policy keeps them; what cannot be is added to the form's errors."""
         hours: Hours = {}
         for day in range(7):
             opens: time | None = cleaned.get(f"opens_{day}")

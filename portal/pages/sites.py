@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -17,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from cameras.models import Camera, Site
-from portal.models import Passage, Violation
+from portal.models import Passage, SitePolicy, Violation, policy_of
 from portal.pages.hours import HoursForm
 from portal.pages.profile import ZoneField
 from portal.pages.undo import undo_by
@@ -26,8 +27,8 @@ from portal.people.access import AnyUser, Right
 from portal.people.audit import Action
 
 
-class SiteForm(HoursForm):
-    """What managers set; the opening hours are two fields a day."""
+class SiteForm(forms.ModelForm[Site]):
+    """What managers set of the site itself."""
 
     time_zone = ZoneField(
         label=gettext_lazy("Time zone"), help_text=gettext_lazy("Used for this site's days and hours.")
@@ -35,7 +36,15 @@ class SiteForm(HoursForm):
 
     class Meta:
         model = Site
-        fields = ("name", "address", "time_zone", "language", "mask_goal", "retention_days", "alert_when_closed")
+        fields = ("name", "address", "time_zone")
+
+
+class PolicyForm(HoursForm):
+    """What they want of the portal there; the opening hours are two fields a day."""
+
+    class Meta:
+        model = SitePolicy
+        fields = ("language", "mask_goal", "retention_days", "alert_when_closed")
         labels = {
             "retention_days": gettext_lazy("Days to keep"),
             "mask_goal": gettext_lazy("Goal: people with a mask, of 100"),
@@ -45,14 +54,46 @@ class SiteForm(HoursForm):
         super().__init__(*args, **kwargs)
         self.add_hours(self.instance.opening_hours or {})
 
-    @property
-    def plain_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in self._meta.fields or () if name != "alert_when_closed"]
-
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         self.instance.opening_hours = self.read_hours(cleaned)
         return cleaned
+
+
+class SiteForms:
+    """Both, as one form of a page."""
+
+    def __init__(self, data: Any = None, site: Site | None = None) -> None:
+        self.site = SiteForm(data, instance=site)
+        self.policy = PolicyForm(data, instance=policy_of(site) if site else None)
+
+    def is_valid(self) -> bool:
+        return all([self.site.is_valid(), self.policy.is_valid()])
+
+    @property
+    def errors(self) -> dict[str, Any]:
+        return self.site.errors | self.policy.errors
+
+    @property
+    def non_field_errors(self) -> list[str]:
+        return [*self.site.non_field_errors(), *self.policy.non_field_errors()]
+
+    @property
+    def changed(self) -> list[str]:
+        return [*self.site.changed_data, *self.policy.changed_data]
+
+    @property
+    def plain_fields(self) -> list[forms.BoundField]:
+        policy = [self.policy[name] for name in ("language", "mask_goal", "retention_days")]
+        return [*self.site, *policy]
+
+    @transaction.atomic
+    def save(self) -> Site:
+        site = self.site.save()
+        policy = self.policy.save(commit=False)
+        policy.site = site
+        policy.save()
+        return site
 
 
 def listed(user: AnyUser) -> QuerySet[Site]:
@@ -73,7 +114,7 @@ def add_site(request: HttpRequest) -> HttpResponse:
     """A new site; superusers only. The very first leads on to its camera."""
     require_superuser(request)
     is_first = not Site.objects.exists()
-    form = SiteForm(request.POST or None)
+    form = SiteForms(request.POST or None)
     if request.method == "POST" and form.is_valid():
         site = form.save()
         audit.note(request, Action.SITE_ADDED, site=site)
@@ -91,9 +132,9 @@ def require_superuser(request: HttpRequest) -> None:
 
 def site(request: HttpRequest, site_id: int) -> HttpResponse:
     found = access.get_site(request, site_id)
-    form = SiteForm(request.POST or None, instance=found)
+    form = SiteForms(request.POST or None, found)
     if request.method == "POST" and form.is_valid():
-        changed = list(form.changed_data)
+        changed = form.changed
         form.save()
         audit.note(request, Action.SITE_CHANGED, ", ".join(changed), found)
         messages.success(request, _("%(site)s is saved.") % {"site": found})

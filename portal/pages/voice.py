@@ -24,7 +24,7 @@ from cameras.errors import AddressError
 from cameras.models import Camera, Site
 from cameras.reach import addresses
 from portal.devices import pairing
-from portal.models import Phrase, Purpose, SitePhrase, Voice
+from portal.models import Phrase, Purpose, SitePhrase, SitePolicy, Voice, policy_of
 from portal.pages.camera_form import HOST
 from portal.pages.cameras import SHOWN_REMINDERS
 from portal.pages.devices import show_link
@@ -178,6 +178,7 @@ def camera_voice(request: HttpRequest, camera_id: int) -> HttpResponse:
     context = {
         "form": form,
         "camera": as_stored,
+        "policy": policy_of(as_stored.site),
         "voice": getattr(as_stored, "voice", None),
         "loudspeaker": pairing.paired_as(camera, Purpose.LOUDSPEAKER),
         "reminders": camera.reminders.all()[:SHOWN_REMINDERS],
@@ -250,19 +251,19 @@ class SiteVoiceForm(HoursForm):
     """What its doors say, in its language, and when they may speak."""
 
     class Meta:
-        model = Site
+        model = SitePolicy
         fields = ("thanks",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.add_hours(self.instance.reminder_hours or {})
-        site = self.instance
-        direction = "rtl" if site.language in phrases.RIGHT_TO_LEFT else "ltr"
-        own = dict(SitePhrase.objects.filter(site=site, language=site.language).values_list("phrase", "text"))
+        site, language = self.instance.site, self.instance.language
+        direction = "rtl" if language in phrases.RIGHT_TO_LEFT else "ltr"
+        own = dict(SitePhrase.objects.filter(site=site, language=language).values_list("phrase", "text"))
         for phrase in Phrase:
             attributes = {
-                "placeholder": phrases.PHRASES[site.language][phrase],
-                "lang": site.language,
+                "placeholder": phrases.PHRASES[language][phrase],
+                "lang": language,
                 "dir": direction,
             }
             self.fields[f"say_{phrase}"] = forms.CharField(
@@ -284,11 +285,15 @@ class SiteVoiceForm(HoursForm):
 
     @transaction.atomic
     def store(self) -> None:
-        site = self.instance
-        Site.objects.filter(pk=site.pk).update(thanks=site.thanks, reminder_hours=site.reminder_hours)
-        SitePhrase.objects.filter(site=site, language=site.language).delete()
+        policy = self.instance
+        if policy._state.adding:
+            policy.save()
+        else:
+            policy.save(update_fields=["thanks", "reminder_hours"])
+        here = {"site": policy.site, "language": policy.language}
+        SitePhrase.objects.filter(**here).delete()
         SitePhrase.objects.bulk_create(
-            SitePhrase(site=site, language=site.language, phrase=phrase, text=text)
+            SitePhrase(**here, phrase=phrase, text=text)
             for phrase in Phrase
             if (text := self.cleaned_data[f"say_{phrase}"])
         )
@@ -297,7 +302,7 @@ class SiteVoiceForm(HoursForm):
 def site_voice(request: HttpRequest, site_id: int) -> HttpResponse:
     """What the doors of a site say, when, and whether it helps."""
     found = access.get_site(request, site_id)
-    form = SiteVoiceForm(request.POST or None, instance=found)
+    form = SiteVoiceForm(request.POST or None, instance=policy_of(found))
     if request.method == "POST" and form.is_valid():
         form.store()
         audit.note(request, Action.VOICE_CHANGED, "", found)

@@ -7,7 +7,7 @@ at a door; a site may put its own words in their place.
 from __future__ import annotations
 
 from cameras.models import Site
-from portal.models import Phrase, SitePhrase
+from portal.models import Phrase, SitePhrase, policy_of
 
 RIGHT_TO_LEFT = {"ar", "he"}
 
@@ -76,11 +76,13 @@ WELCOME = {"en": "Welcome", "zh": "欢迎光临", "es": "Bienvenidos", "fr": "Bi
 
 def phrase_of(site: Site, phrase: Phrase) -> str:
     """What this site says: its own words, or the portal's. One query."""
-    own = SitePhrase.objects.filter(site=site, language=site.language, phrase=phrase).values_list("text", flat=True)
-    return own.first() or PHRASES[site.language][phrase]
+    language = policy_of(site).language
+    own = SitePhrase.objects.filter(site=site, language=language, phrase=phrase).values_list("text", flat=True)
+    return own.first() or PHRASES[language][phrase]
 
 
 def phrases_of(site: Site) -> dict[str, str]:
     """All that this site says. One query."""
-    own = SitePhrase.objects.filter(site=site, language=site.language).values_list("phrase", "text")
-    return PHRASES[site.language] | dict(own)
+    language = policy_of(site).language
+    own = SitePhrase.objects.filter(site=site, language=language).values_list("phrase", "text")
+    return PHRASES[language] | dict(own)

@@ -17,7 +17,7 @@ from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
 
 from cameras.models import Camera, Site
-from portal.models import Passage, Phrase, Reminder, Silence, Violation, Voice
+from portal.models import Passage, Phrase, Reminder, Silence, Violation, Voice, policy_of
 from portal.voice import outputs, phrases
 
 FRESH = timedelta(seconds=3)
@@ -58,7 +58,9 @@ def consider_violation(violation: Violation, camera: Camera, bare_since: datetim
 
 def consider_passage(passage: Passage, camera: Camera) -> None:
     """Thank this person, once; within the transaction that recorded the passage."""
-    if passage.ended_at is not None or passage.label != "mask" or not speaks(camera) or not camera.site.thanks:
+    if passage.ended_at is not None or passage.label != "mask" or not speaks(camera):
+        return
+    if not policy_of(camera.site).thanks:
         return
     said = {row.step: row for row in Reminder.objects.filter(passage_id=passage.pk)}
     if Step.THANKS not in said:
@@ -82,7 +84,7 @@ def _decide(
         "camera": camera,
         "violation": violation,
         "text": phrases.phrase_of(camera.site, phrase),
-        "language": camera.site.language,
+        "language": policy_of(camera.site).language,
         "output": camera.voice.output,
         "why_not": reason,
     }
@@ -96,7 +98,7 @@ def _reason_against(camera: Camera, step: Reminder.Step, seen_at: datetime, goes
     now = timezone.now()
     if now - seen_at > FRESH:
         return Silence.LATE
-    if not camera.site.reminds_at(now):
+    if not policy_of(camera.site).reminds_at(now):
         return Silence.HOURS
     if goes_on:
         return ""
@@ -109,7 +111,7 @@ def play_by_hand(camera: Camera) -> Reminder:
     """Say the reminder now, whoever is there; the row tells how it went."""
     text = phrases.phrase_of(camera.site, Phrase.NO_MASK)
     reminder = Reminder.objects.create(
-        site=camera.site, camera=camera, step=Step.TRIAL, text=text, language=camera.site.language,
+        site=camera.site, camera=camera, step=Step.TRIAL, text=text, language=policy_of(camera.site).language,
         output=camera.voice.output,
     )  # fmt: skip
     transaction.on_commit(lambda: outputs.send_by_hand(reminder, camera.voice), robust=True)

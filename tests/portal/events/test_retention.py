@@ -17,15 +17,14 @@ from django.utils import timezone
 from portal.events import notices, retention
 from portal.models import Passage, Reminder, SiteFeed, Violation
 from tests.portal.events.test_recording import stored
-from tests.worlds import World, see
+from tests.worlds import World, see, set_policy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY_S = 24 * 3600
 
 
 def test_what_is_older_than_the_sites_days_goes_with_its_picture(world: World) -> None:
-    world.there.retention_days = 60
-    world.there.save()
+    set_policy(world.there, retention_days=60)
     old = time.time() - 40 * DAY_S
     see(world.door, old)
     kept = [see(world.door), see(world.hall, old)]

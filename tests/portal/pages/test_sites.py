@@ -12,12 +12,13 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras.models import Camera, Outage, Site, check_hours
+from cameras.models import Camera, Outage, Site
 from cameras.watching import leases
 from cameras.watching.spool import Record
 from portal.events import camera_states, messages, recording
-from portal.models import User
-from tests.worlds import World, see
+from portal.models import SitePolicy, User, policy_of
+from portal.models.policy import check_hours
+from tests.worlds import World, see, set_policy
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -33,8 +34,9 @@ def test_a_manager_sets_her_site(world: World, sign_in: SignIn) -> None:
     hours = {f"opens_{day}": "08:00" for day in range(5)} | {f"closes_{day}": "18:00" for day in range(5)}
     sign_in(world.alice).post(f"/sites/{world.here.pk}/", form(**hours, alert_when_closed="on"))
     world.here.refresh_from_db()
-    assert world.here.opening_hours == OFFICE and world.here.alert_when_closed
-    assert (world.here.language, world.here.mask_goal, world.here.retention_days) == ("de", 90, 14)
+    policy = policy_of(world.here)
+    assert policy.opening_hours == OFFICE and policy.alert_when_closed and world.here.address == "Quay 1"
+    assert (policy.language, policy.mask_goal, policy.retention_days) == ("de", 90, 14)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ def test_what_cannot_be_is_said(world: World, sign_in: SignIn, change: dict[str,
     answer = sign_in(world.alice).post(f"/sites/{world.here.pk}/", form(**change))
     assert answer.status_code == 422 and says in answer.content.decode()
     world.here.refresh_from_db()
-    assert world.here.opening_hours == {} and world.here.name == "Harbour House"
+    assert policy_of(world.here).opening_hours == {} and world.here.name == "Harbour House"
 
 
 def at(text: str) -> datetime:
@@ -61,21 +63,21 @@ def at(text: str) -> datetime:
 
 
 def test_hours_are_the_sites_own_and_may_run_past_midnight() -> None:
-    site = Site(time_zone="America/Toronto", opening_hours=OFFICE)
+    site = SitePolicy(site=Site(time_zone="America/Toronto"), opening_hours=OFFICE)
     assert site.is_open(at("2026-11-25T14:00")) and not site.is_open(at("2026-11-25T12:00"))  # Wednesday, 9 and 7 there
     assert not site.is_open(at("2026-11-28T15:00")), "a Saturday"
-    bar = Site(time_zone="UTC", opening_hours={"4": ["20:00", "03:00"]})
+    bar = SitePolicy(site=Site(time_zone="UTC"), opening_hours={"4": ["20:00", "03:00"]})
     assert bar.is_open(at("2026-11-27T23:00")) and bar.is_open(at("2026-11-28T02:59"))
     assert not bar.is_open(at("2026-11-28T03:00")) and not bar.is_open(at("2026-11-27T02:00"))
-    assert Site(time_zone="UTC").is_open(at("2026-11-28T03:00")), "without hours it is always open"
+    assert policy_of(Site(time_zone="UTC")).is_open(at("2026-11-28T03:00")), "without hours it is always open"
 
 
 @given(st.dictionaries(st.sampled_from("0123456"), st.tuples(st.times(), st.times())), st.datetimes())
 def test_open_or_not_is_always_answered(hours: dict[str, Any], moment: datetime) -> None:
-    site = Site(time_zone="Europe/Lisbon")
-    site.opening_hours = {day: [a.strftime("%H:%M"), b.strftime("%H:%M")] for day, (a, b) in hours.items()}
+    policy = SitePolicy(site=Site(time_zone="Europe/Lisbon"))
+    policy.opening_hours = {day: [a.strftime("%H:%M"), b.strftime("%H:%M")] for day, (a, b) in hours.items()}
     if 1900 < moment.year < 2100:
-        assert site.is_open(moment.replace(tzinfo=UTC)) in {True, False}
+        assert policy.is_open(moment.replace(tzinfo=UTC)) in {True, False}
 
 
 @pytest.mark.parametrize(
@@ -87,11 +89,11 @@ def test_hours_that_make_no_sense_are_refused(value: Any) -> None:
 
 
 def test_outside_the_hours_it_is_kept_and_listed_but_nobody_is_alerted(world: World, sign_in: SignIn) -> None:
-    Site.objects.filter(pk=world.here.pk).update(opening_hours={"0": ["03:00", "03:01"]})
+    set_policy(world.here, opening_hours={"0": ["03:00", "03:01"]})
     quiet = see(world.door, at("2026-11-25T12:00").timestamp())
     assert quiet.quiet and messages.violation(quiet)["quiet"] is True
     assert str(quiet.pk) in sign_in(world.alice).get("/violations/").content.decode()
-    Site.objects.filter(pk=world.here.pk).update(alert_when_closed=True)
+    set_policy(world.here, alert_when_closed=True)
     assert not see(world.door).quiet
 
 

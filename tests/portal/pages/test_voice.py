@@ -19,7 +19,7 @@ from cameras.reach.credentials import unseal
 from portal.asgi import application
 from portal.devices import pairing
 from portal.devices.pairing import PairingError
-from portal.models import AuditEntry, Phrase, Purpose, Reminder, Silence, SitePhrase, User, Voice
+from portal.models import AuditEntry, Phrase, Purpose, Reminder, Silence, SitePhrase, User, Voice, policy_of
 from portal.voice import phrases, reminding
 from tests.sockets import SocketCommunicator, closing_code, hear, run
 from tests.worlds import World, see
@@ -352,8 +352,9 @@ def test_a_manager_words_what_is_said_and_when(world: World, sign_in: SignIn) ->
     given = {"say_no_mask": "  Mask\u00a0up,\u202f sailor! ", "thanks": "on", "opens_0": "08:00", "closes_0": "18:00"}
     assert alice.post(page, given).status_code == 302
     world.here.refresh_from_db()
-    assert world.here.thanks and world.here.reminder_hours == {"0": ["08:00", "18:00"]}
-    assert world.here.opening_hours == {}, "those are another matter"
+    policy = policy_of(world.here)
+    assert policy.thanks and policy.reminder_hours == {"0": ["08:00", "18:00"]}
+    assert policy.opening_hours == {}, "those are another matter"
     assert phrases.phrase_of(world.here, Phrase.NO_MASK) == "Mask up, sailor!"
     alice.post(page, {"say_no_mask": ""})
     assert not SitePhrase.objects.exists()

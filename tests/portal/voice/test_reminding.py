@@ -14,13 +14,14 @@ from unittest.mock import patch
 import pytest
 from django.utils import timezone
 
-from cameras.models import LANGUAGES, Camera
+from cameras.models import Camera
 from cameras.redis import door_channel, subscription
 from detection import make_key
 from portal.events.recording import record
 from portal.models import Passage, Phrase, Reminder, Silence, SitePhrase, Violation, Voice
+from portal.models.policy import LANGUAGES
 from portal.voice import phrases, reminding
-from tests.worlds import World, passage_record, see, violation_record
+from tests.worlds import World, passage_record, see, set_policy, violation_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -77,8 +78,7 @@ def still_there(violation: Violation, after: timedelta, **body: Any) -> None:
 
 
 def test_a_person_without_a_mask_is_reminded_in_the_sites_language(world: World) -> None:
-    world.here.language = "de"
-    world.here.save()
+    set_policy(world.here, language="de")
     with open_door(world.door) as door:
         violation = stand_there(world.door)
         said = door.told()
@@ -179,8 +179,7 @@ def test_an_old_finding_is_never_spoken(world: World, ago_s: float, speaks: bool
 def test_the_door_is_silent_outside_the_reminder_hours(world: World, closed: bool) -> None:
     now = world.here.local(timezone.now())
     day = (now.weekday() + (3 if closed else 0)) % 7
-    world.here.reminder_hours = {str(day): ["00:00", "23:59"]}
-    world.here.save()
+    set_policy(world.here, reminder_hours={str(day): ["00:00", "23:59"]})
     with open_door(world.door) as door, patch("portal.voice.reminding.timezone.now", lambda: now.replace(hour=12)):
         with patch("portal.voice.reminding.FRESH", timedelta(days=1)):
             stand_there(world.door)
@@ -212,7 +211,7 @@ def test_a_door_without_a_page_says_why(world: World) -> None:
 def test_a_sites_own_words_are_said_in_its_language_alone(world: World) -> None:
     SitePhrase.objects.create(site=world.here, language="en", phrase=Phrase.NO_MASK, text="Mask up, sailor!")
     assert phrases.phrases_of(world.here)["no_mask"] == "Mask up, sailor!"
-    world.here.language = "fr"
+    set_policy(world.here, language="fr")
     assert phrases.phrase_of(world.here, Phrase.NO_MASK) == phrases.PHRASES["fr"]["no_mask"]
     assert phrases.phrase_of(world.there, Phrase.NO_MASK) == phrases.PHRASES["en"]["no_mask"]
 
@@ -237,8 +236,7 @@ def test_who_wears_a_mask_is_thanked_once_where_that_is_switched_on(world: World
     with open_door(world.door) as door:
         walk_in_masked(world.door)
         assert door.is_silent()
-        world.here.thanks = True
-        world.here.save()
+        set_policy(world.here, thanks=True)
         passage = walk_in_masked(world.door)
         assert door.told()["text"] == phrases.PHRASES["en"][Phrase.THANKS]
         record(passage_record(world.door, passage.pk, seq=2, label="mask"))
@@ -246,8 +244,7 @@ def test_who_wears_a_mask_is_thanked_once_where_that_is_switched_on(world: World
 
 
 def test_who_masks_after_a_reminder_is_thanked_although_the_door_just_spoke(world: World) -> None:
-    world.here.thanks = True
-    world.here.save()
+    set_policy(world.here, thanks=True)
     with open_door(world.door) as door:
         violation = stand_there(world.door)
         assert door.told()["step"] == Step.FIRST
@@ -256,8 +253,7 @@ def test_who_masks_after_a_reminder_is_thanked_although_the_door_just_spoke(worl
 
 
 def test_a_thank_you_keeps_no_reminder_back(world: World) -> None:
-    world.here.thanks = True
-    world.here.save()
+    set_policy(world.here, thanks=True)
     with open_door(world.door) as door:
         walk_in_masked(world.door)
         assert door.told()["step"] == Step.THANKS

@@ -1,0 +1,113 @@
+"""What a site wants, which no camera needs to know: its language, hours, goal, and how long things are kept."""
+
+from __future__ import annotations
+
+from datetime import datetime, time
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from cameras.models import Site
+
+LANGUAGES = [
+    ("en", "English"),
+    ("zh", "中文"),
+    ("es", "Español"),
+    ("fr", "Français"),
+    ("de", "Deutsch"),
+    ("he", "עברית"),
+    ("ar", "العربية"),
+    ("ru", "Русский"),
+]
+Hours = dict[str, list[str]]  # {"0": ["08:00", "18:00"], …}: Monday is 0, a day left out is closed
+
+
+def check_hours(value: object) -> None:
+    """Raise ValidationError unless `value` is Hours."""
+    try:
+        for day, (opens, closes) in dict(value).items():  # type: ignore[call-overload]
+            if day not in set("0123456") or time.fromisoformat(opens) == time.fromisoformat(closes):
+                raise ValueError
+    except (ValueError, TypeError) as error:
+        raise ValidationError(_("Opening hours are a time from and a time until, for each day.")) from error
+
+
+def lies_in(hours: Hours, local: datetime) -> bool:
+    """Whether a moment of the site's clock lies in its hours, which may run past midnight; no hours: always."""
+    if not hours:
+        return True
+    minute = local.strftime("%H:%M")
+    opens, closes = hours.get(str(local.weekday()), ("", ""))
+    if opens and (opens <= minute < closes or (closes <= opens and minute >= opens)):
+        return True
+    opens, closes = hours.get(str((local.weekday() - 1) % 7), ("", ""))
+    return bool(opens) and closes <= opens and minute < closes
+
+
+class SitePolicy(models.Model):
+    """One site's. Ask `policy_of`: a site without a row has the defaults."""
+
+    site = models.OneToOneField(
+        Site, on_delete=models.CASCADE, primary_key=True, related_name="policy", verbose_name=_("site")
+    )
+    language = models.CharField(
+        _("language"),
+        max_length=8,
+        choices=LANGUAGES,
+        default="en",
+        help_text=_("What is said at its door is said in this language."),
+    )
+    opening_hours: models.JSONField[Hours, Hours] = models.JSONField(
+        _("opening hours"), default=dict, blank=True, validators=[check_hours]
+    )
+    alert_when_closed = models.BooleanField(
+        _("alert outside the opening hours, too"),
+        default=False,
+        help_text=_("Without it, what is seen then is kept and listed, but nobody is alerted."),
+    )
+    reminder_hours: models.JSONField[Hours, Hours] = models.JSONField(
+        _("reminder hours"), default=dict, blank=True, validators=[check_hours]
+    )
+    thanks = models.BooleanField(
+        _("thank those who wear a mask"),
+        default=False,
+        help_text=_("The door thanks people who wear a mask, or put one on."),
+    )
+    mask_goal = models.PositiveSmallIntegerField(
+        _("goal"),
+        default=95,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text=_("What the reports compare with."),
+    )
+    retention_days = models.PositiveSmallIntegerField(
+        _("days to keep"),
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(3650)],
+        help_text=_("Violations, their pictures and passages are deleted after so many days."),
+    )
+
+    class Meta:
+        verbose_name = _("site's policy")
+        verbose_name_plural = _("sites' policies")
+
+    def __str__(self) -> str:
+        return str(self.site)
+
+    def is_open(self, moment: datetime) -> bool:
+        """Whether people are expected here. A site without hours is always open."""
+        return lies_in(self.opening_hours, self.site.local(moment))
+
+    def reminds_at(self, moment: datetime) -> bool:
+        """Whether the door may speak. A site without reminder hours may at any time."""
+        return lies_in(self.reminder_hours, self.site.local(moment))
+
+    def alerts_at(self, moment: datetime) -> bool:
+        """Whether anybody is to be alerted of what happens at this moment."""
+        return self.alert_when_closed or self.is_open(moment)
+
+
+def policy_of(site: Site) -> SitePolicy:
+    """The site's policy, or the defaults. No query where `policy` was selected with the site."""
+    return getattr(site, "policy", None) or SitePolicy(site=site)
