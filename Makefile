@@ -31,10 +31,18 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@sh portal/server/install.sh "$(PYTHON)" "$(VENV)" requirements-dev.txt
 	@touch $@
 
-check: $(VENV)/.installed-dev
+# Where there is no npm, scripts and styles are checked elsewhere: in CI it must be there.
+BIOME := $(if $(shell command -v npm),node_modules/.bin/biome,$(if $(CI),npm,echo Skipped, as there is no npm: biome))
+
+node_modules/.installed: package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund && touch $@; fi
+
+check: $(VENV)/.installed-dev node_modules/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy detection cameras portal tests
+	$(BIN)/djlint portal/templates --lint --quiet
+	@$(BIOME) check --error-on-warnings
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST)

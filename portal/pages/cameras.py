@@ -152,7 +152,8 @@ def show_probe(request: HttpRequest, probe_id: UUID) -> HttpResponse:
         {"name": Step(step.name).label, "status": step.status, "said": said_of(step, report), "text": step.text}
         for step in report.steps
     ]
-    answer = render(request, "cameras/probe.html", {"steps": steps, "report": report, "probe_id": probe_id})
+    context = {"steps": steps, "last_status": report.steps[-1].status, "report": report, "probe_id": probe_id}
+    answer = render(request, "cameras/probe.html", context)
     answer["X-Done"] = "1" if report.done else "0"
     answer["Cache-Control"] = "no-store"
     return answer

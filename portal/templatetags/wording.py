@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django import template
 from django.contrib.messages.storage.base import Message
+from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -123,3 +124,43 @@ def undo_keys(message: Message) -> list[str]:
     """What a form must send to take back what this message tells, each "<id>:<version>"."""
     tags: Any = (message.extra_tags or "").split()
     return list(tags[1:]) if tags[:1] == ["undo"] else []
+
+
+# -- components -----------------------------------------------------------------------------------------------------
+
+
+@register.inclusion_tag("components/act.html", takes_context=True)
+def act(
+    context: template.Context, route: str, *args: object, text: str, kind: str = "quiet", label: str = ""
+) -> dict[str, object]:
+    """A form that is one button, posted to `route`. `label` is read out where `text` says too little."""
+    to = reverse(route, args=args)
+    return {"to": to, "text": text, "kind": kind, "label": label, "csrf_token": context.get("csrf_token")}
+
+
+@register.inclusion_tag("components/empty.html")
+def empty_state(title: str, text: str, route: str = "", action: str = "") -> dict[str, object]:
+    """What a page shows where there is nothing yet: what will be there, and the one thing to do."""
+    return {"title": title, "text": text, "to": reverse(route) if route else "", "action": action}
+
+
+@register.simple_block_tag
+def head(content: str, title: str, site: str = "") -> SafeString:
+    """The head of a page: its title, and what can be done with all of it."""
+    return render_to_string("components/head.html", {"title": title, "site": site, "acts": content})
+
+
+@register.simple_block_tag
+def card(content: str, title: str, kind: str = "") -> SafeString:
+    """A part of a page with a title of its own."""
+    return render_to_string("components/card.html", {"title": title, "kind": kind, "content": content})
+
+
+@register.inclusion_tag("components/nav_link.html", takes_context=True)
+def nav_link(
+    context: template.Context, route: str, text: str, within: str = "", query: str = "", count: int | None = None
+) -> dict[str, object]:
+    """A link of the navigation; `within` names the routes that belong to it."""
+    match = context["request"].resolver_match
+    is_here = match is not None and match.url_name in {route, *within.split()}
+    return {"to": reverse(route) + query, "text": text, "is_here": is_here, "count": count}

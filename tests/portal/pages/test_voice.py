@@ -21,6 +21,7 @@ from portal.devices import pairing
 from portal.devices.pairing import PairingError
 from portal.models import AuditEntry, Phrase, Purpose, Reminder, Silence, SitePhrase, User, Voice, policy_of
 from portal.voice import phrases, reminding
+from tests.html import squeezed
 from tests.sockets import SocketCommunicator, closing_code, hear, run
 from tests.worlds import World, see
 
@@ -372,7 +373,7 @@ def test_the_sites_page_tells_what_the_voice_did(world: World, sign_in: SignIn) 
             Reminder.objects.filter(violation=violation).update(why_not="", played_at=violation.last_seen_at)
         if number < 2:
             type(violation).objects.filter(pk=violation.pk).update(masked_at=violation.last_seen_at)
-    text = sign_in(world.alice).get(page).content.decode()
+    text = squeezed(sign_in(world.alice).get(page))
     assert "<strong>67 %</strong> 2 of 3 put a mask on" in text
     assert "<strong>0 %</strong> 0 of 1 put a mask on" in text
 
@@ -387,7 +388,7 @@ def test_a_violation_says_what_the_door_did(world: World, sign_in: SignIn) -> No
     Reminder.objects.update(why_not="", sent_at=sent_at, played_at=sent_at)
     masked_at = sent_at + (violation.last_seen_at - violation.started_at) * 2  # 6 s later
     type(violation).objects.filter(pk=violation.pk).update(masked_at=masked_at, ended_at=masked_at)
-    text = sign_in(world.alice).get(page).content.decode()
+    text = squeezed(sign_in(world.alice).get(page))
     assert "6 s after the reminder" in text and "Reminder: Played" in text
 
 

@@ -24,6 +24,7 @@ from portal.events.pictures import PictureView, render
 from portal.models import DeviceToken, Invitation, Membership, Pairing, User, Violation
 from portal.pages.people import UNDO_SALT
 from portal.people import access, memberships
+from tests.html import squeezed
 from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db
@@ -304,7 +305,7 @@ def test_a_manager_makes_no_password_link_that_makes_her_more_than_she_is(world:
 def test_only_what_one_may_review_can_be_chosen(world: World, sign_in: SignIn) -> None:
     Membership.objects.create(user=world.bob, site=world.there, role="viewer")
     here, there = see(world.door), see(world.hall)
-    page = sign_in(world.bob).get("/violations/").content.decode()
+    page = squeezed(sign_in(world.bob).get("/violations/"))
     assert f'name="seen" value="{here.pk}:0"' in page and f'value="{there.pk}' not in page
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from portal.models import AuditEntry, Membership, User
 from portal.people import audit
 from portal.people.audit import harmless
+from tests.html import squeezed
 from tests.worlds import PASSWORD, World, see
 
 pytestmark = pytest.mark.django_db
@@ -95,7 +96,7 @@ def test_a_manager_reads_her_sites_and_her_people_and_no_more(world: World, sign
     there = see(world.hall)
     sign_in(world.charlie).get(f"/violations/{there.pk}/")
     sign_in(world.bob).get("/violations/")
-    page = sign_in(world.alice).get("/audit/").content.decode()
+    page = squeezed(sign_in(world.alice).get("/audit/"))
     assert "Bob" in page and "Charlie" not in page and str(there.pk) not in page
     assert "opened <strong>the list of violations</strong>" in page
     everything = sign_in(world.root).get("/audit/").content.decode()
