@@ -1,8 +1,8 @@
-"""One camera's memory: feed it frames, and it tells who came, who wore no mask, and who left.
+"""One camera's memory: give it frames, and it tells who came, who wore no mask, and who left.
 
     analyzer = Analyzer(Detector.load())
     for frame, seconds in frames:
-        for finding in analyzer.feed(frame, seconds):
+        for finding in analyzer.analyse(frame, seconds):
             ...
     for finding in analyzer.flush():
         ...
@@ -166,7 +166,7 @@ class Analyzer:
         self._people: dict[UUID, Person] = {}
         self._newest_at = float("-inf")
 
-    def feed(self, image_bgr: Image, captured_at: float) -> list[Finding]:
+    def analyse(self, image_bgr: Image, captured_at: float) -> list[Finding]:
         """Analyse one frame. `image_bgr` is kept until a better one comes: never write into it afterwards.
 
         Args:

@@ -80,7 +80,7 @@ def replay(path: Path, analyses_per_second: float = 5.0, model: str | None = Non
             if due or drawing:
                 image = upright(frame)
             if due:
-                result.note(analyzer.feed(image, seconds))
+                result.note(analyzer.analyse(image, seconds))
                 result.count(analyzer.sightings())
             result.seconds = seconds
             if drawing:

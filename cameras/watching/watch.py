@@ -48,7 +48,7 @@ class Outlet(Protocol):
 
     def tell_recovered(self, at: float) -> None: ...
 
-    def may_sign_in(self) -> float: ...
+    def login_wait_s(self) -> float: ...
 
     def signed_in(self) -> None: ...
 
@@ -124,7 +124,7 @@ class Watch:
         """One connection, from its opening to its end; how long to wait before the next."""
         if self._state is None:
             self._tell_state(CameraState.CONNECTING, "")
-        if wait_s := self._outlet.may_sign_in():
+        if wait_s := self._outlet.login_wait_s():
             if wait_s > BUSY_S:
                 self._login_failed(refused())
             return wait_s
@@ -161,7 +161,7 @@ class Watch:
                 continue
             image = frame.image_bgr()
             try:
-                findings = self._analyzer.feed(image, frame.captured_at)
+                findings = self._analyzer.analyse(image, frame.captured_at)
             except DetectionError as error:
                 self._log.warning("a frame was left out: %s", error)
                 if frame.refuse is not None:

@@ -88,7 +88,7 @@ class WorkerOutlet:
     def tell_recovered(self, at: float) -> None:
         self.say(RecoveryFinding(at, time.time()))
 
-    def may_sign_in(self) -> float:
+    def login_wait_s(self) -> float:
         try:
             return login_guard.wait_s(self.settings.place, self.camera_id, self.settings.version)
         except Errors:

@@ -20,7 +20,7 @@ from detection.training.blend import blended
 from detection.training.dataset import forgiving
 from detection.training.export import to_onnx, write_manifest
 from detection.training.first import first_weights
-from detection.training.loop import CURVE, Progress, Settings, train
+from detection.training.loop import CURVE, Progress, TrainingSettings, train
 from detection.training.network import Network
 from detection.training.prior import adjusted
 from detection.training.quantize import quantize
@@ -52,7 +52,7 @@ class Order:
     first: Path | None = None
     blend: list[Path] = field(default_factory=list)
     false_alarms: float = 0.05
-    settings: Settings = field(default_factory=Settings)
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
 
 
 def build(order: Order, progress: Progress) -> Path:

@@ -18,7 +18,7 @@ NO_MASK, MASK, INCORRECT = (LABELS.index(name) for name in ("no_mask", "mask", "
 SURGICAL = ((246, 244, 240), (230, 215, 185), (225, 200, 150), (235, 225, 215), (210, 190, 140))  # BGR
 
 
-class Face:
+class DrawnFace:
     """Where things are in one face; None of it where the head is turned too far to say."""
 
     def __init__(self, box: Floats, landmarks: Floats) -> None:
@@ -42,7 +42,7 @@ class Face:
 
 def put_mask(image: Image, box: Floats, landmarks: Floats, rng: np.random.Generator) -> int | None:
     """Draw something over a bare face in place; the label that it has then, or None where nothing was drawn."""
-    face = Face(box, landmarks)
+    face = DrawnFace(box, landmarks)
     if not face.is_frontal:
         return None
     kind = rng.choice(6, p=(0.46, 0.1, 0.1, 0.12, 0.12, 0.1))
@@ -62,7 +62,7 @@ def put_mask(image: Image, box: Floats, landmarks: Floats, rng: np.random.Genera
 
 def put_accessory(image: Image, box: Floats, landmarks: Floats, rng: np.random.Generator) -> None:
     """Draw dark glasses or a hat on a face in place, masked or not: its label stays."""
-    face = Face(box, landmarks)
+    face = DrawnFace(box, landmarks)
     if not face.is_frontal:
         return
     if rng.random() < 0.5:
@@ -77,7 +77,7 @@ def put_accessory(image: Image, box: Floats, landmarks: Floats, rng: np.random.G
     _fill(image, face, np.asarray(corners, np.float32), _cloth(rng), rng, 0.6)
 
 
-def _outline(face: Face, top: float, bottom: float, rng: np.random.Generator) -> Floats:
+def _outline(face: DrawnFace, top: float, bottom: float, rng: np.random.Generator) -> Floats:
     """The corners of a mask; `top` and `bottom` are how far it reaches above and below the tip of the nose."""
     left, right = face.left_side * rng.uniform(0.8, 1.0), face.right_side * rng.uniform(0.8, 1.0)
     ear = top * rng.uniform(0.2, 0.7)
@@ -125,7 +125,7 @@ def _cloth(rng: np.random.Generator) -> Image:
     return np.clip(cloth, 0, 255).astype(np.uint8)
 
 
-def _fill(image: Image, face: Face, outline: Floats, cloth: Image, rng: np.random.Generator, shade: float) -> None:
+def _fill(image: Image, face: DrawnFace, outline: Floats, cloth: Image, rng: np.random.Generator, shade: float) -> None:
     """Lay cloth over the outline, in the light of what was there before."""
     corners = face.pixels(outline)
     low = np.floor(corners.min(0)).astype(int) - 2
@@ -153,7 +153,7 @@ def _fill(image: Image, face: Face, outline: Floats, cloth: Image, rng: np.rando
     image[y1:y2, x1:x2] = np.clip(mixed, 0, 255).astype(np.uint8)
 
 
-def _put_hand(image: Image, face: Face, rng: np.random.Generator) -> None:
+def _put_hand(image: Image, face: DrawnFace, rng: np.random.Generator) -> None:
     """Skin over the mouth: a palm and fingers in the face's own colour. The face stays bare."""
     skin = _colour_at(image, face, (0, -0.75), max(2, int(face.unit * 0.12)))
     if skin is None:
@@ -169,7 +169,7 @@ def _put_hand(image: Image, face: Face, rng: np.random.Generator) -> None:
     _fill(image, face, _ellipse(palm, rng.uniform(0.4, 0.6), rng.uniform(0.35, 0.5), turn), cloth, rng, 0.5)
 
 
-def _put_beard(image: Image, face: Face, rng: np.random.Generator) -> None:
+def _put_beard(image: Image, face: DrawnFace, rng: np.random.Generator) -> None:
     """Hair on chin and cheeks, with lips in it."""
     lips = _colour_at(image, face, (0, 0.45), max(1, int(face.unit * 0.08)))
     if lips is None:
@@ -184,7 +184,7 @@ def _put_beard(image: Image, face: Face, rng: np.random.Generator) -> None:
     _fill(image, face, mouth, lip, rng, 0.3)
 
 
-def _colour_at(image: Image, face: Face, place: tuple[float, float], reach: int) -> npt.NDArray[np.float64] | None:
+def _colour_at(image: Image, face: DrawnFace, place: tuple[float, float], reach: int) -> npt.NDArray[np.float64] | None:
     """The median colour (3,) within so many px of a place of the face; None outside of the picture."""
     x, y = face.pixels(np.asarray([place], np.float32))[0].astype(int)
     patch = image[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach]
@@ -196,7 +196,7 @@ def _plain(colour: npt.NDArray[np.float64]) -> Image:
     return np.broadcast_to(np.clip(colour, 0, 255).astype(np.uint8), (64, 64, 3)).copy()
 
 
-def _put_thing(image: Image, face: Face, rng: np.random.Generator) -> None:
+def _put_thing(image: Image, face: DrawnFace, rng: np.random.Generator) -> None:
     """A microphone, a cup or a phone before the mouth, held from below."""
     x, y = rng.uniform(-0.35, 0.35), rng.uniform(0.35, 0.85)
     width = rng.uniform(0.2, 0.5)

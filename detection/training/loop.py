@@ -45,7 +45,7 @@ HAS_BFLOAT16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_b
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """A run of training.
 
     Args:
@@ -110,7 +110,7 @@ def train(
     examples: list[Example],
     held_out: list[Example],
     folder: Path,
-    settings: Settings,
+    settings: TrainingSettings,
     progress: Progress,
     *,
     seen: list[Seen] | None = None,
@@ -223,7 +223,7 @@ def held_out_mean(network: Network, examples: list[Example]) -> float:
     return (reached["ap50_face"] + reached["ap50_mask"]) / 2
 
 
-def _step(network: Network, optimizer: torch.optim.Optimizer, batch: Batch, settings: Settings) -> Loss:
+def _step(network: Network, optimizer: torch.optim.Optimizer, batch: Batch, settings: TrainingSettings) -> Loss:
     with torch.autocast("cpu", torch.bfloat16, enabled=HAS_BFLOAT16):
         levels = network.levels(_tensor(batch))
     raw = torch.cat([level.flatten(2) for level in levels], 2).float()
@@ -278,7 +278,7 @@ def _groups(network: Network, first: Weights, first_rate: float) -> list[dict[st
     ]
 
 
-def _done(epoch: float, settings: Settings, began: float) -> float:
+def _done(epoch: float, settings: TrainingSettings, began: float) -> float:
     """How much of the run is done, 0 to 1, by epochs or by minutes, whichever ends first."""
     by_time = (time.monotonic() - began) / 60 / settings.minutes if settings.minutes else 0.0
     return min(1.0, max(epoch / settings.epochs, by_time))
@@ -296,7 +296,7 @@ def _follow(average: Network, network: Network, keep: float) -> None:
     torch._foreach_lerp_([mine[name] for name in floats], [theirs[name] for name in floats], 1 - keep)
 
 
-def _read_checkpoint(path: Path, settings: Settings) -> Mapping[str, Any] | None:
+def _read_checkpoint(path: Path, settings: TrainingSettings) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
@@ -317,7 +317,7 @@ def _write_checkpoint(
     network: Network,
     average: Network,
     optimizer: torch.optim.Optimizer,
-    settings: Settings,
+    settings: TrainingSettings,
     epoch: int,
     spent_s: float,
 ) -> None:

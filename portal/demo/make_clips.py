@@ -115,7 +115,7 @@ def across(y: float, *, leftward: bool = False) -> tuple[tuple[float, float, flo
 
 
 @dataclass(frozen=True)
-class Scene:
+class ClipScene:
     """A clip: how long it is, whose wall colour it has, and who walks."""
 
     length_s: float
@@ -126,7 +126,7 @@ class Scene:
 STOP_AND_MASK = ((0.0, -220.0, 300.0), (0.3, 560.0, 290.0), (0.72, 600.0, 290.0), (1.0, 1500.0, 300.0))
 SCENES = {
     # Two follow each other three seconds apart, both bare; then one comes nearer with a mask.
-    "harbour-house": Scene(
+    "harbour-house": ClipScene(
         21,
         (214, 222, 218),
         (
@@ -138,7 +138,7 @@ SCENES = {
         ),
     ),
     # One masked, one who stops and puts a mask on, one far and bare behind the counter.
-    "maple-tower": Scene(
+    "maple-tower": ClipScene(
         26,
         (226, 216, 204),
         (
@@ -148,7 +148,7 @@ SCENES = {
         ),
     ),
     # Nobody without a mask: the tests play it, and nothing may come of it.
-    "masked-only": Scene(
+    "masked-only": ClipScene(
         16,
         (214, 222, 218),
         (
@@ -268,7 +268,7 @@ def place(picture: Image.Image, walk: Walk, at_s: float) -> None:
     picture.paste(layer, (0, 0), layer)
 
 
-def write_scene(scene: Scene, path: Path) -> None:
+def write_scene(scene: ClipScene, path: Path) -> None:
     """Render a scene, far people first, and encode it as a camera of 15 pictures a second would."""
     empty, front = lobby(scene.wall), counter()
     noise = np.random.default_rng(7).normal(0, 2.0, (HEIGHT_PX, WIDTH_PX + RATE, 1))

@@ -35,7 +35,7 @@ WHY_UNHEARD = {"", Silence.LOCKED, Silence.UNPLAYED, Silence.LATE}
 
 
 @dataclass(frozen=True)
-class Settings:
+class DoorSettings:
     """How the door's camera is set: said at first, when it changes, and every 10 s."""
 
     camera: str
@@ -47,7 +47,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Ack:
+class FrameAck:
     """A frame was taken, the next may come."""
 
     type: str = "ack"
@@ -61,7 +61,7 @@ class Trouble:
     type: str = "trouble"
 
 
-ToDoor = Settings | Ack | Trouble
+ToDoor = DoorSettings | FrameAck | Trouble
 
 
 def encode(message: ToDoor) -> str:

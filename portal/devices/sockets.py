@@ -26,7 +26,7 @@ from cameras.redis import Errors, device_answer_key, door_channel
 from cameras.sources import device_frames
 from cameras.states import DeviceWord
 from portal.devices import messages, pairing, pushing
-from portal.devices.messages import Ack, Heard, Settings, ToDoor, Trouble, Word
+from portal.devices.messages import DoorSettings, FrameAck, Heard, ToDoor, Trouble, Word
 from portal.devices.pushing import FrameError
 from portal.live.sockets import Sockets
 from portal.models import DeviceToken, Purpose, Voice
@@ -52,9 +52,9 @@ class Door:
     paused: bool
     output: str
 
-    def settings(self, purpose: Purpose) -> Settings:
+    def settings(self, purpose: Purpose) -> DoorSettings:
         speaks = self.output == OUTPUTS[purpose]
-        return Settings(self.camera, self.site, self.rate, self.paused, speaks)
+        return DoorSettings(self.camera, self.site, self.rate, self.paused, speaks)
 
 
 OUTPUTS = {Purpose.CAMERA: Voice.Output.DEVICE, Purpose.LOUDSPEAKER: Voice.Output.LOUDSPEAKER}
@@ -207,7 +207,7 @@ class DeviceConsumer(DoorConsumer):
         except Errors:
             await self.tell(Trouble("Redis does not answer."))
         if self.door is not None:
-            await self.tell(Ack())
+            await self.tell(FrameAck())
 
 
 def take(camera_id: int, rate: float, data: bytes) -> None:

@@ -194,7 +194,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Ack:
+class PreviewAck:
     """A preview was painted."""
 
     camera: int
@@ -208,7 +208,7 @@ class Missed:
     after: dict[int, int]
 
 
-def parse(text: str | None) -> Look | Ack | Missed:
+def parse(text: str | None) -> Look | PreviewAck | Missed:
     """A page's message; raises MessageError."""
     try:
         given = json.loads(text or "")
@@ -221,7 +221,7 @@ def parse(text: str | None) -> Look | Ack | Missed:
         return Look(_numbers(given.get("cameras"), "cameras"))
     if kind == "ack":
         camera_id, number = _numbers([given.get("camera"), given.get("number")], "camera and number")
-        return Ack(camera_id, number)
+        return PreviewAck(camera_id, number)
     if kind == "missed":
         return Missed(_after(given.get("after")))
     raise MessageError("A message's type is look, ack or missed.")

@@ -98,7 +98,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             return
         if isinstance(message, messages.Look):
             await self.receive_look(message)
-        elif isinstance(message, messages.Ack):
+        elif isinstance(message, messages.PreviewAck):
             await self.receive_ack(message)
         else:
             await self.receive_missed(message)
@@ -133,7 +133,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         which, self.noted = cameras or self.noted, cameras
         await database_sync_to_async(note_live)(self.user_id, action, which, self.address)
 
-    async def receive_ack(self, message: messages.Ack) -> None:
+    async def receive_ack(self, message: messages.PreviewAck) -> None:
         number, _ = self.under_way.get(message.camera, (None, 0.0))
         if number != message.number:
             return

@@ -21,7 +21,7 @@ PAGE_ROWS = 50
 MOST_EXPORTED = 100_000
 
 
-class FilterForm(forms.Form):
+class LogFilterForm(forms.Form):
     """Of whom, and what."""
 
     who = forms.CharField(label=gettext_lazy("Who"), required=False, max_length=100)
@@ -49,7 +49,7 @@ def entries(user: AnyUser) -> QuerySet[AuditEntry]:
 @require_safe
 def audit_log(request: HttpRequest) -> HttpResponse:
     access.sites_to_set_up(request.user)
-    form = FilterForm(request.GET)
+    form = LogFilterForm(request.GET)
     rows = entries(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows
     before = request.GET.get("before", "")
@@ -73,7 +73,7 @@ def audit_log(request: HttpRequest) -> HttpResponse:
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """The log as CSV, newest first."""
     access.sites_to_set_up(request.user)
-    form = FilterForm(request.GET)
+    form = LogFilterForm(request.GET)
     rows = entries(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows
     audit.note(request, Action.EXPORTED, "audit log")

@@ -116,20 +116,20 @@ def test_camera(request: HttpRequest) -> HttpResponse:
             return JsonResponse({"errors": errors}, status=422)
     site: Site = form.cleaned_data["site"]
     if not throttling.allow("camera-test", str(request.user.pk), TESTS_A_MINUTE):
-        return refuse(_("That was a test too many. Wait a minute, then test again."), 429)
+        return problem(_("That was a test too many. Wait a minute, then test again."), 429)
     typed = form.typed()
     try:
         asked = probe.ask(site.pk, access.person(request).pk, typed)
         if not tasks.send_probe(asked.pk, site.pk):
             probe.fail(asked.pk, _("No worker serves this site now, so nobody can look. Start one, then test again."))
     except (*Errors, ConnectionError):
-        return refuse(_("The portal cannot test at the moment. Try again soon."), 503)
+        return problem(_("The portal cannot test at the moment. Try again soon."), 503)
     audit.note(request, Action.CAMERA_TESTED, addresses.mask_login(typed.place.address), site)
     moved = {"address": typed.place.address, "user": typed.place.user} if form.moved_login else {}
     return JsonResponse({"report": reverse("probe", args=[asked.pk]), "moved": moved}, status=202)
 
 
-def refuse(text: str, status: int) -> JsonResponse:
+def problem(text: str, status: int) -> JsonResponse:
     return JsonResponse({"errors": {"__all__": text}}, status=status)
 
 

@@ -64,7 +64,7 @@ class ProfileForm(forms.ModelForm[User]):
         self.fields["language"].choices = [("", _("As the browser is set")), *settings.LANGUAGES]  # type: ignore[attr-defined]
 
 
-class NewPasswordForm(ShortHelpMixin, PasswordChangeForm):
+class ChangePasswordForm(ShortHelpMixin, PasswordChangeForm):
     """Django's, without taking the cursor on a page of several forms."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,7 +79,7 @@ def profile(request: HttpRequest) -> HttpResponse:
         audit.note(request, Action.PROFILE_CHANGED, ", ".join(form.changed_data))
         messages.success(request, _("Saved."))
         return redirect("profile")
-    return show(request, form, NewPasswordForm(access.person(request)), 422 if form.errors else 200)
+    return show(request, form, ChangePasswordForm(access.person(request)), 422 if form.errors else 200)
 
 
 def show(request: HttpRequest, form: ProfileForm, password_form: PasswordChangeForm, status: int) -> HttpResponse:
@@ -111,7 +111,7 @@ def own_sessions(request: HttpRequest) -> list[SignedIn]:
 
 @require_POST
 def change_password(request: HttpRequest) -> HttpResponse:
-    form = NewPasswordForm(access.person(request), request.POST)
+    form = ChangePasswordForm(access.person(request), request.POST)
     if not form.is_valid():
         return show(request, ProfileForm(instance=User.objects.get(pk=access.person(request).pk)), form, 422)
     form.save()

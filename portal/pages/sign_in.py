@@ -105,7 +105,7 @@ class PasswordResetDone(auth_views.PasswordResetDoneView):
     template_name = "people/password_reset_done.html"
 
 
-class NewPasswordForm(ShortHelpMixin, SetPasswordForm):  # type: ignore[type-arg]  # generic only in the stubs
+class ResetPasswordForm(ShortHelpMixin, SetPasswordForm):  # type: ignore[type-arg]  # generic only in the stubs
     """A new password; who has a second factor needs its code, too: a mailbox alone opens no account."""
 
     code = forms.CharField(
@@ -130,7 +130,7 @@ class NewPasswordForm(ShortHelpMixin, SetPasswordForm):  # type: ignore[type-arg
 @method_decorator(login_not_required, name="dispatch")
 class PasswordResetConfirm(auth_views.PasswordResetConfirmView):
     template_name = "people/password_set.html"
-    form_class = NewPasswordForm
+    form_class = ResetPasswordForm
     post_reset_login = True
     post_reset_login_backend = "django.contrib.auth.backends.ModelBackend"
 

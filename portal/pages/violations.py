@@ -45,7 +45,7 @@ WRONG = {"invalid_choice": gettext_lazy("This is not in the list. Choose somethi
 LABELS = [(label.value, label.label) for label in (WearLabel.NO_MASK, WearLabel.INCORRECT)]
 
 
-class FilterForm(forms.Form):
+class ViolationFilterForm(forms.Form):
     """What of the list is wanted; all of it is part of the address."""
 
     status = forms.ChoiceField(
@@ -142,7 +142,7 @@ def cursor_of(row: Violation) -> str:
 
 @require_safe
 def violations(request: HttpRequest) -> HttpResponse:
-    form = FilterForm(request.user, request.GET)
+    form = ViolationFilterForm(request.user, request.GET)
     rows = access.violations(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows.none()
     if cursor := request.GET.get("before", ""):
@@ -176,7 +176,7 @@ def violation(request: HttpRequest, violation_id: UUID) -> HttpResponse:
 
 def violation_context(request: HttpRequest, found: Violation, filtering: QueryDict) -> dict[str, Any]:
     """`filtering` is that of the list from which somebody came: older and newer are those of that list."""
-    form = FilterForm(request.user, filtering)
+    form = ViolationFilterForm(request.user, filtering)
     rows = access.violations(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows
     spoken = list(found.reminders.order_by("decided_at"))
@@ -336,7 +336,7 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
 
 def next_in_flow(request: HttpRequest, row: Violation) -> str:
     """The next older one that waits for a review, else the newest that waits, else the list."""
-    form = FilterForm(request.user, QueryDict(request.POST.get("filter", "")))
+    form = ViolationFilterForm(request.user, QueryDict(request.POST.get("filter", "")))
     chosen = (form.chosen() if form.is_valid() else {}) | {"status": Violation.Status.OPEN.value}
     waiting = form.narrow(access.violations(request.user)) if form.is_valid() else access.violations(request.user)
     waiting = waiting.filter(status=Violation.Status.OPEN)

@@ -49,7 +49,7 @@ class Stage:
     def show(self, at: float, *actors: Actor) -> None:
         image = np.full((360, 640, 3), 128, np.uint8)
         self._seen = [self._paint(image, actor) for actor in actors if 0.02 < actor.x < 0.98]
-        self.findings += self.analyzer.feed(image, at)
+        self.findings += self.analyzer.analyse(image, at)
 
     def play(self, start: float, end: float, *actors: Actor) -> None:
         for step in range(round((end - start) * 5)):

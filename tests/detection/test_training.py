@@ -30,7 +30,7 @@ from detection.training.dataset import Scenes, faces_of, forgiving  # noqa: E402
 from detection.training.drawing import put_accessory, put_mask  # noqa: E402
 from detection.training.export import to_onnx, write_manifest  # noqa: E402
 from detection.training.first import first_weights  # noqa: E402
-from detection.training.loop import Settings, held_out_precision, train  # noqa: E402
+from detection.training.loop import TrainingSettings, held_out_precision, train  # noqa: E402
 from detection.training.loss import batch_loss, eiou_loss  # noqa: E402
 from detection.training.network import Network, anchor_points, folded, load_folded, scores, settle  # noqa: E402
 from detection.training.prior import adjusted, shifted  # noqa: E402
@@ -214,9 +214,9 @@ def test_a_run_goes_on_where_it_stopped(painted: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_checkpoint_of_another_network_is_refused(painted: Path, tmp_path: Path) -> None:
     examples = read_examples(painted / "set.json", painted / "images").rows
-    train(examples, [], tmp_path, Settings(epochs=1, batch=4, workers=0, residuals=(0, 0, 0, 0)), Silent())
+    train(examples, [], tmp_path, TrainingSettings(epochs=1, batch=4, workers=0, residuals=(0, 0, 0, 0)), Silent())
     with pytest.raises(DataError, match=r"another network \(residual units \(0, 0, 0, 0\), here \(1, 2, 2, 1\)\)"):
-        train(examples, [], tmp_path, Settings(epochs=2, batch=4, workers=0), Silent())
+        train(examples, [], tmp_path, TrainingSettings(epochs=2, batch=4, workers=0), Silent())
 
 
 @pytest.mark.slow
@@ -263,24 +263,24 @@ def test_what_the_first_weights_brought_can_be_kept(painted: Path, tmp_path: Pat
     first = {name: value for name, value in first_weights(tmp_path / "first.onnx").items() if "wear" not in name}
     examples = read_examples(painted / "set.json", painted / "images").rows
 
-    def moved(out: Path, settings: Settings) -> dict[str, float]:
+    def moved(out: Path, settings: TrainingSettings) -> dict[str, float]:
         weights = folded(train(examples, [], out, settings, Silent(), first=first))
         return {
             name: float(np.abs(weights[name].numpy() - value).max()) for name, value in first.items() if name in weights
         }
 
     common: dict[str, Any] = {"epochs": 1, "batch": 4, "workers": 0, "seed": SEED, "learning_rate": 0.01}
-    far = moved(tmp_path / "stem", Settings(**common, keep_stem=True))
+    far = moved(tmp_path / "stem", TrainingSettings(**common, keep_stem=True))
     stem = {name for name in first if name.startswith("stem") or name.startswith("stage4")}
     assert max(far[name] for name in stem) < 1e-4
     assert min(far[f"stages.{level}.0.pointwise.weight"] for level in range(4)) > 1e-3
     slow, fast = (
-        moved(tmp_path / f"{share}", Settings(**common, first_rate=share))["stages.0.0.pointwise.weight"]
+        moved(tmp_path / f"{share}", TrainingSettings(**common, first_rate=share))["stages.0.0.pointwise.weight"]
         for share in (0.01, 1.0)
     )
     assert slow < 0.2 * fast
     with pytest.raises(DataError, match="began with other first weights"):
-        train(examples, [], tmp_path / "stem", Settings(**common | {"epochs": 2}, keep_stem=True), Silent())
+        train(examples, [], tmp_path / "stem", TrainingSettings(**common | {"epochs": 2}, keep_stem=True), Silent())
 
 
 def test_keeping_the_stem_of_nothing_is_refused(painted: Path, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_corrupt_picture_in_the_middle_of_an_epoch_is_told_and_left_out(painte
         *(Example(path, 320, 240, examples[0].boxes, examples[0].labels) for path in (none, tmp_path / "gone.jpg")),
     ]
     progress = Silent()
-    network = train(rows, [], tmp_path / "run", Settings(epochs=4, batch=8, workers=0, seed=SEED), progress)
+    network = train(rows, [], tmp_path / "run", TrainingSettings(epochs=4, batch=8, workers=0, seed=SEED), progress)
     assert isinstance(network, Network)
     told = " ".join(progress.sentences)
     assert "none.jpg is not a picture" in told and "gone.jpg cannot be read" in told

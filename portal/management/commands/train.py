@@ -66,7 +66,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             from detection.training.build import Order, build
-            from detection.training.loop import Settings
+            from detection.training.loop import TrainingSettings
             from detection.training.progress import Bar
         except ImportError as error:
             raise CommandError(
@@ -81,7 +81,7 @@ class Command(BaseCommand):
         def taken(kind: type) -> dict[str, Any]:
             return {each.name: options[each.name] for each in fields(kind) if each.name in options}
 
-        order = Order(**(taken(Order) | {"settings": Settings(**taken(Settings))}))
+        order = Order(**(taken(Order) | {"settings": TrainingSettings(**taken(TrainingSettings))}))
         self.stdout.write(f"Seed {options['seed']}.")
         bar = Bar()
         try:

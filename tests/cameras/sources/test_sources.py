@@ -278,7 +278,7 @@ def test_a_camera_that_changes_its_resolution_is_watched_on(clip: Path, tmp_path
             for frame in source.frames(stop):
                 image = frame.image_bgr()
                 shapes.add(image.shape)
-                analyzer.feed(image, frame.captured_at)
+                analyzer.analyse(image, frame.captured_at)
         source.close()
     assert shapes == {(360, 640, 3), (180, 320, 3)}
 

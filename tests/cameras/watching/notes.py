@@ -33,7 +33,7 @@ class Notes:
     def tell_recovered(self, at: float) -> None:
         self.recoveries.append(at)
 
-    def may_sign_in(self) -> float:
+    def login_wait_s(self) -> float:
         return 0.0
 
     def signed_in(self) -> None:

@@ -17,7 +17,7 @@ from cameras.sources import device_frames
 from cameras.states import DeviceWord
 from portal.asgi import application
 from portal.devices import pairing, pushing
-from portal.devices.messages import Settings, ToDoor
+from portal.devices.messages import DoorSettings, ToDoor
 from portal.models import AuditEntry, Pairing
 from tests.sockets import SocketCommunicator, closing_code, hear, run
 from tests.worlds import World, jpeg
@@ -227,7 +227,7 @@ def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pyt
     told = sockets.DeviceConsumer.tell
 
     async def tell(self: Any, message: ToDoor) -> None:
-        if isinstance(message, Settings) and message.rate == 2 and message.camera == "Phone":
+        if isinstance(message, DoorSettings) and message.rate == 2 and message.camera == "Phone":
             await asyncio.Event().wait()
         await told(self, message)
 

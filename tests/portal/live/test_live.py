@@ -22,7 +22,7 @@ from cameras.redis import looked_at_key, preview_key
 from cameras.watching.preview import Offer, encode_preview
 from portal.asgi import application
 from portal.events import messages
-from portal.events.messages import Ack, Look, MessageError, Missed, parse
+from portal.events.messages import Look, MessageError, Missed, PreviewAck, parse
 from portal.events.review import review
 from portal.models import Membership, User
 from tests.sockets import SocketCommunicator, closing_code, hear, run
@@ -327,7 +327,7 @@ values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(na
 @given(values)
 def test_whatever_a_page_sends_is_a_message_or_a_message_error(value: object) -> None:
     with contextlib.suppress(MessageError):
-        assert isinstance(parse(json.dumps(value)), Look | Ack | Missed)
+        assert isinstance(parse(json.dumps(value)), Look | PreviewAck | Missed)
 
 
 def test_both_ends_know_the_same_messages() -> None:

@@ -17,7 +17,7 @@ from portal.people import access
 from portal.people.access import Right
 
 
-class PersonsWayMiddleware:
+class PersonalMiddleware:
     """Pages come in the person's own language and time zone, where she has chosen them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -40,7 +40,7 @@ class PersonsWayMiddleware:
             timezone.deactivate()
 
 
-def frame(request: HttpRequest) -> dict[str, Any]:
+def page_context(request: HttpRequest) -> dict[str, Any]:
     """For templates/base.html; asked only by pages that show it, and at most once a page.
 
     `feeds` is how far this page knows each site's events: the socket goes on from there. `to_review` is the counter.

@@ -1,0 +1,36 @@
+"""What the documentation promises of the code is there."""
+
+from __future__ import annotations
+
+import re
+
+from tests.conftest import ROOT
+
+ROW = re.compile(r"^\| (?!I want)(?!---)(.+?) \| (.+?) \| `(.+?)` \|$", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#]+?)(?:#[\w-]+)?\)")
+
+
+def test_where_names_files_that_hold_what_to_look_for() -> None:
+    rows = ROW.findall((ROOT / "docs" / "where.md").read_text())
+    assert len(rows) >= 20
+    for change, places, word in rows:
+        files = [(ROOT / "docs" / link).resolve() for link in LINK.findall(places)]
+        assert files and all(path.is_file() for path in files), change
+        assert any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", path.read_text()) for path in files), (change, word)
+
+
+def test_every_link_of_the_documentation_leads_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "models" / "README.md"]:
+        for link in LINK.findall(page.read_text()):
+            if "://" not in link and not link.startswith("mailto:"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_no_line_of_a_template_is_longer_than_a_screen() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in (ROOT / "portal" / "templates").rglob("*.html")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert long == []
