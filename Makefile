@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 
 # Each worker has a DATA_DIR, a database and a Valkey of its own; a file's tests stay together.
 PARALLEL := -n $(or $(TEST_WORKERS),4) --dist loadfile --durations=10
-FAST := tests/detection tests/cameras tests/portal -m "not stream and not slow"
+FAST := tests/test_docs.py tests/detection tests/cameras tests/portal -m "not stream and not slow"
 
 .PHONY: run check test test-slow clean install install-dev try
 

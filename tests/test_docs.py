@@ -34,3 +34,14 @@ def test_no_line_of_a_template_is_longer_than_a_screen() -> None:
         if len(line) > 120
     ]
     assert long == []
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    """Django's own inner names aside: Meta, a command's Command, a migration's Migration."""
+    found: dict[str, list[str]] = {}
+    for house in ("portal", "cameras", "detection"):
+        for path in (ROOT / house).rglob("*.py"):
+            for name in re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE):
+                found.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    twice = {name: places for name, places in found.items() if len(places) > 1 and name not in {"Command", "Migration"}}
+    assert twice == {}
