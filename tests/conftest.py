@@ -71,7 +71,7 @@ def redis(_valkey: None) -> Iterator[Any]:
 @pytest.fixture(scope="session", autouse=True)
 def _flushable_audit_log() -> None:
     """Django empties SQLite's tables by DELETE after a test: the audit log's triggers make way for that."""
-    from django.db.backends.sqlite3.operations import DatabaseOperations
+    from django.db.backends.sqlite3.base import DatabaseOperations  # type: ignore[attr-defined]
 
     from portal.models import audit_triggers
 
