@@ -1,3 +1,3 @@
-"""Who may know of what the cameras saw, and how they learn it."""
+"""Who may know what the cameras saw, and how they learn of it."""
 
 __version__ = "0.3.0"

@@ -1,6 +1,6 @@
 """Sites, cameras, people and what was seen, in Django's admin, for superusers.
 
-Pictures are not shown here: they have one door.
+Pictures are not shown here: portal/events/pictures.py is the only way to them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ admin.site.unregister(Group)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """Rows that the portal makes itself: to be looked at, not to be changed."""
+    """Rows that the portal makes itself: they can be viewed, but not changed."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -39,13 +39,13 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
 
 
 class WithHistoryAdmin(admin.ModelAdmin[Any]):
-    """Rows on which violations hang: deleted with them and their pictures."""
+    """Rows that violations depend on: deleting one also deletes its violations and their pictures."""
 
     def violations(self, row: Any) -> QuerySet[Violation]:
         raise NotImplementedError
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
-        """What hangs on the row may not be deleted by itself; with the row it may."""
+        """Dependent rows may not be deleted on their own, but they may be deleted along with this row."""
         deleted, counts, _needed, protected = super().get_deleted_objects(objs, request)
         return deleted, counts, set(), protected
 
@@ -93,11 +93,11 @@ class CameraAdmin(WithHistoryAdmin):
         return camera.lease.worker if hasattr(camera, "lease") else "–"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Camera | None = None) -> tuple[str, ...]:
-        """A camera stays at its site: what it saw belongs there, and so do those who look at it live."""
+        """A camera stays at its site: what it saw belongs there, and so do the people watching it live."""
         return ("site",) if obj is not None else ()
 
     def save_model(self, request: HttpRequest, obj: Camera, form: ModelForm[Camera], change: bool) -> None:
-        """A change is a new version: who watches begins anew with it, within seconds."""
+        """A change makes a new version: the camera is watched with it within seconds."""
         super().save_model(request, obj, form, change)
         if change:
             Camera.objects.filter(pk=obj.pk).update(version=F("version") + 1)

@@ -36,7 +36,7 @@ sockets = URLRouter(
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """The process begins and ends (ASGI lifespan protocol, version 2.0)."""
+    """Start-up and shutdown of the process (ASGI lifespan protocol, version 2.0)."""
     while (await receive())["type"] == "lifespan.startup":
         await sync_to_async(hold_open)()
         await send({"type": "lifespan.startup.complete"})

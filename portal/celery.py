@@ -1,4 +1,4 @@
-"""The Celery application: what runs in which queue, and when."""
+"""The Celery application: which tasks run in which queue, and when."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ app.autodiscover_tasks(["portal", "cameras"])
 
 @setup_logging.connect
 def keep_djangos_logging(**kwargs: Any) -> None:
-    """Connected, Celery leaves logging as portal/settings.py set it up."""
+    """While this is connected, Celery leaves logging as portal/settings.py set it up."""
 
 
 @worker_ready.connect
 def begin(sender: Any, **kwargs: Any) -> None:
-    """A job worker is healthy from its start, not from beat's first round; a stream worker begins to look for work."""
+    """A job worker is healthy from its start, not from beat's first round; a stream worker starts looking for work."""
     kind = str(sender.hostname).partition("@")[0]
     if kind == "jobs":
         from portal.server.health import note_jobs_alive
@@ -56,14 +56,14 @@ def begin(sender: Any, **kwargs: Any) -> None:
 
         try:
             streaming.start()
-        except Exception as error:  # Celery would swallow it, and go on without watching anything
+        except Exception as error:  # Celery would swallow it and carry on without watching anything
             log.exception("the stream worker cannot start; its supervisor starts it again")
             sys.exit(f"The stream worker cannot start. {error}")
 
 
 @worker_shutting_down.connect
 def stop_watching(**kwargs: Any) -> None:
-    """Threads cannot be revoked: each watch is asked to end, and gives its thread back."""
+    """Threads cannot be revoked, so each watch is asked to end and to give its thread back."""
     from cameras.watching import worker
 
     if stream_worker := worker.current():

@@ -13,9 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from portal.server import environment as env
 from portal.server import variables
 
-django_stubs_ext.monkeypatch()  # ModelAdmin[Site] and the like, at run time too
+django_stubs_ext.monkeypatch()  # for ModelAdmin[Site] and the like at run time
 
-os.umask(0o077)  # Faces and keys: what we write is ours alone.
+os.umask(0o077)  # Faces and keys: only we may read what we write.
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = env.data_dir(BASE_DIR)
@@ -25,11 +25,11 @@ DEBUG = False
 PORT = variables.port()
 BIND = variables.read("BIND")
 PUBLIC_URL = variables.read("PUBLIC_URL").rstrip("/")
-# With HTTPS=1 the portal itself speaks TLS, with a certificate of its own authority (portal/server/certificates.py).
+# With HTTPS=1 the portal itself speaks TLS, with a certificate from its own authority (portal/server/certificates.py).
 OWN_CERTIFICATE = variables.flag("HTTPS")
 CERTIFICATES = DATA_DIR / "certificates"
 HTTPS = OWN_CERTIFICATE or PUBLIC_URL.startswith("https://")
-# Where links in mails and on paper lead; never built from a request's Host.
+# The base of links in e-mails and on paper; never built from a request's Host.
 BASE_URL = PUBLIC_URL or env.base_url(BIND, PORT, https=OWN_CERTIFICATE)
 ALLOWED_HOSTS = env.allowed_hosts(BIND, PUBLIC_URL)
 DEMO = variables.flag("DEMO")
@@ -100,7 +100,7 @@ REDIS_URL = env.redis_url(DATA_DIR)
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        # The layer waits up to 5 s for a message, which is redis-py's own time-out: it needs a longer one.
+        # The layer waits up to 5 s for a message, which is also redis-py's own time-out: it needs a longer one.
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15}], "prefix": "live", "capacity": 1000},
     }
 }
@@ -111,7 +111,7 @@ WORKER_NAME = variables.read("WORKER_NAME")
 WORKER_CAPACITY = variables.worker_capacity()
 WORKER_SITES = [int(site) for site in variables.names("WORKER_SITES")]
 
-# Networks in which cameras may be, although they are refused otherwise (loopback, link-local).
+# Networks in which cameras may be although those are otherwise refused (loopback, link-local).
 CAMERA_NETWORKS = env.networks("CAMERA_NETWORKS")
 
 # Retention keeps at least this much of the disk free, oldest violations first.
@@ -136,8 +136,8 @@ LOGIN_REDIRECT_URL = "dashboard"
 LOGOUT_REDIRECT_URL = "login"
 PASSWORD_RESET_TIMEOUT = 3 * 24 * 3600
 
-# By name and address together: one office behind one address must not be locked out by one forgetful person.
-AXES_USERNAME_FORM_FIELD = "username"  # of the sign-in form, whatever the user's own field is called
+# By name and address together: one forgetful person must not lock out a whole office behind one address.
+AXES_USERNAME_FORM_FIELD = "username"  # in the sign-in form, whatever the field of the user model is called
 AXES_USERNAME_CALLABLE = "portal.pages.sign_in.attempted_name"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
@@ -147,12 +147,12 @@ AXES_LOCKOUT_CALLABLE = "portal.pages.sign_in.too_many_attempts"
 AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False
 
-# Who must sign in with a second factor: nobody, those who manage a site (and superusers), or everybody.
+# Who must sign in with a second factor: nobody, managers of a site (and superusers), or everybody.
 REQUIRE_TWO_FACTOR = variables.choice("REQUIRE_TWO_FACTOR", ("nobody", "managers", "everybody"))
 OTP_TOTP_ISSUER = "Mask portal"
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
-# Who may try the detector in the own browser, at /try/: everybody, people who are signed in, or nobody.
+# Who may try the detector in their own browser, at /try/: everybody, people who are signed in, or nobody.
 TRY = variables.choice("TRY", ("everybody", "people", "nobody"))
 
 EMAIL_URL = variables.read("EMAIL_URL")
@@ -169,7 +169,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 MEDIA_ROOT = DATA_DIR / "pictures"
 STORAGES = {
-    # Pictures have no address: they leave only by portal/events/pictures.py.
+    # Pictures have no address: they are served only by portal/events/pictures.py.
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {
@@ -202,14 +202,14 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
-# A name in the LAN must stay reachable without TLS, too, should the certificate go: HSTS only for a public name.
+# A name on the LAN must stay reachable without TLS if the certificate goes: HSTS only for a public name.
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if PUBLIC_URL.startswith("https://") else 0
-# Who ends TLS before us says so in this header, and only those whom TRUSTED_PROXIES names are believed (uvicorn).
+# A proxy that terminates TLS before us says so in a header; only those in TRUSTED_PROXIES are believed (uvicorn).
 SILENCED_SYSTEM_CHECKS = [
-    "security.W004",  # HSTS: see above; a LAN's name must not be pinned
-    "security.W005",  # HSTS for subdomains: they are not ours to decide about
-    "security.W008",  # redirect to HTTPS: our port speaks TLS alone, and a proxy redirects by itself
-    "security.W021",  # HSTS preloading is the domain owner's to ask for
+    "security.W004",  # HSTS: see above; a LAN name must not be pinned
+    "security.W005",  # HSTS for subdomains: not ours to decide
+    "security.W008",  # redirect to HTTPS: our port speaks only TLS, and a proxy redirects by itself
+    "security.W021",  # HSTS preloading is for the domain owner to request
 ]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -242,7 +242,7 @@ LOGGING = {
     "loggers": {
         "django.request": {"level": "CRITICAL"},  # portal/pages/errors.py logs what went wrong, with its number
         "axes": {"level": "ERROR"},
-        # A line a pulse, every five seconds, would push out what matters.
+        # A line per pulse, every five seconds, would push out what matters.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},

@@ -1,4 +1,4 @@
-"""What the job worker does, and one thing that a stream worker is asked for.
+"""What the job worker does, and one task that a stream worker is asked to do.
 
 Each task parses its ids, calls one function, and is safe to run twice.
 """
@@ -38,7 +38,7 @@ def orphans() -> None:
 
 @shared_task(name="portal.tasks.say_reminder", acks_late=False, ignore_result=True)
 def say_reminder(reminder_id: str) -> None:
-    """A reminder that is played by hand, from the worker that is near the loudspeaker."""
+    """Play a reminder by hand, from the worker that is near the loudspeaker."""
     try:
         outputs.carry_out_by_hand(UUID(reminder_id))
     finally:

@@ -1,4 +1,4 @@
-"""The names by which inputs from outside this repository drive the product: keep them when what they name moves."""
+"""The names by which inputs from outside this repository drive the product: keep them when the code they name moves."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def open_address(address: str, user: str, password: str, transport: str, stop: t
 
 
 def watch(address: str, transport: str, outlet: Any, stop: threading.Event) -> Callable[[], None]:
-    """A watch of an address, five analyses a second, that tells `outlet`; call it: it runs until `stop` is set."""
+    """A watch of an address, five analyses a second, reporting to `outlet`; call it to run it until `stop` is set."""
     detector = Detector.load()
     settings = CameraSettings(1, "Door", Place(address.split(":")[0], address, transport=transport))
     return Watch(settings, 1, lambda: Analyzer(detector), outlet, stop).run

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-# A loaded machine draws examples slowly: that is no fault of the code.
+# A loaded machine draws examples slowly: that is not the code's fault.
 hypothesis_settings.register_profile(
     "loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
@@ -23,7 +23,7 @@ DEMO_CLIPS = ROOT / "portal" / "demo" / "clips"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On PostgreSQL only what touches rows runs again."""
+    """On PostgreSQL, only the tests that touch rows run again."""
     if "TEST_DATABASE_URL" not in os.environ:
         return
     rows = [item for item in items if "db" in item.fixturenames or item.get_closest_marker("django_db")]  # type: ignore[attr-defined]
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """On PostgreSQL each worker's database is a copy of one that is migrated already."""
+    """On PostgreSQL, each worker's database is a copy of one that is already migrated."""
     from django.conf import settings
 
     if template := os.environ.get("TEST_DATABASE_TEMPLATE"):
@@ -43,7 +43,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """../shared with the real footage; skipped by name where it is absent, a failure in CI."""
+    """../shared with the real footage; where it is absent, the test is skipped with that reason, but fails in CI."""
     if not (SHARED / "clips" / "man-no-mask.mp4").is_file():
         if os.environ.get("CI"):
             pytest.fail("../shared is absent; in CI it must lie beside the checkout.")
@@ -70,7 +70,7 @@ def redis(_valkey: None) -> Iterator[Any]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _flushable_audit_log() -> None:
-    """Django empties SQLite's tables by DELETE after a test: the audit log's triggers make way for that."""
+    """Django empties SQLite's tables with DELETE after a test: the audit log's triggers are dropped while it does."""
     from django.db.backends.sqlite3.base import DatabaseOperations  # type: ignore[attr-defined]
 
     from portal.models import audit_triggers

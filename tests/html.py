@@ -6,5 +6,5 @@ from typing import Any
 
 
 def squeezed(answer: Any) -> str:
-    """An answer's HTML, each run of white space as one blank: how a template is broken into lines does not matter."""
+    """A response's HTML, each run of white space as one space: how a template is broken into lines does not matter."""
     return " ".join(answer.content.decode().split())

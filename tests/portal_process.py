@@ -28,7 +28,7 @@ MARKER = "MASKS_TEST_MARKER"
 
 
 def wait_for(condition: Callable[[], T], within_s: float, what: str) -> T:
-    """The condition's first true value; AssertionError, saying what was waited for, at the deadline."""
+    """The condition's first true value; at the deadline, an AssertionError that says what was waited for."""
     deadline = time.monotonic() + within_s
     while True:
         if value := condition():
@@ -110,7 +110,7 @@ class PortalProcess:
         return self
 
     def stop(self, within_s: float = 5.0) -> float:
-        """End it as Ctrl-C does; how long that took."""
+        """End it as Ctrl-C does; returns how long that took."""
         if self.process is None:
             return 0.0
         began = time.monotonic()
@@ -139,7 +139,7 @@ class PortalProcess:
 
     @contextmanager
     def standing_still(self, word: str) -> Iterator[None]:
-        """Those processes do nothing meanwhile, as when they were busy for ever."""
+        """Suspend those processes meanwhile, as if they were busy for ever."""
         pids = self.pids(word)
         assert pids, f"no process of {word}"
         for pid in pids:
@@ -180,7 +180,7 @@ class Visitor:
         return self.send(path, fields | {"csrfmiddlewaretoken": token.group(1)})
 
     def send(self, path: str, fields: dict[str, str]) -> tuple[int, bytes]:
-        """A form as it is."""
+        """Submit a form as it is."""
         data = urllib.parse.urlencode(fields).encode()
         return self._open(urllib.request.Request(self.address + path, data, {"Referer": self.address + path}))
 
@@ -200,7 +200,7 @@ class Visitor:
 
 
 def python_in(portal: PortalProcess, code: str) -> str:
-    """Run Python with Django in the portal's DATA_DIR, as its operator could; what it printed."""
+    """Run Python with Django in the portal's DATA_DIR, as its operator could; returns what it printed."""
     environment = os.environ | {"DATA_DIR": str(portal.data_dir), "PORT": str(portal.port), **portal.environment}
     environment.pop("REDIS_URL", None)
     done = subprocess.run(

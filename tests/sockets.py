@@ -1,4 +1,4 @@
-"""A page's socket without a browser: asgiref's communicator, with the words of a WebSocket.
+"""A page's socket without a browser: asgiref's communicator, with the messages of a WebSocket.
 
 (channels.testing has one, but imports daphne, which we do not run.)
 """
@@ -38,8 +38,8 @@ class SocketCommunicator(ApplicationCommunicator):
         await self.send_input({"type": "websocket.receive", "text": text, "bytes": data})
 
     async def disconnect(self) -> None:
-        """As a browser goes. Where the server closed the socket, its read of Redis (5 s) is not awaited: redis-py may
-        lose a cancellation while it connects, so it is said again.
+        """Disconnect as a browser does. Where the server closed the socket, its read of Redis (5 s) is not awaited:
+        redis-py may lose a cancellation while it connects, so it is repeated.
         """
         await self.send_input({"type": "websocket.disconnect", "code": 1000})
         while self.closed and not self.future.done():
@@ -49,7 +49,7 @@ class SocketCommunicator(ApplicationCommunicator):
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    """A test as one coroutine; each has an event loop, and so a hub and Redis connections, of its own."""
+    """Run a test as one coroutine; each has its own event loop, and so its own hub and Redis connections."""
 
     async def with_cleaning() -> None:
         from channels.layers import channel_layers
@@ -69,7 +69,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 async def hear(communicator: SocketCommunicator, kind: str, within_s: float = 5) -> dict[str, Any]:
-    """The next message of this type; others are passed over."""
+    """The next message of this type; others are skipped."""
     deadline = time.monotonic() + within_s
     while (left := deadline - time.monotonic()) > 0:
         got = await communicator.receive_output(timeout=left)

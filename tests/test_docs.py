@@ -1,4 +1,4 @@
-"""What the documentation promises of the code is there."""
+"""What the documentation promises about the code is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sites, cameras and people for tests; what was seen goes through the recorder, as in life."""
+"""Sites, cameras and people for tests; what was seen goes through the recorder, as in production."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOX = [0.4, 0.3, 0.6, 0.7]
 
 @dataclass
 class World:
-    """Two sites. Alice manages the first, Bob reviews there, Vera looks on; Charlie manages the second."""
+    """Two sites. Alice manages the first, Bob reviews there, Vera is a viewer there; Charlie manages the second."""
 
     here: Site
     there: Site
@@ -67,12 +67,12 @@ def make_world() -> World:
 
 
 def set_policy(site: Site, **values: Any) -> None:
-    """What a manager sets of a site."""
+    """Set a site's policy, as its manager would."""
     site.policy, _is_new = SitePolicy.objects.update_or_create(site=site, defaults=values)
 
 
 def jpeg(width: int = 640, height: int = 360) -> bytes:
-    """A picture whose middle, where BOX is, is finely patterned."""
+    """A picture whose middle, where BOX is, has a fine pattern."""
     picture = Image.new("RGB", (width, height), (200, 210, 205))
     draw = ImageDraw.Draw(picture)
     for x in range(int(0.4 * width), int(0.6 * width), 4):
@@ -99,7 +99,7 @@ def violation_record(
 
 
 def see(camera: Camera, at: float | None = None, label: str = "no_mask", **body: Any) -> Violation:
-    """A violation, recorded as a worker's finding is. `at` may lie before the lease: the reign is made to fit."""
+    """A violation, recorded as a worker's finding is. `at` may be before the lease: the reign is made to fit."""
     at = at or time.time()
     lease = CameraLease.objects.get(camera=camera)
     start = camera.reigns.get(token=lease.token)

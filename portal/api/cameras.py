@@ -1,4 +1,4 @@
-"""Pairing a program, pushing frames, and asking how a camera is."""
+"""Pairing a program, pushing frames, and reading the state of a camera."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ router = Router(tags=["cameras"])
 
 
 class CameraToken(HttpBearer):
-    """The token of one camera, as pairing gave it."""
+    """The token of one camera, as issued by pairing."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Camera | None:
         return pairing.camera_of(token)
 
 
 class PairBody(Schema):
-    """The secret of a pairing link, and how the camera shall be called."""
+    """The secret of a pairing link, and a name for the camera."""
 
     secret: str = Field(max_length=100)
     name: str = Field("", max_length=120)
 
 
 class PairedBody(Schema):
-    """The new camera and its token, which is shown this once."""
+    """The new camera and its token, which is shown only once."""
 
     camera: int
     name: str
@@ -50,7 +50,7 @@ class PairedBody(Schema):
 
 
 class FaceBody(Schema):
-    """One face: x1, y1, x2, y2 from 0 to 1 of the frame; `key` stays while the same person is in the picture."""
+    """One face: x1, y1, x2, y2 from 0 to 1 of the frame; `key` stays the same while that person is in view."""
 
     box: tuple[float, float, float, float]
     label: str
@@ -66,7 +66,7 @@ class FoundBody(Schema):
 
 
 class StateBody(Schema):
-    """A camera, its state in a word, what that means and what to do."""
+    """A camera, its state as one word, what that means and what to do."""
 
     camera: int
     name: str
@@ -94,7 +94,7 @@ def pair(request: HttpRequest, body: PairBody) -> Status[dict[str, Any]]:
 
 
 def refused(request: HttpRequest, why: str) -> Problem:
-    """Who tries many links is slowed down; who has a good one never is."""
+    """Anyone who tries many links is slowed down; anyone with a valid one never is."""
     if pairing.may_try_again(audit.address_of(request)):
         return Problem(410, why)
     return Problem(429, _("That was a try too many. Wait a minute."), 60)
@@ -104,7 +104,7 @@ def refused(request: HttpRequest, why: str) -> Problem:
 def push_frame(request: HttpRequest, camera_id: int) -> dict[str, Any]:
     """Push one JPEG, as the body, and get what was found in it.
 
-    At most 512 KB and 3840x2160 pixels, and at most as many a second as the camera is set to be looked at.
+    At most 512 KB and 3840x2160 pixels, and at most as many frames a second as the camera is set to analyse.
     """
     camera = own_camera(request, camera_id)
     if camera.paused:
@@ -127,7 +127,7 @@ def push_frame(request: HttpRequest, camera_id: int) -> dict[str, Any]:
 
 @router.get("/cameras/{camera_id}", auth=CameraToken(), response={200: StateBody, 401: ProblemBody, 403: ProblemBody})
 def read_camera(request: HttpRequest, camera_id: int) -> dict[str, Any]:
-    """How the camera is: watched or not, and if not, why and what to do."""
+    """The state of the camera: whether it is watched, and if not, why and what to do."""
     camera = own_camera(request, camera_id)
     told = messages.camera(camera)
     return told | {"name": camera.name, "site": camera.site.name, "frames_per_second": camera.analyses_per_second}

@@ -29,7 +29,7 @@ problems.use(api)
 
 
 def addresses() -> Any:
-    """Its addresses, for portal/urls.py. What a device calls needs no sign-in; the page does."""
+    """The API's addresses, for portal/urls.py. What a device calls needs no sign-in; the documentation page does."""
     patterns, app, namespace = api.urls
     for pattern in patterns:
         if str(pattern.pattern).startswith("v1/") and pattern.callback:

@@ -1,4 +1,4 @@
-"""What goes wrong in the API, as problem+json (RFC 9457): status, a title, and a sentence that says what to do."""
+"""Errors of the API, as problem+json (RFC 9457): a status, a title, and a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def answer(status: int, detail: str, retry_after_s: int = 0) -> HttpResponse:
 
 
 def use(api: NinjaAPI) -> None:
-    """Let this API say all of its errors so."""
+    """Make this API report all of its errors this way."""
 
     def problem(request: HttpRequest, error: Problem) -> HttpResponse:
         return answer(error.status, str(error), error.retry_after_s)

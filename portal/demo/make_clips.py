@@ -1,10 +1,10 @@
-"""Makes the demo's clips: people of two public-domain portraits walk through a painted lobby.
+"""Makes the demo's clips: the people in two public-domain portraits walk through a painted lobby.
 
     python -m portal.demo.make_clips            writes portal/demo/clips/*.mp4
 
 The portraits are scikit-image's `astronaut` (Eileen Collins, NASA) and matplotlib's `grace_hopper.jpg` (Grace Hopper,
-US Navy), both in the public domain; both packages are needed for making clips only. What a scene shows is in SCENES;
-masks are drawn.
+US Navy), both in the public domain; both packages are needed only for making clips. SCENES says what each scene
+shows; masks are drawn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cameras.replay.clip_writer import ClipWriter
 
 CLIPS = Path(__file__).resolve().parent / "clips"
 WIDTH_PX, HEIGHT_PX, RATE = 1280, 720, 15
-COUNTER_Y_PX = 525  # far people walk behind the reception's counter
+COUNTER_Y_PX = 525  # people further away walk behind the reception counter
 Points = tuple[tuple[float, float], ...]
 
 
@@ -90,13 +90,13 @@ HOPPER = Portrait(
 
 @dataclass(frozen=True)
 class Walk:
-    """One person's way through the picture.
+    """One person's path through the picture.
 
     Args:
-        start_s, end_s: when the way begins and ends; before and after it the person is not there.
-        way: (share of the time, x px, y px) of the face's centre; straight lines between.
-        face_px: height of the face at the beginning and at the end.
-        mask_on_at: share of the time from which the mask is worn; 0 always, 1 never.
+        start_s, end_s: when the path begins and ends; before and after it the person is absent.
+        way: (share of the time, x px, y px) of the centre of the face; straight lines in between.
+        face_px: height of the face at the start and at the end.
+        mask_on_at: share of the time from which the mask is worn; 0 means always, 1 never.
     """
 
     portrait: Portrait
@@ -110,13 +110,13 @@ class Walk:
 
 
 def across(y: float, *, leftward: bool = False) -> tuple[tuple[float, float, float], ...]:
-    """From beyond one edge straight to beyond the other."""
+    """A straight path from outside one edge to outside the other."""
     return ((0.0, 1480.0, y), (1.0, -200.0, y)) if leftward else ((0.0, -200.0, y), (1.0, 1480.0, y))
 
 
 @dataclass(frozen=True)
 class ClipScene:
-    """A clip: how long it is, whose wall colour it has, and who walks."""
+    """A clip: its length, the colour of the wall, and who walks through it."""
 
     length_s: float
     wall: tuple[int, int, int]
@@ -125,7 +125,7 @@ class ClipScene:
 
 STOP_AND_MASK = ((0.0, -220.0, 300.0), (0.3, 560.0, 290.0), (0.72, 600.0, 290.0), (1.0, 1500.0, 300.0))
 SCENES = {
-    # Two follow each other three seconds apart, both bare; then one comes nearer with a mask.
+    # Two people three seconds apart, both bare; then one with a mask comes nearer.
     "harbour-house": ClipScene(
         21,
         (214, 222, 218),
@@ -137,7 +137,7 @@ SCENES = {
             ),
         ),
     ),
-    # One masked, one who stops and puts a mask on, one far and bare behind the counter.
+    # One masked, one who stops to put a mask on, and one far away and bare behind the counter.
     "maple-tower": ClipScene(
         26,
         (226, 216, 204),
@@ -147,7 +147,7 @@ SCENES = {
             Walk(HOPPER, 17.0, 24.5, across(425, leftward=True), (74, 74), 1.0, True, (1.2, 0.8, 0.9)),
         ),
     ),
-    # Nobody without a mask: the tests play it, and nothing may come of it.
+    # Nobody without a mask: the tests play it and expect no violation.
     "masked-only": ClipScene(
         16,
         (214, 222, 218),
@@ -173,7 +173,7 @@ def portrait_pixels(name: str) -> Image.Image:
 
 @cache
 def figure(portrait: Portrait, masked: bool, shirt: tuple[float, float, float]) -> Image.Image:
-    """The person alone, with a mask or without, as RGBA."""
+    """The person cut out, with or without a mask, as RGBA."""
     pixels = np.asarray(portrait_pixels(portrait.name), np.float32).copy()
     chin = int(portrait.face_centre[1] + portrait.face_height * 0.62)
     fade = np.clip((np.arange(len(pixels)) - chin) / 20, 0, 1)[:, None, None]
@@ -210,7 +210,7 @@ def draw_mask(picture: Image.Image, portrait: Portrait) -> None:
 
 
 def lobby(wall: tuple[int, int, int]) -> Image.Image:
-    """An empty lobby: wall, windows, a plant, a floor that shines a little."""
+    """An empty lobby: wall, windows, a plant and a slightly shiny floor."""
     picture = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), wall)
     draw = ImageDraw.Draw(picture)
     for y in range(HEIGHT_PX):
@@ -234,7 +234,7 @@ def lobby(wall: tuple[int, int, int]) -> Image.Image:
 
 
 def counter() -> Image.Image:
-    """The reception's counter, which hides the lower half of who walks behind it; transparent elsewhere."""
+    """The reception counter, which hides the lower half of anyone walking behind it; transparent elsewhere."""
     layer = Image.new("RGBA", (WIDTH_PX, HEIGHT_PX))
     draw = ImageDraw.Draw(layer)
     draw.rectangle((0, COUNTER_Y_PX, WIDTH_PX, HEIGHT_PX), fill=(126, 104, 88, 255))
@@ -245,7 +245,7 @@ def counter() -> Image.Image:
 
 
 def place(picture: Image.Image, walk: Walk, at_s: float) -> None:
-    """Paint the walking person into the picture, if she is there at this moment."""
+    """Paint the walking person into the picture, if they are there at this moment."""
     if not walk.start_s <= at_s < walk.end_s:
         return
     share = (at_s - walk.start_s) / (walk.end_s - walk.start_s)
@@ -259,7 +259,7 @@ def place(picture: Image.Image, walk: Walk, at_s: float) -> None:
         person = person.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         centre_x = person.width - centre_x
     tilt = math.radians(2.2 * math.sin(at_s * 5.5))
-    # The inverse map, from the lobby's pixels to the portrait's: keeps positions below a pixel, so nobody jerks.
+    # The inverse map, from the lobby's pixels to the portrait's: it keeps subpixel positions, so movement is smooth.
     cos, sin = math.cos(tilt) / scale, math.sin(tilt) / scale
     inverse = (cos, sin, centre_x - cos * x - sin * y, -sin, cos, centre_y + sin * x - cos * y)
     if scale < 0.9:
@@ -269,7 +269,7 @@ def place(picture: Image.Image, walk: Walk, at_s: float) -> None:
 
 
 def write_scene(scene: ClipScene, path: Path) -> None:
-    """Render a scene, far people first, and encode it as a camera of 15 pictures a second would."""
+    """Render a scene, the most distant people first, and encode it as a camera with 15 pictures a second would."""
     empty, front = lobby(scene.wall), counter()
     noise = np.random.default_rng(7).normal(0, 2.0, (HEIGHT_PX, WIDTH_PX + RATE, 1))
     walks = sorted(scene.walks, key=lambda walk: walk.face_px[0])

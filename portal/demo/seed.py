@@ -1,4 +1,4 @@
-"""The demo that the first start makes: two sites in two time zones, a camera each, and their office manager."""
+"""The demo that the first start makes: two sites in two time zones, a camera at each, and their office manager."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from portal.server.environment import private_file
 
 EMAIL = "manager@demo.example"
 CLIPS = Path(__file__).resolve().parent / "clips"
-# Looped day and night, the demo sees thousands of people a day: about 1.5 GB of snapshots. One day is plenty.
+# Looping day and night, the demo sees thousands of people a day: about 1.5 GB of snapshots. One day is plenty.
 RETENTION_DAYS = 1
 
 SITES = (
@@ -28,7 +28,7 @@ SITES = (
 
 @dataclass(frozen=True)
 class DemoLogin:
-    """How to sign in to the demo, and the file (0600) that keeps it: e-mail, then password, a line each."""
+    """How to sign in to the demo, and the file (0600) that stores it: e-mail, then password, one line each."""
 
     email: str
     password: str
@@ -36,7 +36,7 @@ class DemoLogin:
 
 
 def ensure_demo() -> DemoLogin | None:
-    """Make the demo in an empty database; afterwards only read its login. None where there is no demo."""
+    """Make the demo if the database is empty; after that, only read its login. None if there is no demo."""
     path = settings.DATA_DIR / "demo-login.txt"
     if not User.objects.exists() and not Site.objects.exists():
         password = "-".join(secrets.token_hex(2) for _ in range(4))
@@ -57,7 +57,7 @@ def copy_clips() -> None:
 
 @transaction.atomic
 def make_rows(password: str) -> User:
-    """The two sites with a camera each, and a manager of both who is no superuser."""
+    """The two sites with a camera each, and a manager of both who is not a superuser."""
     manager = User.objects.create_user(EMAIL, password, name="Olivia Reis")
     for name, zone, camera, clip in SITES:
         site = Site.objects.create(name=name, time_zone=zone)

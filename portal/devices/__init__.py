@@ -1,5 +1,5 @@
-"""What else is a camera?
+"""What else can be a camera?
 
-`pairing` makes a phone, a computer or a program one, `pushing` judges the frames that it sends, `sockets` speaks with
-the pages at a door.
+`pairing` turns a phone, a computer or a program into one, `pushing` checks the frames that it sends, and `sockets`
+talks to the pages at a door.
 """

@@ -1,22 +1,22 @@
-"""What is said between the server and a page at a door, one dataclass a message.
+"""The messages between the server and a page at a door, one dataclass each.
 
-Read at their other end by door.js and speaker.js. Device to server:
+The other end is door.js and speaker.js. Device to server:
 
     binary                                                 one JPEG frame; at most two may be unacknowledged
-    {"type": "word", "word": "asleep"}                     why no frames come now (cameras/states.py: DeviceWord)
-    {"type": "heard", "reminder": …, "why": ""}            a reminder was said to its end; or why not, as "locked"
+    {"type": "word", "word": "asleep"}                     why no frames are coming (cameras/states.py: DeviceWord)
+    {"type": "heard", "reminder": …, "why": ""}            a reminder was said to its end; or why not, as in "locked"
 
 Server to device, JSON:
 
-    {"type": "settings", "camera": "Phone", "site": …, "rate": 5, "paused": false, "speaks": true}    at first, when
-                                                           they change, and every 10 s: a page that hears nothing
-                                                           connects anew
-    {"type": "ack"}                                        a frame was taken, the next may come
+    {"type": "settings", "camera": "Phone", "site": …, "rate": 5, "paused": false, "speaks": true}    on connecting,
+                                                           when they change, and every 10 s: a page that hears
+                                                           nothing reconnects
+    {"type": "ack"}                                        a frame was accepted, the next may be sent
     {"type": "answer", "number": 7, "faces": [{"box": …, "label": "mask", "confidence": …, "key": …}]}
     {"type": "say", "reminder": …, "text": …, "language": "en", "direction": "ltr", "audio": …}    say it now
-    {"type": "trouble", "text": …}                         the frame was lost on our side; go on
+    {"type": "trouble", "text": …}                         the frame was lost on our side; carry on
 
-"answer" comes from the camera's worker as it is, "say" from the voice (portal/voice/door.py).
+"answer" is passed on unchanged from the camera's worker, and "say" from the voice (portal/voice/door.py).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WHY_UNHEARD = {"", Silence.LOCKED, Silence.UNPLAYED, Silence.LATE}
 
 @dataclass(frozen=True)
 class DoorSettings:
-    """How the door's camera is set: said at first, when it changes, and every 10 s."""
+    """The settings of the door's camera: sent on connecting, when they change, and every 10 s."""
 
     camera: str
     site: str
@@ -48,14 +48,14 @@ class DoorSettings:
 
 @dataclass(frozen=True)
 class FrameAck:
-    """A frame was taken, the next may come."""
+    """A frame was accepted, the next may be sent."""
 
     type: str = "ack"
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """The frame was lost on our side; go on."""
+    """The frame was lost on our side; carry on."""
 
     text: str
     type: str = "trouble"
@@ -73,21 +73,21 @@ def encode(message: ToDoor) -> str:
 
 @dataclass(frozen=True)
 class Word:
-    """Why no frames come now."""
+    """Why no frames are coming."""
 
     word: DeviceWord
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A reminder was said to its end; or why not."""
+    """A reminder was said to its end; or why it was not."""
 
     reminder: UUID
     why: str
 
 
 def decode(text: str) -> Word | Heard:
-    """Raises ValueError, TypeError, KeyError or RecursionError for what cannot be understood."""
+    """Raises ValueError, TypeError, KeyError or RecursionError for a message that cannot be understood."""
     given = json.loads(text)
     match given["type"]:
         case "word":

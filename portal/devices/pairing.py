@@ -1,5 +1,5 @@
-"""How a device becomes a camera of a site, or the loudspeaker beside one: a link good once and for ten minutes, and a
-token for that one camera and purpose."""
+"""How a device becomes a camera of a site, or the loudspeaker beside one: a link valid once, for ten
+minutes, and a token for that one camera and purpose."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ TRIES_A_MINUTE = 10
 
 
 class PairingError(Exception):
-    """The link cannot be redeemed; the text is a sentence for people."""
+    """The link cannot be redeemed; the text is a sentence to show to people."""
 
 
 def invite(
     site: Site, made_by: User, camera: Camera | None = None, purpose: Purpose = Purpose.CAMERA
 ) -> tuple[Pairing, str]:
-    """A pairing link's row and its secret, which is known only now.
+    """A pairing link's row and its secret, which cannot be read again later.
 
     Args:
-        camera: a device of the site that is to be paired again, or the camera that gets a loudspeaker; without it a
-            new camera is made.
+        camera: a device of the site to pair again, or the camera that gets a loudspeaker; without it a new camera is
+            made.
     """
     secret, expires_at = secrets.token_urlsafe(24), timezone.now() + GOOD_FOR
     fields = {"site": site, "made_by": made_by, "camera": camera, "expires_at": expires_at, "purpose": purpose}
@@ -47,7 +47,7 @@ def invite(
 def find(secret: str) -> Pairing | None:
     """The pairing of a link that can still be redeemed."""
     open_ones = Pairing.objects.filter(
-        camera__deleted_at__isnull=True,  # also where it has none yet
+        camera__deleted_at__isnull=True,  # also true where it has no camera yet
         redeemed_at__isnull=True,
         expires_at__gt=timezone.now(),
         site__archived_at__isnull=True,
@@ -57,31 +57,31 @@ def find(secret: str) -> Pairing | None:
 
 @transaction.atomic
 def redeem(secret: str, name: str, agent: str = "") -> tuple[Camera, str]:
-    """The device's camera, a new one mostly, and its token, which is known only now.
+    """The device's camera, usually a new one, and its token, which cannot be read again later.
 
     Args:
-        name: of the camera; where it is taken, a number is added.
-        agent: what the device says that it is.
+        name: of the camera; if it is taken, a number is added.
+        agent: what the device says it is.
 
-    Raises PairingError where the link was used, is too old, or was never made, and where its maker may not any more.
+    Raises PairingError if the link was used, is too old or never existed, or if its maker no longer has the right.
     """
     pairing = _use(secret, Purpose.CAMERA)
     camera = pairing.camera
     if camera is None:
-        Site.objects.select_for_update().get(pk=pairing.site_id)  # of two devices at once, each gets its own name
+        Site.objects.select_for_update().get(pk=pairing.site_id)  # two devices at once each get their own name
         camera = Camera.objects.create(site=pairing.site, name=free_name(pairing.site, name), kind=Camera.Kind.DEVICE)
         Pairing.objects.filter(pk=pairing.pk).update(camera=camera)
     else:
-        revoke(camera)  # one device a camera: the earlier one is let go
+        revoke(camera)  # one device per camera: the earlier one is unpaired
     Voice.objects.get_or_create(camera=camera, defaults={"output": Voice.Output.DEVICE})
     return camera, make_token(camera, agent)
 
 
 @transaction.atomic
 def redeem_loudspeaker(secret: str, agent: str = "") -> tuple[Camera, str]:
-    """The camera beside which this device speaks from now on, and its token; the one before is let go.
+    """The camera beside which this device speaks from now on, and its token; the previous loudspeaker is unpaired.
 
-    A camera that was silent until now sounds there. Raises PairingError as `redeem` does.
+    A camera that was silent until now speaks there. Raises PairingError as `redeem` does.
     """
     camera = _use(secret, Purpose.LOUDSPEAKER).camera
     if camera is None:
@@ -94,7 +94,7 @@ def redeem_loudspeaker(secret: str, agent: str = "") -> tuple[Camera, str]:
 
 
 def _use(secret: str, purpose: Purpose) -> Pairing:
-    """The pairing of a link, which is used up by this."""
+    """The pairing of a link; this call uses it up."""
     pairing = find(secret)
     if pairing is None or pairing.purpose != purpose:
         raise PairingError(gone())
@@ -108,7 +108,7 @@ def gone() -> str:
 
 
 def may_try_again(address: str) -> bool:
-    """Whether who named a link that is none may name another this minute. It is counted; a good link never is."""
+    """Whether someone who sent an invalid link may try another this minute. It is counted; a valid link never is."""
     try:
         return throttling.allow("device-pair", address, TRIES_A_MINUTE)
     except Errors:
@@ -116,12 +116,12 @@ def may_try_again(address: str) -> bool:
 
 
 def _use_up(pairing: Pairing) -> bool:
-    """Whether it was ours to use: of two devices that come at once, one gets it."""
+    """Whether it was ours to use: of two devices that come at the same time, only one gets it."""
     return bool(Pairing.objects.filter(pk=pairing.pk, redeemed_at__isnull=True).update(redeemed_at=timezone.now()))
 
 
 def free_name(site: Site, wanted: str) -> str:
-    """The name, or with the first number that makes it the only one at this site."""
+    """The name, with the first number that makes it unique at this site if it is taken."""
     shown = "".join(letter for letter in wanted if letter.isprintable() or letter.isspace())
     base = " ".join(shown.split())[: LONGEST_NAME - 4] or str(_("Phone"))
     taken = set(
@@ -131,30 +131,30 @@ def free_name(site: Site, wanted: str) -> str:
 
 
 def make_token(camera: Camera, agent: str = "", purpose: Purpose = Purpose.CAMERA) -> str:
-    """A new token of a camera; those that it has stay good."""
+    """A new token for a camera; those that it already has stay valid."""
     token = secrets.token_urlsafe(32)
     DeviceToken.objects.create(camera=camera, token_hash=hash_of(token), agent=agent[:300], purpose=purpose)
     return token
 
 
 def camera_of(token: str, purpose: Purpose = Purpose.CAMERA) -> Camera | None:
-    """The camera that a token is good for, with its site, lease and voice; None for any other. One query."""
+    """The camera that a token is valid for, with its site, lease and voice; None for an invalid token. One query."""
     tokens = DeviceToken.objects.filter(good_tokens(), token_hash=hash_of(token), purpose=purpose)
     found = tokens.select_related("camera__site", "camera__lease", "camera__voice").first()
     return found.camera if found else None
 
 
 def good_tokens() -> Q:
-    """Those that were not taken back, of cameras that are there."""
+    """Tokens that were not revoked, of cameras that still exist."""
     return Q(revoked_at__isnull=True, camera__deleted_at__isnull=True, camera__site__archived_at__isnull=True)
 
 
 def revoke(camera: Camera, purpose: Purpose = Purpose.CAMERA) -> int:
-    """Take all tokens of a camera for this purpose back; how many there were."""
+    """Revoke all tokens of a camera for this purpose; returns how many there were."""
     tokens = DeviceToken.objects.filter(camera=camera, purpose=purpose, revoked_at__isnull=True)
     return tokens.update(revoked_at=timezone.now())
 
 
 def paired_as(camera: Camera, purpose: Purpose) -> DeviceToken | None:
-    """The token of the device that is this camera, or its loudspeaker, if there is one."""
+    """The token of the device that is this camera or its loudspeaker, if there is one."""
     return DeviceToken.objects.filter(camera=camera, purpose=purpose, revoked_at__isnull=True).first()

@@ -1,4 +1,4 @@
-"""A device's frame on its way in: what is checked before anybody opens it. The API and the socket ask here."""
+"""An incoming frame from a device: what is checked before it is decoded. Used by the API and the socket."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from portal.server import throttling
 MOST_BYTES = 512 * 1024
 MOST_PIXELS = 3840 * 2160
 LEAST_SIDE_PX = 16
-SPARE = 1.5  # how much faster than asked a device may push, as its timers are none of ours
+SPARE = 1.5  # how much faster than asked a device may push, since we do not control its timers
 
 
 class FrameError(Exception):
-    """The frame is refused. `status` is HTTP's; the text is a sentence for whoever wrote the device's program."""
+    """The frame is refused. `status` is the HTTP status; the text is for the author of the device's program."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -24,13 +24,13 @@ class FrameError(Exception):
 
 
 def check_size(length: int) -> None:
-    """Raise FrameError for more bytes than a frame may have; what is announced can be checked before it is read."""
+    """Raise FrameError if a frame has too many bytes; an announced length can be checked before the body is read."""
     if length > MOST_BYTES:
         raise FrameError(413, _("A frame has at most 512 KB. Send it smaller, or with a lower quality."))
 
 
 def check_frame(data: bytes) -> None:
-    """Raise FrameError unless this is a JPEG of an allowed size. Its header is read, nothing is decoded."""
+    """Raise FrameError unless this is a JPEG of an allowed size. Only its header is read; nothing is decoded."""
     check_size(len(data))
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
@@ -44,6 +44,6 @@ def check_frame(data: bytes) -> None:
 
 
 def check_pace(camera_id: int, rate: float) -> None:
-    """Raise FrameError where a device pushes faster than its camera is looked at, `rate` a second; it is counted."""
+    """Raise FrameError if a device pushes faster than its camera is analysed, `rate` a second; each call is counted."""
     if not throttling.allow_a_second("device-frames", str(camera_id), round(rate * SPARE)):
         raise FrameError(429, _("This camera takes %(rate)g frames a second. Send fewer.") % {"rate": rate})

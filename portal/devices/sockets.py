@@ -1,8 +1,8 @@
 """The sockets of the pages at a door: the device that is a camera, and the loudspeaker beside one.
 
-What is said is in messages.py; a loudspeaker sends only "heard", and gets only "settings" and "say". The token comes in
-a cookie. What is wrong closes the socket, with a reason: 4401 the token is no longer good, 4413 a frame is too large,
-4415 it is no JPEG, 4429 frames come too fast, 4400 a message cannot be understood, 4408 the page does not read.
+The messages are in messages.py; a loudspeaker sends only "heard", and gets only "settings" and "say". The token comes
+in a cookie. An error closes the socket, with a reason: 4401 the token is no longer valid, 4413 a frame is too large,
+4415 it is not a JPEG, 4429 frames come too fast, 4400 a message cannot be understood, 4408 the page does not read.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ TOLD_EVERY_ROUNDS = 5
 CLOSE_UNPAIRED = 4401
 CLOSE_NONSENSE = 4400
 CLOSE_OF = {413: 4413, 415: 4415, 429: 4429}
-LEFT = {1000, 1001}  # the page went away by itself (RFC 6455, section 7.4.1)
+LEFT = {1000, 1001}  # the page went away of its own accord (RFC 6455, section 7.4.1)
 
 
 @dataclass(frozen=True)
 class Door:
-    """What a paired device must know of its camera."""
+    """What a paired device must know about its camera."""
 
     camera_id: int
     camera: str
@@ -67,7 +67,7 @@ def door_of(camera: Camera) -> Door:
 
 
 def read_doors(token_hashes: list[str]) -> dict[str, Door]:
-    """Of those tokens that are still good. One query for any number of devices."""
+    """The doors of those tokens that are still valid. One query for any number of devices."""
     rows = DeviceToken.objects.filter(pairing.good_tokens(), token_hash__in=token_hashes)
     return {row.token_hash: door_of(row.camera) for row in rows.select_related("camera__site", "camera__voice")}
 
@@ -80,7 +80,7 @@ class DoorConsumer(AsyncWebsocketConsumer):
     token_hash = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Whatever ends a socket, an error while something is sent too: the others forget it."""
+        """However a socket ends, even by an error while sending, it is removed from the shared ones."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -100,19 +100,19 @@ class DoorConsumer(AsyncWebsocketConsumer):
         sockets().join(self)
 
     async def begin(self, door: Door) -> None:
-        """It is there, and good."""
+        """The device has connected with a valid token."""
 
     async def unpaired(self, door: Door) -> None:
-        """Its token was taken back."""
+        """Its token was revoked."""
 
     def channels(self) -> set[str]:
-        """Those of Redis whose messages are for this page."""
+        """The Redis channels whose messages are for this page."""
         if self.door is None:
             return set()
         return {door_channel(self.door.camera_id, OUTPUTS[self.purpose])}
 
     async def end(self, code: int, reason: str = "") -> None:
-        """Close; what comes after is not looked at any more."""
+        """Close; anything received after that is ignored."""
         self.door = None
         sockets().leave(self)
         await self.close(code, reason=reason[:120])
@@ -121,7 +121,7 @@ class DoorConsumer(AsyncWebsocketConsumer):
         await self.send(text_data=messages.encode(message))
 
     async def hand_on(self, text: str) -> None:
-        """What a worker or the voice says, as it is."""
+        """Pass on what a worker or the voice says, unchanged."""
         await self.send(text_data=text)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -136,7 +136,7 @@ class DoorConsumer(AsyncWebsocketConsumer):
             await self.end(CLOSE_NONSENSE, "A message is a word of the device, or of what it said, as JSON.")
 
     async def hear(self, door: Door, message: Word | Heard) -> None:
-        """A message; raises ValueError for one that this kind of page does not say."""
+        """Handle a message; raises ValueError for one that this kind of page does not send."""
         if not isinstance(message, Heard):
             raise ValueError
         with contextlib.suppress(DatabaseError):
@@ -146,7 +146,7 @@ class DoorConsumer(AsyncWebsocketConsumer):
         raise ValueError
 
     async def stand(self, door: Door | None, again: bool) -> None:
-        """The camera as it now is; None: the token is good no more. `again`: tell it even if it is as before."""
+        """Update to the camera as it now is; None: the token is no longer valid. `again`: send it even if unchanged."""
         before = self.door
         if before is None:
             return
@@ -181,7 +181,7 @@ class DeviceConsumer(DoorConsumer):
         return super().channels() | answers
 
     async def disconnect(self, code: int) -> None:
-        """A page that goes away is hidden first, and says "asleep" then: it is closed all the same."""
+        """A page that goes away is hidden first and then says "asleep": it counts as closed all the same."""
         if self.door is not None and self.word in {None, DeviceWord.ASLEEP} and code in LEFT:
             await in_thread(device_frames.say, self.door.camera_id, DeviceWord.CLOSED)
 
@@ -211,19 +211,19 @@ class DeviceConsumer(DoorConsumer):
 
 
 def take(camera_id: int, rate: float, data: bytes) -> None:
-    """Count a checked frame and hand it on; raises FrameError and cameras.redis.Errors."""
+    """Count a checked frame and pass it on; raises FrameError and cameras.redis.Errors."""
     pushing.check_pace(camera_id, rate)
     device_frames.push(camera_id, data)
 
 
 async def in_thread(step: Any, *arguments: Any) -> None:
-    """What may fail while Redis is away, and matters less than the socket."""
+    """Run a step that may fail while Redis is down, and that matters less than the socket."""
     with contextlib.suppress(*Errors):
         await sync_to_async(step, thread_sensitive=False)(*arguments)
 
 
 class DoorSockets(Sockets[DoorConsumer]):
-    """All sockets of doors in one event loop: who is still paired, and what they hear."""
+    """All sockets of doors in one event loop: which are still paired, and what they hear."""
 
     def rounds(self) -> Sequence[Coroutine[Any, Any, None]]:
         return (self.every(STANDING_EVERY_S, self._compare), self.follow(self._channels, self._heard))
@@ -233,7 +233,7 @@ class DoorSockets(Sockets[DoorConsumer]):
         self._count = count(1)
 
     async def _compare(self) -> None:
-        """Tell each device how its camera stands; end those that are not paired any more."""
+        """Tell each device how its camera is set; end those that are no longer paired."""
         again = next(self._count) % TOLD_EVERY_ROUNDS == 0
         members = list(self.members)
         found = await database_sync_to_async(read_doors)([each.token_hash for each in members])
@@ -251,7 +251,7 @@ _sockets: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, DoorSockets] = we
 
 
 def sockets() -> DoorSockets:
-    """Those of the running event loop."""
+    """The sockets of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _sockets:
         _sockets[loop] = DoorSockets()

@@ -1,7 +1,7 @@
-"""Open pages learn how cameras are, also where nobody is left to say it. Run by beat every few seconds.
+"""Tells open pages the states of cameras, even when nobody is left to report them. Run by beat every few seconds.
 
-A worker tells the states of the cameras that it watches. But a worker that is gone says nothing, and neither does who
-pauses or adds a camera. So what pages were told last is compared with what is.
+A worker reports the states of the cameras that it watches. But a worker that is gone reports nothing, and neither does
+a person who pauses or adds a camera. So what pages were last told is compared with the current state.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from cameras.watching.leases import TIME_TO_LIVE_S, alive_leases, era_age_s
 from cameras.watching.outages import OPENS_AFTER_S
 from portal.events import feed, messages
 
-TOLD_KEY = "camera-told"  # a hash: what pages were told last, by camera
+TOLD_KEY = "camera-told"  # a hash: what pages were last told, by camera
 
 
 def tell_changes() -> int:
-    """One round: how many cameras' states were told anew. Two queries, and one for each camera that nobody watches."""
+    """One round; returns how many cameras' states were sent. Two queries, and one per unwatched camera."""
     mark_unwatched()
     settle_outages()
     told = cast("dict[bytes, bytes]", connection().hgetall(TOLD_KEY))
@@ -42,7 +42,7 @@ def tell_changes() -> int:
 
 
 def settle_outages() -> None:
-    """A camera that nobody wants watched has no outage; one that waits for a worker for long has one. Two queries."""
+    """A camera that should not be watched has no outage; one that has waited long for a worker has one. Two queries."""
     now = timezone.now()
     Outage.objects.filter(ended_at__isnull=True).exclude(Camera.wanted("camera__")).update(ended_at=now)
     long_ago = now - timedelta(seconds=OPENS_AFTER_S)
@@ -58,9 +58,9 @@ def settle_outages() -> None:
 
 
 def mark_unwatched() -> int:
-    """Cameras whose worker does not live any more wait for another; how many those are."""
+    """Set cameras whose worker is no longer alive to waiting for another; returns how many there were."""
     if era_age_s() < 2 * TIME_TO_LIVE_S:
-        return 0  # after Redis was away, workers need a moment to say that they live
+        return 0  # after Redis was down, workers need a moment to say that they are alive
     given = CameraLease.objects.exclude(worker="").exclude(state=CameraState.WAITING)
     leases = list(given.values_list("camera_id", "worker", "token"))
     alive = alive_leases(leases)

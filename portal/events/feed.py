@@ -1,11 +1,11 @@
-"""The one door by which an event of a site gets its number, and by which open pages learn of it.
+"""The only place where an event of a site gets its number and is sent to open pages.
 
     with transaction.atomic():
         ...                                   # change a violation
         feed.publish(violation, to_review=+1)
 
 The number is raised inside the caller's transaction, so numbers come in the order of commits: a page that has seen
-number n has seen everything up to n. The message goes out on commit, and may be lost; the heartbeat carries the newest
+number n has seen everything up to n. The message goes out on commit, and may be lost; the heartbeat carries the latest
 number, and a page that is behind asks for what it missed.
 """
 
@@ -34,7 +34,7 @@ def site_group(site_id: int) -> str:
 
 
 def advance(site_id: int, to_review: int = 0) -> int:
-    """The next number of this site's feed; `to_review` is added to the count of violations that wait. In a transaction.
+    """The next number of this site's feed; `to_review` is added to the count of violations to review. In a transaction.
 
     Two queries, and a lock on the site's feed until the transaction ends.
     """
@@ -46,9 +46,9 @@ def advance(site_id: int, to_review: int = 0) -> int:
 
 
 def publish(*violations: Violation, to_review: int = 0) -> None:
-    """Number this change of violations of one site, as one event, and tell it on commit.
+    """Number this change to violations of one site, as one event, and send it on commit.
 
-    `event_number` and `version` are stored, and `opened_number` the first time. Three queries, however many they are.
+    `event_number` and `version` are stored, and `opened_number` the first time. Three queries for any number of them.
     """
     if not violations:
         return
@@ -66,18 +66,18 @@ def publish(*violations: Violation, to_review: int = 0) -> None:
 
 
 def publish_gone(site_id: int, violation_ids: list[str], to_review: int) -> None:
-    """Tell open pages that these violations were deleted; `to_review` of them had waited for a review."""
+    """Tell open pages that these violations were deleted; `to_review` of them were still to review."""
     number = advance(site_id, -to_review)
     transaction.on_commit(lambda: _send(site_id, messages.gone(site_id, violation_ids, number)), robust=True)
 
 
 def publish_camera(camera_id: int, site_id: int) -> None:
-    """Tell open pages the state of a camera; not numbered, for the newest state is all that counts."""
+    """Tell open pages the state of a camera; not numbered, since only the latest state counts."""
     transaction.on_commit(lambda: _send_camera(site_id, camera_id), robust=True)
 
 
 def _send_violations(site_id: int, keys: list[UUID]) -> None:
-    """One query an event, here, and none in the pages that hear of it."""
+    """One query per event here, and none for each page that receives it."""
     for found in messages.with_names(Violation.objects.filter(pk__in=keys)):
         _send(site_id, messages.violation(found))
 

@@ -1,8 +1,8 @@
-"""What follows from a row: one list, called in one place, in the transaction that wrote the row.
+"""What follows from a row: a single list, called in one place, in the transaction that wrote the row.
 
     follow(ViolationChange(violation, camera, bare_since, is_new=True))
 
-A follow-up is a function of one change, and leaves alone what does not concern it. What it sends goes out on commit.
+A follow-up is a function of one change, and ignores changes that do not concern it. What it sends goes out on commit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from portal.voice import reminding
 
 @dataclass(frozen=True)
 class PassageChange:
-    """A person came, stays, or left."""
+    """A person arrived, is still there, or left."""
 
     passage: Passage
     camera: Camera
@@ -27,11 +27,11 @@ class PassageChange:
 
 @dataclass(frozen=True)
 class ViolationChange:
-    """A violation was opened, goes on, or ended.
+    """A violation was opened, continues, or ended.
 
     Args:
-        bare_since: when the person was last seen masked, or came; a violation that was opened again began before.
-        is_shown: whether something changed that a page shows; a person who only stays as they are is no news there.
+        bare_since: when the person was last seen masked, or arrived; a reopened violation began before that.
+        is_shown: whether something changed that a page shows; a person who merely stays unchanged is not news there.
     """
 
     violation: Violation
@@ -52,7 +52,7 @@ Change = PassageChange | ViolationChange | CameraChange
 
 
 def tell_pages(change: Change) -> None:
-    """Open pages learn of it by the site's feed."""
+    """Tell open pages through the site's feed."""
     match change:
         case ViolationChange(is_shown=True):
             feed.publish(change.violation, to_review=int(change.is_new))
@@ -61,7 +61,7 @@ def tell_pages(change: Change) -> None:
 
 
 def remind(change: Change) -> None:
-    """The door may have something to say."""
+    """Decide whether the door says something."""
     match change:
         case ViolationChange():
             reminding.consider_violation(change.violation, change.camera, change.bare_since)
@@ -73,6 +73,6 @@ FOLLOW_UPS: tuple[Callable[[Change], None], ...] = (tell_pages, remind)
 
 
 def follow(change: Change) -> None:
-    """All that follows from a row that was just written; call it within its transaction."""
+    """Run all follow-ups of a row that was just written; call it within the transaction that wrote it."""
     for follow_up in FOLLOW_UPS:
         follow_up(change)

@@ -1,6 +1,6 @@
-"""The messages of the socket /ws/live/: one schema, read by static/portal/live.js at its other end.
+"""The messages of the socket /ws/live/: one schema, read at the other end by static/portal/live.js.
 
-Server to page, JSON (a preview alone is binary, see cameras/watching/preview.py):
+Server to page, JSON (only a preview is binary, see cameras/watching/preview.py):
 
     {"type": "hello", "now": …, "feeds": {"3": {"number": 41, "to_review": 2}}, "cameras": [camera, …]}
     {"type": "heartbeat", "now": …, "feeds": {…}}           every 10 s: a page with a lower number asks "missed"
@@ -8,16 +8,16 @@ Server to page, JSON (a preview alone is binary, see cameras/watching/preview.py
     {"type": "camera", "camera": 7, "state": "offline", …}
     {"type": "gone", "site": 3, "ids": […], "number": 43, "to_review": 2}
     {"type": "caught-up", "feeds": {"3": 43}}                what "missed" asked for was sent, up to these numbers
-    {"type": "error", "text": …}                             what was sent cannot be understood
+    {"type": "error", "text": …}                             the page's message cannot be understood
 
 Page to server:
 
-    {"type": "look", "cameras": [7, 8]}                      replaces what was looked at before
-    {"type": "ack", "camera": 7, "number": 1764000000123}    the preview is painted, the next may come
+    {"type": "look", "cameras": [7, 8]}                      replaces the cameras looked at before
+    {"type": "ack", "camera": 7, "number": 1764000000123}    the preview was painted, the next may be sent
     {"type": "missed", "after": {"3": 40}}                   all violations of site 3 with a number above 40
 
-The socket closes with 4401 where nobody is signed in any more, with 4403 where a right was lost, with 4400 after too
-much nonsense, and with 4408 where the page does not read what it is sent.
+The socket closes with 4401 if nobody is signed in any more, with 4403 if a right was lost, with 4400 after too much
+nonsense, and with 4408 if the page does not read what it is sent.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CLOSE_SLOW = 4408
 
 
 class MessageError(Exception):
-    """A page sent what cannot be understood; the text says what was expected."""
+    """A page sent something that cannot be understood; the text says what was expected."""
 
 
 # -- server to page -------------------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ class MessageError(Exception):
 
 @dataclass(frozen=True)
 class ViolationMessage:
-    """A violation as it now is. `picture` is added for each audience, where the violation is new."""
+    """A violation as it now is. `picture` is added for each audience if the violation is new."""
 
     id: str
     version: int
@@ -106,12 +106,12 @@ class GoneMessage:
 
 
 def with_names(rows: QuerySet[Violation]) -> QuerySet[Violation]:
-    """With all that `violation` needs, in one query."""
+    """These rows with everything that `violation` needs, in one query."""
     return rows.select_related("site", "camera", "reviewed_by").annotate(feed_to_review=F("site__feed__to_review"))
 
 
 def violation(row: Violation) -> dict[str, Any]:
-    """The message of a row from `with_names`."""
+    """The message for a row from `with_names`."""
     message = ViolationMessage(
         id=str(row.pk),
         version=row.version,
@@ -142,7 +142,7 @@ def violation(row: Violation) -> dict[str, Any]:
 
 
 def camera(row: Camera) -> dict[str, Any]:
-    """The message of a camera with its lease."""
+    """The message for a camera with its lease."""
     lease = getattr(row, "lease", None)
     state = CameraState(lease.state) if lease else CameraState.WAITING
     if row.paused:
@@ -168,7 +168,7 @@ def gone(site_id: int, ids: list[str], number: int) -> dict[str, Any]:
 
 
 def feeds(site_ids: frozenset[int]) -> dict[str, dict[str, int]]:
-    """Number and count of each site's feed; one query."""
+    """The number and the count of each site's feed; one query."""
     rows = {row.site_id: row for row in SiteFeed.objects.filter(pk__in=site_ids)}
     return {
         str(site_id): {"number": row.number, "to_review": row.to_review} if (row := rows.get(site_id)) else EMPTY_FEED
@@ -203,13 +203,13 @@ class PreviewAck:
 
 @dataclass(frozen=True)
 class Missed:
-    """What was the newest number that this page has of each site."""
+    """The latest number that this page has for each site."""
 
     after: dict[int, int]
 
 
 def parse(text: str | None) -> Look | PreviewAck | Missed:
-    """A page's message; raises MessageError."""
+    """Parse a page's message; raises MessageError."""
     try:
         given = json.loads(text or "")
     except (ValueError, RecursionError) as error:

@@ -17,14 +17,14 @@ DISK_NOTICE_S = 24 * 3600
 
 
 def note_deleted_for_space(count: int, floor_mb: float) -> None:
-    """Remember that violations were deleted before their time; added up for a day."""
+    """Remember that violations were deleted early; the count is kept for a day."""
     before = cast("bytes | None", connection().get(DISK_KEY))
     total = count + (json.loads(before)["count"] if before else 0)
     connection().set(DISK_KEY, json.dumps({"count": total, "floor_mb": floor_mb}), ex=DISK_NOTICE_S)
 
 
 def current_notices() -> list[str]:
-    """Sentences for the dashboard: what is wrong, and what to do. A few questions to Redis, none to the database."""
+    """Sentences for the dashboard: what is wrong, and what to do. A few queries to Redis, none to the database."""
     found, workers = [], living_workers()
     if recording_trouble() or any(worker.trouble for worker in workers):
         found.append(

@@ -1,4 +1,4 @@
-"""The only door by which a stored picture leaves: `render` for one violation and one audience."""
+"""The only way out for a stored picture: `render` for one violation and one audience."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PictureGoneError(Exception):
 def render(violation: Violation, audience: Audience, view: PictureView = PictureView.FULL) -> bytes:
     """The picture as JPEG, as this audience may see it. Ask portal/people/access.py for the audience.
 
-    Raises PictureGoneError. Costs no query; the file is read whole, and decoded unless it leaves as it is.
+    Raises PictureGoneError. Costs no query; the file is read whole, and decoded unless it is returned unchanged.
     """
     if not violation.snapshot:
         raise PictureGoneError
@@ -60,7 +60,7 @@ def render(violation: Violation, audience: Audience, view: PictureView = Picture
 
 
 def pixelate(picture: Image.Image, box: list[float]) -> None:
-    """Make the face unrecognisable, in place: a few squares across, a little beyond the box."""
+    """Make the face unrecognisable, in place: a few squares across, extending slightly beyond the box."""
     if len(box) != 4:
         return
     area = enlarged(picture.size, box, 0.12)
@@ -70,12 +70,12 @@ def pixelate(picture: Image.Image, box: list[float]) -> None:
 
 
 def around_face(size: tuple[int, int], box: list[float]) -> tuple[int, int, int, int]:
-    """The face with some of what is around it, in pixels; the whole picture where there is no box."""
+    """The face with some of its surroundings, in pixels; the whole picture if there is no box."""
     return enlarged(size, box, 0.45) if len(box) == 4 else (0, 0, *size)
 
 
 def around_person(size: tuple[int, int], box: list[float]) -> tuple[int, int, int, int]:
-    """A part of the picture, 16:9 where it can be, in which the person is large; all of it where there is no box."""
+    """A part of the picture, 16:9 if possible, in which the person is large; all of it if there is no box."""
     if len(box) != 4:
         return (0, 0, *size)
     width, height = size
@@ -88,7 +88,7 @@ def around_person(size: tuple[int, int], box: list[float]) -> tuple[int, int, in
 
 
 def enlarged(size: tuple[int, int], box: list[float], share: float) -> tuple[int, int, int, int]:
-    """A relative box grown by a share of its sides, in pixels within the picture, at least 2x2."""
+    """A relative box enlarged by a share of its sides, in pixels within the picture, at least 2x2."""
     width, height = size
     x1, y1, x2, y2 = box
     grow_x, grow_y = (x2 - x1) * share, (y2 - y1) * share

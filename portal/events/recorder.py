@@ -26,7 +26,7 @@ RECORDING_TROUBLE_KEY = "recording-trouble"
 
 @dataclass
 class Recorder:
-    """Reads a spool from `start` to `close`; what cannot be recorded is kept apart, and blocks nothing."""
+    """Reads a spool from `start` to `close`; what cannot be recorded is set aside and blocks nothing."""
 
     writer: SpoolWriter
     spool_root: Path
@@ -43,7 +43,7 @@ class Recorder:
         self._thread.start()
 
     def close(self, within_s: float = 2.0) -> None:
-        """Record what was written, as far as the time goes; the rest is found by the next worker."""
+        """Record what was written, as far as time allows; the next worker finds the rest."""
         self.stopping.set()
         self._thread.join(within_s)
 
@@ -65,7 +65,7 @@ class Recorder:
             spool.discard(self.writer.folder)
 
     def _wait(self) -> None:
-        """Until something was written, or a second is over."""
+        """Wait until something is written, or for a second."""
         if self._trouble:
             self.stopping.wait(RETRY_S)
         with self.writer.written:
@@ -75,7 +75,7 @@ class Recorder:
             self._safely(self.look_after_the_gone)
 
     def step(self) -> bool:
-        """Record the next few records; False where there are none."""
+        """Record the next few records; False if there are none."""
         places = self._reader.batch()
         for place in places:
             self.apply(place[0])
@@ -83,7 +83,7 @@ class Recorder:
         return bool(places)
 
     def apply(self, given: Record) -> None:
-        """Record, or keep apart what cannot be recorded. A database or disk that does not answer passes through."""
+        """Record it, or set it aside if it cannot be recorded. Errors of the database or the disk pass through."""
         try:
             record(given)
         except (DatabaseError, OSError):
@@ -97,12 +97,12 @@ class Recorder:
                 log.warning("the refused record could not be counted")
 
     def look_after_the_gone(self) -> bool:
-        """Record what workers that are gone had seen, and close what they left open; whether there was anything."""
+        """Record what workers that are gone saw, and close what they left open; returns whether there was anything."""
         drained = self.drain_abandoned()
         return close_abandoned() + drained > 0
 
     def drain_abandoned(self) -> int:
-        """Record the spools of workers that are gone; how many spools."""
+        """Record the spools of workers that are gone; returns how many spools."""
         count = 0
         for folder, lock in spool.abandoned(self.spool_root):
             with lock:
@@ -117,7 +117,7 @@ class Recorder:
         return count
 
     def _safely(self, step: Callable[[], object]) -> bool:
-        """One step. A database that does not answer, or a full disk, is waited out; nothing is lost meanwhile."""
+        """Run one step. A database that does not answer or a full disk is waited out; nothing is lost meanwhile."""
         close_old_connections()
         try:
             worked = bool(step())
@@ -131,7 +131,7 @@ class Recorder:
         return False
 
     def _tell_trouble(self, trouble: str) -> None:
-        """Note it where the dashboard looks, anew with each try; it goes by itself if we do."""
+        """Note it where the dashboard looks, again on each try; it expires by itself if we stop."""
         if not trouble and not self._trouble:
             return
         if trouble and trouble != self._trouble:
@@ -147,11 +147,11 @@ class Recorder:
 
 
 def refused_count() -> int:
-    """How many records could never be recorded, ever since Redis was empty."""
+    """How many records could not be recorded, since Redis was last empty."""
     return int(cast("bytes | None", connection().get(REFUSED_KEY)) or 0)
 
 
 def recording_trouble() -> str:
-    """Why nothing can be recorded at the moment, in the system's words; empty when all is well."""
+    """Why nothing can be recorded at the moment, in the system's words; empty if all is well."""
     value = cast("bytes | None", connection().get(RECORDING_TROUBLE_KEY))
     return value.decode() if value else ""

@@ -1,7 +1,7 @@
-"""Findings become rows: the only place that makes a Passage or a Violation.
+"""Turns findings into rows: the only place that makes a Passage or a Violation.
 
 Each record of a spool is one short transaction; recording twice, or late, changes nothing (`seq` only grows). A finding
-counts when its frame was taken in the reign of its token, however late it comes. What follows from a row stands in
+counts if its frame was taken during the reign of its token, however late it arrives. What follows from a row is in
 follow_ups.py.
 """
 
@@ -39,7 +39,7 @@ REIGN_SLACK = timedelta(seconds=2)  # between the clocks of two hosts
 
 
 class RefusedError(Exception):
-    """This record can never become a row; it is kept apart, with the reason."""
+    """This record can never become a row; it is set aside, with the reason."""
 
 
 def moment(seconds: float) -> datetime:
@@ -57,7 +57,7 @@ def maybe_moment(seconds: float | None) -> datetime | None:
 
 
 def record(given: Record) -> None:
-    """Apply one record. Raises RefusedError for what can never be applied; DatabaseError and OSError pass through."""
+    """Apply one record. Raises RefusedError if it can never be applied; DatabaseError and OSError pass through."""
     try:
         reign = Reign.objects.select_related("camera__lease", "camera__site__policy", "camera__voice").get(
             camera_id=given.camera_id, token=given.token
@@ -95,7 +95,7 @@ def _check_reign(last_seen_at: float, reign: Reign) -> None:
 def _values(finding: PassageFinding | ViolationFinding, reign: Reign) -> dict[str, Any]:
     ended_at = maybe_moment(finding.ended_at)
     if ended_at is None and not _holds(reign):
-        ended_at = moment(finding.last_seen_at)  # nobody watches under this token any more: nobody would close it
+        ended_at = moment(finding.last_seen_at)  # nobody watches under this token any more, so nobody would close it
     return {
         "seq": finding.seq,
         "label": finding.label,
@@ -107,7 +107,7 @@ def _values(finding: PassageFinding | ViolationFinding, reign: Reign) -> dict[st
 
 
 def _holds(reign: Reign) -> bool:
-    """Whether its worker still has the camera."""
+    """Whether its worker still holds the camera."""
     lease = reign.camera.lease
     return lease.token == reign.token and bool(lease.worker)
 
@@ -125,7 +125,7 @@ def _record_passage(finding: PassageFinding, reign: Reign) -> None:
 
 
 def _record_violation(finding: ViolationFinding, picture: Picture | None, reign: Reign) -> None:
-    """File before row: a picture without a row is swept up later, a row without a picture would be seen."""
+    """The file before the row: a picture without a row is swept up later, but a row without a picture would be seen."""
     _check_reign(finding.last_seen_at, reign)
     if Violation.objects.filter(pk=finding.key, seq__gte=finding.seq).exists():
         return
@@ -138,14 +138,14 @@ def _record_violation(finding: ViolationFinding, picture: Picture | None, reign:
 
 
 def _delete_unless_kept(name: str) -> None:
-    """A picture whose row was not written goes at once; where that is not known, the sweep for orphans sees to it."""
+    """Delete a picture whose row was not written at once; if that is unknown, the sweep for orphans deletes it."""
     with contextlib.suppress(DatabaseError, OSError):
         if name and not Violation.objects.filter(snapshot=name).exists():
             default_storage.delete(name)
 
 
 def store_picture(finding: ViolationFinding, picture: Picture) -> str:
-    """Keep a picture in the storage; its name there."""
+    """Save a picture in the storage; returns its name there."""
     day = moment(finding.started_at).strftime("%Y/%m/%d")
     return default_storage.save(f"{day}/{finding.key}-{finding.seq}.jpg", ContentFile(picture.jpeg))
 
@@ -197,7 +197,7 @@ def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: 
 
 
 def _masked_at(violation: Violation, ended_at: datetime | None) -> datetime | None:
-    """When this person put a mask on: it ended, and her passage, which is told first, says that she wears one now."""
+    """When this person put a mask on: it ended, and their passage, recorded first, says that they now wear one."""
     if ended_at is None:
         return None
     masked = Passage.objects.filter(pk=violation.passage_id, label=WearLabel.MASK).exists()
@@ -206,7 +206,7 @@ def _masked_at(violation: Violation, ended_at: datetime | None) -> datetime | No
 
 @transaction.atomic
 def _record_state(finding: StateFinding, reign: Reign) -> None:
-    """A state of a stale token is no news."""
+    """Record a state; one from a stale token is ignored."""
     lease = CameraLease.objects.filter(camera_id=reign.camera_id, token=reign.token).exclude(worker="")
     changed = lease.update(state=finding.state, state_since=moment(finding.at), state_detail=finding.detail[:300])
     if changed:
@@ -215,7 +215,7 @@ def _record_state(finding: StateFinding, reign: Reign) -> None:
 
 @transaction.atomic
 def _record_outage(finding: OutageFinding, reign: Reign) -> None:
-    """An outage goes on through a change of workers: where one is open, its reason is the newest."""
+    """An outage continues across a change of workers: if one is open, it gets the latest reason."""
     if not _holds(reign):
         return
     reason, began_at = finding.reason[:300], moment(finding.began_at)
@@ -232,13 +232,13 @@ def _record_recovery(finding: RecoveryFinding, reign: Reign) -> None:
 
 
 def end_outage(camera_id: int, ended_at: datetime) -> bool:
-    """Close the camera's open outage, if there is one; whether there was."""
+    """Close the camera's open outage, if there is one; returns whether there was."""
     open_one = Outage.objects.filter(camera_id=camera_id, ended_at__isnull=True)
     return bool(open_one.update(ended_at=Greatest(F("began_at"), Value(ended_at))))
 
 
 def close_left_open(which: Q) -> int:
-    """Close what nobody watches any more, at the moment when it was last seen; how many violations that were."""
+    """Close what nobody watches any more, as of the moment it was last seen; returns how many violations there were."""
     Passage.objects.filter(which, ended_at__isnull=True).update(ended_at=F("last_seen_at"))
     keys = list(Violation.objects.filter(which, ended_at__isnull=True).values_list("pk", flat=True)[:1000])
     for key in keys:
@@ -250,6 +250,6 @@ def close_left_open(which: Q) -> int:
 
 
 def close_abandoned() -> int:
-    """Close what is open under a token that is not, or no longer, held by anybody."""
+    """Close what is open under a token that nobody holds, or no longer holds."""
     held = Q(camera__lease__token=F("token")) & ~Q(camera__lease__worker="")
     return close_left_open(~held)

@@ -1,4 +1,4 @@
-"""What is old, or has no room, is deleted: rows and pictures together. Run by beat every minute, in small steps."""
+"""Deletes what is old or has no room: rows and pictures together. Run by beat every minute, in small steps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Swept:
 
 
 def sweep(now: datetime | None = None) -> Swept:
-    """One round: what has no room, then what is too old. A step that fails keeps no other from its turn."""
+    """One round: what has no room, then what is too old. A step that fails does not stop the others."""
     now = now or timezone.now()
     for_space = attempt(lambda: make_room(settings.FREE_DISK_FLOOR_MB), 0)
     attempt(close_abandoned, 0)
@@ -62,7 +62,7 @@ def sweep(now: datetime | None = None) -> Swept:
 
 
 def attempt(step: Callable[[], T], otherwise: T) -> T:
-    """What the step gives, or `otherwise` where database, disk or Redis does not let it; the next round tries again."""
+    """The result of the step, or `otherwise` if the database, disk or Redis fails; the next round tries again."""
     try:
         return step()
     except (DatabaseError, *Errors) as error:
@@ -71,7 +71,7 @@ def attempt(step: Callable[[], T], otherwise: T) -> T:
 
 
 def make_room(floor_mb: float) -> int:
-    """Keep the floor of free disk, and tell it on the dashboard; how many violations that took."""
+    """Keep the minimum of free disk, and report it on the dashboard; returns how many violations were deleted."""
     count = keep_disk_free(floor_mb)
     if count:
         attempt(lambda: notices.note_deleted_for_space(count, floor_mb), None)
@@ -79,7 +79,7 @@ def make_room(floor_mb: float) -> int:
 
 
 def forget_deleted(now: datetime) -> int:
-    """Cameras that were deleted: first their passwords go, then, with the last of what they saw, they themselves."""
+    """Remove deleted cameras: first their passwords, then, once nothing they saw is left, the cameras themselves."""
     deleted = Camera.objects.filter(deleted_at__lt=now - UNDO_AGE)
     deleted.exclude(sealed_password="").update(sealed_password="")
     Voice.objects.filter(camera__in=deleted).exclude(sealed_password="").update(sealed_password="")
@@ -88,7 +88,7 @@ def forget_deleted(now: datetime) -> int:
 
 
 def prune_refused(now: datetime) -> int:
-    """Delete what was refused so long ago that its violation would be gone, too: there are faces in it."""
+    """Delete what was refused so long ago that its violation would be gone too: it contains faces."""
     longest = max((policy_of(site).retention_days for site in Site.objects.select_related("policy")), default=30)
     count = 0
     for path in refused_root().glob("*.log"):
@@ -99,7 +99,7 @@ def prune_refused(now: datetime) -> int:
 
 
 def delete_old(now: datetime) -> tuple[int, int]:
-    """Violations and passages beyond their site's days; how many of each."""
+    """Delete violations and passages older than their site keeps them; returns how many of each."""
     violations = passages = 0
     for site in Site.objects.select_related("policy"):
         limit = now - timedelta(days=policy_of(site).retention_days)
@@ -114,7 +114,7 @@ def delete_old(now: datetime) -> tuple[int, int]:
 
 
 def delete_violations(rows: list[Violation]) -> int:
-    """Delete these rows, and their pictures on commit; open pages are told. How many they were."""
+    """Delete these rows, and their pictures on commit, and tell open pages; returns how many rows there were."""
     by_site: dict[int, list[Violation]] = defaultdict(list)
     for row in rows:
         by_site[row.site_id].append(row)
@@ -136,10 +136,10 @@ def delete_pictures(names: list[str]) -> None:
 
 
 def keep_disk_free(floor_mb: float) -> int:
-    """Delete the oldest violations until the floor of free disk is kept; how many.
+    """Delete the oldest violations until the minimum of disk space is free; returns how many.
 
-    Here the pictures go first: on a full disk the database cannot even delete a row. Rows that it would not let go yet
-    are passed by, and go with a later round.
+    Here the pictures go first: on a full disk the database cannot even delete a row. Rows that it cannot delete yet are
+    skipped, and go in a later round.
     """
     count, passed = 0, Q()
     while free_mb(settings.DATA_DIR) < floor_mb:
@@ -160,19 +160,19 @@ def free_mb(folder: Path) -> float:
 
 
 def recount() -> None:
-    """Set each site's count of violations to review to what it is: a count that is added to may drift."""
+    """Correct each site's count of violations to review: a count kept by increments may drift."""
     waiting = Violation.objects.filter(status=Violation.Status.OPEN)
     counts = dict(waiting.order_by().values_list("site_id").annotate(Count("pk")))
     for site_feed in SiteFeed.objects.all():
         if counts.get(site_feed.pk, 0) != site_feed.to_review:
-            with transaction.atomic():  # counted anew under the feed's lock: the first look may be old already
+            with transaction.atomic():  # counted again under the feed's lock: the first count may be out of date
                 locked = SiteFeed.objects.select_for_update().get(pk=site_feed.pk)
                 locked.to_review = waiting.filter(site_id=site_feed.pk).count()
                 locked.save(update_fields=["to_review"])
 
 
 def sweep_orphans(now: datetime, folder: str = "") -> int:
-    """Delete pictures that no row knows: their recording was cut off between file and row. Folder by folder."""
+    """Delete pictures that no row refers to: recording was cut off between file and row. Folder by folder."""
     count = 0
     for names in stored_pictures(folder):
         known = set(Violation.objects.filter(snapshot__in=names).values_list("snapshot", flat=True))
@@ -184,7 +184,7 @@ def sweep_orphans(now: datetime, folder: str = "") -> int:
 
 
 def stored_pictures(folder: str = "") -> Iterator[list[str]]:
-    """The names of all stored pictures, a list a folder, at most STEP_ROWS each."""
+    """The names of all stored pictures, folder by folder, in lists of at most STEP_ROWS."""
     try:
         folders, files = default_storage.listdir(folder or ".")
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""A person decides about violations: confirmed, dismissed, or open again; with a note if she likes.
+"""A person decides about violations: confirmed, dismissed, or open again; with an optional note.
 
-Who decides names the version that she saw. Where somebody else was faster nothing changes, and she is told who.
+A decision names the version that the person saw. If somebody else was faster nothing changes, and they are told who.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Status = Violation.Status
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a review: `done` as they now are, `late` those that somebody else had decided meanwhile."""
+    """The result of a review: `done` as they now are, `late` those that somebody else decided meanwhile."""
 
     done: list[Violation]
     late: list[Violation]
 
 
 def clean_note(text: str) -> str:
-    """Raises ValidationError for a note that is too long."""
+    """The note, tidied; raises ValidationError if it is too long."""
     text = text.replace("\0", "").strip()
     if len(text) > NOTE_CHARACTERS:
         raise ValidationError(
@@ -46,10 +46,10 @@ def clean_note(text: str) -> str:
 
 @transaction.atomic
 def review(user: AnyUser, seen: dict[UUID, int], status: str | None = None, note: str | None = None) -> Outcome:
-    """Decide about violations, each named with the `review_version` that was seen; None leaves a field as it is.
+    """Decide about violations, each given with the `review_version` that was seen; None leaves a field as it is.
 
-    Raises Http404 for a violation that this person may not know of, PermissionDenied for one that she may not review,
-    ValidationError for a bad note. Queries: a handful a site, however many violations there are.
+    Raises Http404 for a violation that this person may not know of, PermissionDenied for one that they may not review,
+    ValidationError for a bad note. A handful of queries per site, however many violations there are.
     """
     if len(seen) > MOST_AT_ONCE:
         raise ValidationError(_("At most %(most)d at once. Choose fewer.") % {"most": MOST_AT_ONCE})

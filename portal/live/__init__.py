@@ -1,5 +1,5 @@
 """Who sees it now?
 
-One socket a page (`consumer`); what all sockets of a web process share is `hub`: one subscription for previews, one
-round for rights and heartbeats.
+One socket per page (`consumer`); what all sockets of a web process share is in `hub`: one subscription for previews,
+one round for rights and heartbeats.
 """

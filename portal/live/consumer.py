@@ -1,4 +1,4 @@
-"""One open page. It learns what happens at the sites of who is signed in, and gets the previews that it asks for."""
+"""One open page. It learns what happens at the signed-in person's sites, and gets the previews that it asks for."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from portal.people import access, audit, two_factor
 from portal.people.access import Audience, Right, Scope
 from portal.people.audit import Action
 
-UNACKED_S = 8.0  # a page that has not painted a picture for so long does not look any more
+UNACKED_S = 8.0  # a page that has not painted a picture for this long is no longer looking
 MOST_MISSED = 200
 MOST_NONSENSE = 10
-PICTURE_FOR = timedelta(minutes=10)  # newer violations travel with their picture
+PICTURE_FOR = timedelta(minutes=10)  # newer violations are sent with their picture
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
-    """See portal/events/messages.py for what is said, and portal/live/hub.py for what sockets share."""
+    """See portal/events/messages.py for the messages, and portal/live/hub.py for what sockets share."""
 
     user_id = 0
     session_key = ""
@@ -40,7 +40,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     address = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Whatever ends a socket, an error while something is sent too: the hub and the groups forget it."""
+        """However a socket ends, even by an error while sending, the hub and the groups forget it."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -75,7 +75,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         hub().join(self)
 
     async def end(self, code: int) -> None:
-        """Close; from now on nothing more is told, even if the closing itself takes its time."""
+        """Close; nothing more is sent from now on, even if closing takes a while."""
         hub().leave(self)
         self.scope_now, self.cameras = Scope(0, False, ()), frozenset()
         await self.close(code)
@@ -104,7 +104,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.receive_missed(message)
 
     async def _misunderstood(self, text: str) -> None:
-        """Say what was expected; a page that goes on sending nonsense is closed."""
+        """Say what was expected; a page that keeps sending nonsense is closed."""
         self.nonsense += 1
         await self.tell({"type": "error", "text": text})
         if self.nonsense >= MOST_NONSENSE:
@@ -126,7 +126,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 await self.preview_came(camera_id, *newest)
 
     async def _note_watching(self, cameras: frozenset[int]) -> None:
-        """Begin and end of watching are in the audit log; what is scrolled past in between is not."""
+        """The start and end of watching go into the audit log; what is scrolled past in between does not."""
         if bool(cameras) == bool(self.noted):
             return
         action = Action.LIVE_STARTED if cameras else Action.LIVE_STOPPED
@@ -155,7 +155,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         return self.cameras - late
 
     async def preview_came(self, camera_id: int, number: int, preview: bytes) -> None:
-        """Send it, unless one is under way: then the newest goes when that one is acknowledged."""
+        """Send it, unless one is under way: then the latest is sent when that one is acknowledged."""
         if camera_id not in self.cameras or camera_id in self.under_way or self.sent.get(camera_id) == number:
             return
         self.under_way[camera_id] = (number, now_s())
@@ -173,7 +173,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self._tell_event(event["body"])
 
     async def _tell_event(self, body: dict[str, Any]) -> None:
-        """An event, with the picture that this person may see where the violation is new."""
+        """Send an event, with the picture as this person may see it if the violation is new."""
         if body["type"] == "violation" and is_new(body):
             faces = self.scope_now.may(Right.SEE_FACES, body["site"])
             audience = Audience.FACES if faces else Audience.PIXELATED
@@ -195,7 +195,7 @@ def is_new(body: dict[str, Any]) -> bool:
 
 @lru_cache(maxsize=64)
 def thumbnail(violation_id: str, snapshot_at: str, audience: Audience) -> str:
-    """A small picture as a data: address, made once for all sockets of this process; empty where it is gone."""
+    """A small picture as a data: address, made once for all sockets of this process; empty if it is gone."""
     violation = Violation.objects.filter(pk=UUID(violation_id)).first()
     if violation is None:
         return ""
@@ -217,9 +217,9 @@ def read_camera_ids(site_ids: frozenset[int]) -> frozenset[int]:
 
 
 def read_missed(after: dict[int, int]) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Up to which number each site was read, and the newest MOST_MISSED violations above these numbers, oldest first.
+    """Up to which number each site was read, and its newest MOST_MISSED violations above that number, oldest first.
 
-    One query a site, and one.
+    One query per site, and one more.
     """
     found: list[Violation] = []
     upto = {site: entry["number"] for site, entry in messages.feeds(frozenset(after)).items()}

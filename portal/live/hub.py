@@ -1,4 +1,4 @@
-"""What all pages' sockets of one web process share: previews to those who look, rights, and heartbeats."""
+"""What all pages' sockets of one web process share: previews for those looking, rights, and heartbeats."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from portal.models import User
 from portal.people import access
 from portal.people.access import Scope
 
-LOOK_MARK_S = 1.0  # how often web says that somebody looks
+LOOK_MARK_S = 1.0  # how often the web process says that somebody is looking
 LOOK_MARK_TIME_TO_LIVE_S = 4
 RIGHTS_EVERY_S = 2.0
 HEARTBEAT_S = 10.0
 
 
 class LiveSocket(Member, Protocol):
-    """What the hub asks of a socket; LiveConsumer implements it."""
+    """What the hub requires of a socket; LiveConsumer implements it."""
 
     user_id: int
     session_key: str
@@ -69,7 +69,7 @@ class Hub(Sockets[LiveSocket]):
             self._tokens.clear()
 
     def look(self, socket: LiveSocket, cameras: frozenset[int]) -> None:
-        """From now on this socket wants the previews of these cameras, and no others."""
+        """From now on this socket gets the previews of these cameras, and no others."""
         for camera_id in list(self.lookers):
             if camera_id not in cameras:
                 self.lookers[camera_id].discard(socket)
@@ -83,7 +83,7 @@ class Hub(Sockets[LiveSocket]):
     # -- rounds -----------------------------------------------------------------------------------------------------
 
     async def _mark_looked_at(self) -> None:
-        """Say which cameras somebody looks at: those whose sockets still acknowledge what they got."""
+        """Say which cameras are being looked at: those whose sockets still acknowledge what they get."""
         looked_at = {camera_id for socket in self.members for camera_id in socket.looks_at()}
         if not looked_at:
             return
@@ -98,7 +98,7 @@ class Hub(Sockets[LiveSocket]):
         await self.each(list(self.members), lambda socket: socket.heartbeat(feeds))
 
     async def _compare_rights(self) -> None:
-        """End the sockets of those who signed out, were switched off, or have other roles than when they came."""
+        """End the sockets of people who signed out, were deactivated, or have other roles than when they connected."""
         sockets = list(self.members)
         signed_in = await database_sync_to_async(read_signed_in)(
             [socket.user_id for socket in sockets], [socket.session_key for socket in sockets]
@@ -122,7 +122,7 @@ class Hub(Sockets[LiveSocket]):
             return
         header = read_header(preview)
         if header["token"] < self._tokens.get(camera_id, 0):
-            return  # of a worker that no longer holds the camera
+            return  # from a worker that no longer holds the camera
         self._tokens[camera_id] = header["token"]
         self.newest[camera_id] = (header["number"], preview)
         lookers = list(self.lookers.get(camera_id, ()))

@@ -1,5 +1,5 @@
-"""The one machine under all sockets of an event loop: who is there, rounds while anybody is, one subscription, and the
-slow are let go.
+"""The common base of all sockets of an event loop: its members, rounds while there are any, one subscription, and the
+removal of slow members.
 
     class Hub(Sockets[LiveSocket]):
         def rounds(self):
@@ -26,13 +26,13 @@ from portal.events import messages
 
 log = logging.getLogger(__name__)
 
-SLOW_S = 1.0  # a page that takes nothing for so long does not read
+SLOW_S = 1.0  # a page that takes nothing for this long is not reading
 RETRY_S = 1.0
 POLL_S = 0.1
 
 
 class Member(Protocol):
-    """What the machine asks of a socket."""
+    """What `Sockets` requires of a socket."""
 
     async def end(self, code: int) -> None: ...
 
@@ -49,7 +49,7 @@ class Sockets(Generic[M]):
         self._closing: set[asyncio.Future[None]] = set()
 
     def rounds(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """What runs while there is a member."""
+        """What runs while there are members."""
         raise NotImplementedError
 
     def join(self, member: M) -> None:
@@ -69,7 +69,7 @@ class Sockets(Generic[M]):
         return not self._tasks
 
     def goes_on(self) -> bool:
-        """Whether the round that asks is still wanted: a cancellation alone can be lost inside of redis-py."""
+        """Whether the calling round should continue: a cancellation alone can be lost inside redis-py."""
         return asyncio.current_task() in self._tasks
 
     # -- rounds -----------------------------------------------------------------------------------------------------
@@ -77,13 +77,13 @@ class Sockets(Generic[M]):
     async def every(
         self, seconds: float, step: Callable[[], Awaitable[None]], sooner: asyncio.Event | None = None
     ) -> None:
-        """Call `step` again and again, at once where `sooner` is set; what it raises ends no round."""
+        """Call `step` repeatedly, at once if `sooner` is set; an exception in it does not end the round."""
         while self.goes_on():
             try:
                 await step()
             except (RedisError, OSError, DatabaseError) as error:
                 log.warning("a round of sockets failed: %s", type(error).__name__)
-            except Exception:  # whatever it was: a right that was taken back must not stay good for it
+            except Exception:  # whatever it was, a revoked right must not stay valid because of it
                 log.exception("a round of sockets failed")
             if sooner is None:
                 await asyncio.sleep(seconds)
@@ -95,7 +95,7 @@ class Sockets(Generic[M]):
     async def follow(
         self, wanted: Callable[[], Collection[str]], heard: Callable[[str, bytes], Awaitable[None]]
     ) -> None:
-        """Hear Redis' channels, those that are wanted at each moment, by one subscription."""
+        """Listen to the Redis channels that are wanted at each moment, with one subscription."""
         while self.goes_on():
             try:
                 await self._follow(wanted, heard)
@@ -125,8 +125,8 @@ class Sockets(Generic[M]):
     # -- each -------------------------------------------------------------------------------------------------------
 
     async def each(self, members: Collection[M], step: Callable[[M], Awaitable[None]]) -> None:
-        """Do this with each of them, all at once. One that cannot be written to, or not within SLOW_S, is let go: a
-        page that stops reading must not hold up the others.
+        """Do this with each of them, all at once. One that cannot be written to within SLOW_S, or at all, is dropped:
+        a page that stops reading must not hold up the others.
         """
         tasks = {asyncio.ensure_future(step(member)): member for member in members}
         if not tasks:
@@ -148,16 +148,16 @@ class Sockets(Generic[M]):
     def _closed(self, closing: asyncio.Future[None]) -> None:
         self._closing.discard(closing)
         if not closing.cancelled():
-            closing.exception()  # it was gone already
+            closing.exception()  # it was already gone
 
 
-# -- what one event loop has ----------------------------------------------------------------------------------------
+# -- one per event loop ---------------------------------------------------------------------------------------------
 
 _connections: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis_asyncio.Redis] = weakref.WeakKeyDictionary()
 
 
 def redis_connection() -> redis_asyncio.Redis:
-    """The connection to Redis of the running event loop."""
+    """The running event loop's connection to Redis."""
     loop = asyncio.get_running_loop()
     if loop not in _connections:
         _connections[loop] = redis_asyncio.Redis.from_url(

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AuditEntry(models.Model):
-    """One line of the audit log. It holds names, not links: it outlives the people and sites that it tells of."""
+    """One entry of the audit log. It holds names, not links: it outlives the people and sites that it is about."""
 
     class Action(models.TextChoices):
         SIGNED_IN = "signed-in", _("signed in")

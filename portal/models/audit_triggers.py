@@ -22,7 +22,7 @@ def create(vendor: str) -> list[str]:
 
 
 def drop(vendor: str) -> list[str]:
-    """Statements that take the triggers away again."""
+    """Statements that drop the triggers."""
     if vendor == "sqlite":
         return [f"DROP TRIGGER IF EXISTS audit_no_{verb}" for verb in ("update", "delete")]
     return [

@@ -20,7 +20,7 @@ class Purpose(models.TextChoices):
 class Pairing(models.Model):
     """A link by which one device becomes a camera of a site, or the loudspeaker beside one.
 
-    Its secret is not kept, only the hash.
+    The secret is not stored, only its hash.
     """
 
     purpose = models.CharField(_("for"), max_length=16, choices=Purpose.choices, default=Purpose.CAMERA)
@@ -46,7 +46,7 @@ class Pairing(models.Model):
 class DeviceToken(models.Model):
     """What a device shows to send pictures as one camera, or to speak beside it.
 
-    Only its hash is kept; taken back, it is good for nothing.
+    Only its hash is stored; once revoked, it is no longer valid.
     """
 
     purpose = models.CharField(_("for"), max_length=16, choices=Purpose.choices, default=Purpose.CAMERA)

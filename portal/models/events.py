@@ -1,4 +1,4 @@
-"""Who was seen. Rows are made by portal/events/recording.py alone."""
+"""Who was seen. Only portal/events/recording.py makes rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cameras.models import Camera, Site
 
 
 class WearLabel(models.TextChoices):
-    """What a person's face showed, as the vote over the track decided."""
+    """What a person's face showed, as decided by the votes over the track."""
 
     MASK = "mask", _("Mask")
     NO_MASK = "no_mask", _("No mask")
@@ -25,8 +25,8 @@ class SiteFeed(models.Model):
     """The number of a site's last event.
 
     It is raised inside the transaction that records the event, and so in the order of commits: a page that has
-    seen number n has seen everything up to n, and asks for what is greater. It also counts the violations that wait
-    for a review, so that no page and no message has to count them.
+    seen number n has seen everything up to n, and asks for anything above it. The row also counts the violations to
+    review, so that no page or message has to count them.
     """
 
     site = models.OneToOneField(Site, on_delete=models.CASCADE, primary_key=True, related_name="feed")
@@ -42,7 +42,7 @@ class SiteFeed(models.Model):
 
 
 class Passage(models.Model):
-    """One person who was seen once, from coming to leaving."""
+    """One person, seen once, from arriving to leaving."""
 
     id = models.UUIDField(primary_key=True, editable=False, help_text=_("The track's key, made where it was seen."))
     site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="passages", verbose_name=_("site"))
@@ -70,17 +70,17 @@ class Passage(models.Model):
 
 
 def older_than(started_at: datetime, key: UUID) -> models.Q:
-    """Violations behind this place in the order newest first."""
+    """Violations after this position, newest first."""
     return models.Q(started_at__lt=started_at) | models.Q(started_at=started_at, pk__lt=key)
 
 
 def newer_than(started_at: datetime, key: UUID) -> models.Q:
-    """Violations before this place in the order newest first."""
+    """Violations before this position, newest first."""
     return models.Q(started_at__gt=started_at) | models.Q(started_at=started_at, pk__gt=key)
 
 
 class Violation(models.Model):
-    """A spell without a mask, or with one worn wrongly, of one person; what a reviewer decides about it."""
+    """One person's spell without a mask, or with one worn wrongly, and what a reviewer decides about it."""
 
     class Status(models.TextChoices):
         OPEN = "open", _("To review")

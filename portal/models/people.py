@@ -1,4 +1,4 @@
-"""Who signs in, and what they are at which site."""
+"""The people who sign in, and their roles at which sites."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cameras.models import Site, check_time_zone
 
 
 class Accounts(BaseUserManager["User"]):
-    """Makes users and finds them by e-mail, whatever the case it is typed in."""
+    """Makes users and finds them by e-mail, regardless of case."""
 
     use_in_migrations = True
 
@@ -21,7 +21,7 @@ class Accounts(BaseUserManager["User"]):
         return self.get(email__iexact=(username or "").strip())
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
-        """A user; without `password` one who can sign in only after a password link."""
+        """A new user; without `password`, they can sign in only after a password link."""
         user = self.model(email=email.strip().lower(), **fields)
         user.set_password(password)
         user.save(using=self._db)
@@ -32,7 +32,7 @@ class Accounts(BaseUserManager["User"]):
 
 
 class Theme(models.TextChoices):
-    """Which colours a person wants."""
+    """Which colours a person prefers."""
 
     SYSTEM = "system", _("As the device is set")
     LIGHT = "light", _("Light")
@@ -40,7 +40,7 @@ class Theme(models.TextChoices):
 
 
 class User(AbstractUser):
-    """A person who signs in by e-mail. What she may do is in Membership, read by portal/people/access.py only."""
+    """A person who signs in by e-mail. What they may do is in Membership, read only by portal/people/access.py."""
 
     username = None  # type: ignore[assignment]
     first_name = None  # type: ignore[assignment]
@@ -79,7 +79,7 @@ class User(AbstractUser):
         self.email = self.email.lower()
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        """Django's own, which ends sessions with a new password; ours ends them with a new epoch, too."""
+        """Django's hash, which ends sessions on a new password; this one also ends them on a new epoch."""
         plain = super()._get_session_auth_hash(secret)  # type: ignore[misc]
         return f"{plain}.{self.session_epoch}" if self.session_epoch else str(plain)
 
@@ -112,7 +112,7 @@ class Membership(models.Model):
 
 
 class Invitation(models.Model):
-    """A role at a site that waits for somebody to take it, by a link. The link's secret is not kept, only its hash."""
+    """A role at a site, waiting to be accepted through a link. The link's secret is not stored, only its hash."""
 
     email = models.EmailField(_("e-mail"))
     site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="invitations", verbose_name=_("site"))
@@ -141,7 +141,7 @@ class Invitation(models.Model):
 
 
 class SignedIn(models.Model):
-    """A browser in which somebody signed in: for her own list of sessions."""
+    """A browser in which somebody signed in: for their own list of sessions."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions", verbose_name=_("user"))
     session_key = models.CharField(_("session"), max_length=40, unique=True)

@@ -1,4 +1,4 @@
-"""What a site wants, which no camera needs to know: its language, hours, goal, and how long things are kept."""
+"""What a site decides and no camera needs to know: its language, hours, goal, and how long things are kept."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_hours(value: object) -> None:
 
 
 def lies_in(hours: Hours, local: datetime) -> bool:
-    """Whether a moment of the site's clock lies in its hours, which may run past midnight; no hours: always."""
+    """Whether a moment in the site's local time is within its hours, which may run past midnight; no hours: always."""
     if not hours:
         return True
     minute = local.strftime("%H:%M")
@@ -47,7 +47,7 @@ def lies_in(hours: Hours, local: datetime) -> bool:
 
 
 class SitePolicy(models.Model):
-    """One site's. Ask `policy_of`: a site without a row has the defaults."""
+    """The policy of one site. Use `policy_of`: a site without a row has the defaults."""
 
     site = models.OneToOneField(
         Site, on_delete=models.CASCADE, primary_key=True, related_name="policy", verbose_name=_("site")
@@ -100,14 +100,14 @@ class SitePolicy(models.Model):
         return lies_in(self.opening_hours, self.site.local(moment))
 
     def reminds_at(self, moment: datetime) -> bool:
-        """Whether the door may speak. A site without reminder hours may at any time."""
+        """Whether the door may speak. At a site without reminder hours it may at any time."""
         return lies_in(self.reminder_hours, self.site.local(moment))
 
     def alerts_at(self, moment: datetime) -> bool:
-        """Whether anybody is to be alerted of what happens at this moment."""
+        """Whether anybody should be alerted to what happens at this moment."""
         return self.alert_when_closed or self.is_open(moment)
 
 
 def policy_of(site: Site) -> SitePolicy:
-    """The site's policy, or the defaults. No query where `policy` was selected with the site."""
+    """The site's policy, or the defaults. No query if `policy` was selected with the site."""
     return getattr(site, "policy", None) or SitePolicy(site=site)

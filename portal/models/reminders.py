@@ -1,4 +1,4 @@
-"""What the door says: where it sounds, and each time that it spoke or why it did not."""
+"""What the door says: where it sounds, and each time it spoke or why it did not."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cameras.models import Camera, Site
 from portal.models.events import Passage, Violation
 from portal.models.policy import LANGUAGES
 
-CONFIRMED_WITHIN = timedelta(seconds=30)  # a door that says nothing for so long will not
+CONFIRMED_WITHIN = timedelta(seconds=30)  # a door that reports nothing for this long never will
 
 
 class Phrase(models.TextChoices):
-    """What can be said at a door. A site may word each in its own way."""
+    """What can be said at a door. A site may reword each."""
 
     NO_MASK = "no_mask", _("To who wears no mask")
     NO_MASK_AGAIN = "no_mask_again", _("To who still wears none")
@@ -30,7 +30,7 @@ class Phrase(models.TextChoices):
 
 
 class SitePhrase(models.Model):
-    """A site's own words in a language; without a row, those that the portal knows are said."""
+    """A site's own wording in a language; without a row, the portal's own phrase is said."""
 
     site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="phrases", verbose_name=_("site"))
     language = models.CharField(_("language"), max_length=8, choices=LANGUAGES)
@@ -100,7 +100,7 @@ class Voice(models.Model):
 
 
 class Silence(models.TextChoices):
-    """Why a reminder was not said, or not heard of."""
+    """Why a reminder was not said, or not confirmed."""
 
     LATE = "late", _("It came too late")
     HOURS = "hours", _("Outside the reminder hours")
@@ -129,7 +129,7 @@ _REMEDIES: dict[Silence, str | Promise] = {
 
 
 class Reminder(models.Model):
-    """One time that a door spoke to somebody, or why it did not. Made by portal/voice/reminding.py alone."""
+    """One time that a door spoke to somebody, or why it did not. Made only by portal/voice/reminding.py."""
 
     class Step(models.TextChoices):
         FIRST = "first", _("Reminder")
@@ -172,24 +172,24 @@ class Reminder(models.Model):
 
     @property
     def remedy(self) -> str | Promise:
-        """What to do about its silence; empty where it was said."""
+        """What to do about its silence; empty if it was said."""
         return Silence(self.why_not).remedy if self.why_not else ""
 
     @staticmethod
     def said() -> models.Q:
-        """Those that somebody at the door could hear: played to the end, or taken by a loudspeaker."""
+        """Reminders that somebody at the door could hear: played to the end, or accepted by a loudspeaker."""
         taken = models.Q(output=Voice.Output.CALL, sent_at__isnull=False)
         return models.Q(why_not="") & (models.Q(played_at__isnull=False) | taken)
 
     @property
     def was_said(self) -> bool:
-        """Whether this one is among `said`."""
+        """Whether this reminder is one of `said`."""
         taken = self.output == Voice.Output.CALL and self.sent_at is not None
         return not self.why_not and (self.played_at is not None or taken)
 
     @property
     def is_under_way(self) -> bool:
-        """Whether more may still be heard of it."""
+        """Whether it may still be confirmed."""
         return not self.why_not and not self.was_said and timezone.now() - self.decided_at < CONFIRMED_WITHIN
 
     @property

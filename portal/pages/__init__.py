@@ -1,1 +1,1 @@
-"""A module a page."""
+"""One module per page."""

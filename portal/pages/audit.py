@@ -1,4 +1,4 @@
-"""The audit log: for managers what happened at their sites and what their people did, for superusers all of it."""
+"""The audit log: managers see what happened at their sites and what their people did, superusers see all of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_EXPORTED = 100_000
 
 
 class LogFilterForm(forms.Form):
-    """Of whom, and what."""
+    """Whose entries, and of which action."""
 
     who = forms.CharField(label=gettext_lazy("Who"), required=False, max_length=100)
     what = forms.ChoiceField(
@@ -38,7 +38,7 @@ class LogFilterForm(forms.Form):
 
 
 def entries(user: AnyUser) -> QuerySet[AuditEntry]:
-    """What this person may read: entries of her sites, and of no site those of the people there."""
+    """What this person may read: entries of their sites, and those without a site made by the people there."""
     if user.is_superuser:
         return AuditEntry.objects.all()
     here = access.sites(user, Right.SET_UP)

@@ -1,4 +1,4 @@
-"""The form of a camera: its makes, what is typed, and what is stored of it."""
+"""The form for a camera: its makes, what is typed, and what is stored."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_choices() -> list[Any]:
 
 
 class CameraForm(SealedLoginForm):
-    """A camera. With a make, host and stream make the address; otherwise it is written as a whole."""
+    """A camera. With a make, host and stream form the address; otherwise it is typed in full."""
 
     make = forms.ChoiceField(label=gettext_lazy("Make"))
     host = forms.CharField(
@@ -98,7 +98,7 @@ class CameraForm(SealedLoginForm):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         make = cleaned.get("make", "")
-        if self.is_device:  # it has no address: it comes by itself
+        if self.is_device:  # it has no address: the device connects to us
             cleaned |= {"kind": Camera.Kind.DEVICE, "address": "", "transport": Camera.Transport.TCP}
         elif make in makes():
             self._compose(cleaned, make)
@@ -112,7 +112,7 @@ class CameraForm(SealedLoginForm):
         return cleaned
 
     def _check_name(self, cleaned: dict[str, Any]) -> None:
-        """Django cannot check it by itself: the constraint leaves deleted cameras out."""
+        """Django cannot check this by itself: the constraint leaves out deleted cameras."""
         name, site = cleaned.get("name"), cleaned.get("site")
         if name and site and is_taken(name, site, self.instance):
             self.add_error("name", _("There is a camera of this name at this site already. Choose another name."))
@@ -139,7 +139,7 @@ class CameraForm(SealedLoginForm):
         self._check(cleaned, address, "address")
 
     def _check(self, cleaned: dict[str, Any], address: str, field: str) -> None:
-        """What can be known of an address without opening it."""
+        """Check what can be known about an address without opening it."""
         try:
             if cleaned["kind"] == "clip":
                 addresses.clip_path(address)
@@ -153,7 +153,7 @@ class CameraForm(SealedLoginForm):
         cleaned["address"] = address
 
     def store(self) -> Camera:
-        """Save; what watches the camera begins anew with it within seconds."""
+        """Save; the watch of the camera restarts with the change within seconds."""
         camera = self.instance
         camera.kind, camera.address = self.cleaned_data["kind"], self.cleaned_data["address"]
         camera.user = self.cleaned_data.get("user") or ""
@@ -198,6 +198,6 @@ class CameraForm(SealedLoginForm):
 
 
 def is_taken(name: str, site: Site, camera: Camera) -> bool:
-    """Whether another camera of the site than this one has the name; deleted ones gave theirs free."""
+    """Whether another camera of the site has this name; names of deleted cameras are free."""
     same = Camera.objects.filter(site=site, name=name, deleted_at__isnull=True)
     return same.exclude(pk=camera.pk).exists()

@@ -1,4 +1,4 @@
-"""Cameras: their list, the test before saving, and what is done with one."""
+"""Cameras: their list, the test before saving, and the actions on one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TESTS_A_MINUTE = 10
 
 @require_safe
 def cameras(request: HttpRequest) -> HttpResponse:
-    """All cameras of one's sites, with their states; for managers."""
+    """All cameras of this person's sites, with their states; for managers."""
     access.sites_to_set_up(request.user)
     rows = access.cameras(request.user, Right.SET_UP).order_by("site__name", "name")
     context = {"cameras": [{"camera": row, "state": live_messages.camera(row)} for row in rows]}
@@ -65,7 +65,7 @@ def add_camera(request: HttpRequest) -> HttpResponse:
 
 
 def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """One camera: how it is, its outages, its settings."""
+    """One camera: its state, outages and settings."""
     found = access.get_camera(request, camera_id)
     form = CameraForm(request, request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
@@ -91,7 +91,7 @@ def show_form(request: HttpRequest, form: CameraForm, context: dict[str, Any]) -
         messages.info(
             request, _("The address held a login: it moved into its own fields. Type the password once more.")
         )
-        shown = request.POST.copy()  # the address is shown as it will be kept
+        shown = request.POST.copy()  # the address is shown as it will be stored
         shown["address"], shown["user"] = form.cleaned_data["address"], form.cleaned_data["user"]
         form.data = shown
     context |= {"form": form, "makes": list(makes().values()), "steps": Step, "others": list(OTHER)}
@@ -103,7 +103,7 @@ def show_form(request: HttpRequest, form: CameraForm, context: dict[str, Any]) -
 
 @require_POST
 def test_camera(request: HttpRequest) -> HttpResponse:
-    """Begin a test of what is typed, by a worker that serves the site; answers where its report is."""
+    """Start a test of what is typed, by a worker that serves the site; the answer says where its report is."""
     access.sites_to_set_up(request.user)
     instance = None
     if request.POST.get("camera", "").isdecimal():
@@ -146,7 +146,7 @@ def get_report(request: HttpRequest, probe_id: UUID) -> probe.Report:
 
 @require_safe
 def show_probe(request: HttpRequest, probe_id: UUID) -> HttpResponse:
-    """The report of a test as it now is, as a part of a page; X-Done says whether more comes."""
+    """The current report of a test, as part of a page; X-Done says whether it is complete."""
     report = get_report(request, probe_id)
     steps = [
         {"name": Step(step.name).label, "status": step.status, "said": said_of(step, report), "text": step.text}
@@ -160,13 +160,13 @@ def show_probe(request: HttpRequest, probe_id: UUID) -> HttpResponse:
 
 
 def said_of(step: probe.StepReport, report: probe.Report) -> str:
-    """How a step went, in a word; what comes after a failure was not tried."""
+    """How a step went, in a word; steps after a failure were not tried."""
     return _("not tried") if report.done and step.status == Status.WAITING else str(Status(step.status).label)
 
 
 @require_safe
 def show_probe_picture(request: HttpRequest, probe_id: UUID) -> HttpResponse:
-    """The picture of a test, with boxes; it lives for minutes, in Redis alone."""
+    """The picture of a test, with boxes; it is kept for minutes, and only in Redis."""
     get_report(request, probe_id)
     picture = probe.read_picture(probe_id)
     if picture is None:
@@ -174,12 +174,12 @@ def show_probe_picture(request: HttpRequest, probe_id: UUID) -> HttpResponse:
     return HttpResponse(picture, content_type="image/jpeg", headers={"Cache-Control": "private, no-store"})
 
 
-# -- what is done with one ------------------------------------------------------------------------------------------
+# -- actions on one -------------------------------------------------------------------------------------------------
 
 
 @require_POST
 def duplicate_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """A copy, paused, under a name of its own; its password comes along."""
+    """Make a paused copy under a name of its own; the password is copied too."""
     found = access.get_camera(request, camera_id)
     names = set(Camera.objects.filter(site=found.site, deleted_at__isnull=True).values_list("name", flat=True))
     copies = (f"{found.name[:100]} {number}" for number in range(2, 1000))
@@ -214,7 +214,7 @@ def resume_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
 
 @require_POST
 def delete_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """It is watched no more, and gone from every list; what it saw stays for its days. Ten seconds to undo."""
+    """It is no longer watched and gone from every list; what it saw is kept for its days. Ten seconds to undo."""
     found = access.get_camera(request, camera_id)
     Camera.objects.filter(pk=found.pk).update(deleted_at=timezone.now(), version=F("version") + 1)
     audit.note(request, Action.CAMERA_DELETED, found.name, found.site)
@@ -227,7 +227,7 @@ def delete_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
 
 @require_POST
 def restore_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """Undo `delete_camera`, as long as retention has not forgotten its password."""
+    """Undo `delete_camera`, as long as retention has not deleted its password."""
     found = Camera.objects.select_related("site").filter(pk=camera_id, site__in=access.sites(request.user)).first()
     if found is None:
         raise Http404

@@ -1,4 +1,4 @@
-"""How a phone comes to trust this portal in a home network: what to install, and how. Only with HTTPS=1."""
+"""How to make a phone trust this portal on a home network: what to install, and how. Only with HTTPS=1."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def connect(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def authority(request: HttpRequest) -> HttpResponse:
-    """The authority's certificate. It is public: whoever connects is sent what it signed."""
+    """The authority's certificate. It is public: anyone who connects is sent a certificate that it signed."""
     path = settings.CERTIFICATES / "authority.crt"
     if not settings.OWN_CERTIFICATE or not path.exists():
         raise Http404

@@ -1,4 +1,4 @@
-"""What every page shows around its content, and in whose way: language, time zone, looks."""
+"""What every page shows around its content, and in whose language, time zone and appearance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from portal.people.access import Right
 
 
 class PersonalMiddleware:
-    """Pages come in the person's own language and time zone, where she has chosen them."""
+    """Shows pages in the person's own language and time zone, if they have chosen them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -41,10 +41,10 @@ class PersonalMiddleware:
 
 
 def page_context(request: HttpRequest) -> dict[str, Any]:
-    """For templates/base.html; asked only by pages that show it, and at most once a page.
+    """Context for templates/base.html; evaluated only by pages that show it, and at most once per page.
 
-    `feeds` is how far this page knows each site's events: the socket goes on from there. `to_review` is the counter.
-    Who has not given the second factor yet sees no more than who is signed out.
+    `feeds` is how far this page knows each site's events: the socket continues from there. `to_review` is the counter.
+    Someone who has not yet given the second factor sees no more than someone who is signed out.
     """
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:

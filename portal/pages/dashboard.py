@@ -1,4 +1,4 @@
-"""The first page: live tiles, and a strip that says whether all is well."""
+"""The front page: live tiles, and a strip that says whether all is well."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 
 
 def next_first_step() -> str | None:
-    """Where a superuser of an empty installation goes on: its first site, then its first camera."""
+    """Where a superuser of an empty installation continues: its first site, then its first camera."""
     if not Site.objects.exists():
         return reverse("site_add")
     if not Camera.objects.exists():
@@ -48,7 +48,7 @@ def next_first_step() -> str | None:
 
 
 def is_first_picture(request: HttpRequest, tiles: list[dict[str, Any]]) -> bool:
-    """Whether this person just set up the very first camera, and nobody was seen by it yet."""
+    """Whether this person just set up the very first camera and it has not seen anybody yet."""
     if not request.user.is_superuser or len(tiles) != 1 or FIRST_STEPS_OVER in request.session:
         return False
     age = timezone.now() - tiles[0]["camera"].created_at
@@ -57,12 +57,12 @@ def is_first_picture(request: HttpRequest, tiles: list[dict[str, Any]]) -> bool:
 
 @require_safe
 def strip(request: HttpRequest) -> HttpResponse:
-    """The strip alone, for a page that stays open."""
+    """Only the strip, for a page that stays open."""
     return render(request, "dashboard/strip.html", strip_context(request.user, read_tiles(request.user)))
 
 
 def read_tiles(user: AnyUser) -> list[dict[str, Any]]:
-    """This person's cameras, each with its state as messages.camera says it. Two queries."""
+    """This person's cameras, each with its state from messages.camera. Two queries."""
     cameras = access.cameras(user).order_by("site__name", "name")
     own = set(access.sites(user, Right.SET_UP).values_list("pk", flat=True))
     return [
@@ -71,7 +71,7 @@ def read_tiles(user: AnyUser) -> list[dict[str, Any]]:
 
 
 def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
-    """People seen today, how many of them masked, how the cameras are, and what the portal has to say."""
+    """People seen today and how many of them were masked, the state of the cameras, and the portal's notices."""
     try:
         notices = current_notices()
     except Errors:
@@ -80,7 +80,7 @@ def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def count_cameras(tiles: list[dict[str, Any]]) -> dict[str, int | None]:
-    """How many cameras are watched, down (and which is the first of them) and paused."""
+    """How many cameras are watched, down (and the first of those) and paused."""
     states = [(tile["camera"].pk, tile["state"]["state"]) for tile in tiles]
     paused = sum(state == CameraState.PAUSED for _, state in states)
     down = [pk for pk, state in states if state not in {CameraState.PAUSED, CameraState.ONLINE}]

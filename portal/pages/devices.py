@@ -1,4 +1,4 @@
-"""A phone or computer as a camera: its pairing link, and what is done with a paired one. For managers."""
+"""A phone or computer as a camera: its pairing link, and the actions on a paired one. For managers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from portal.people.audit import Action
 
 
 class DeviceForm(forms.Form):
-    """The site that the device will be a camera of."""
+    """The site at which the device will be a camera."""
 
     site = forms.ModelChoiceField(Site.objects.none(), label=gettext_lazy("Site"))
 
@@ -38,7 +38,7 @@ class DeviceForm(forms.Form):
 
 @never_cache
 def add_device(request: HttpRequest) -> HttpResponse:
-    """Choose a site; then the link and its QR code, shown this once."""
+    """Choose a site; then show the link and its QR code, only once."""
     form = DeviceForm(request)
     if request.method == "POST" and form.is_valid():
         return show_link(request, form.cleaned_data["site"])
@@ -48,7 +48,7 @@ def add_device(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def pair_again(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """A new link for a device's camera; the device that had it before is let go when the link is used."""
+    """A new link for a device's camera; the previous device is unpaired when the link is used."""
     camera = get_device(request, camera_id)
     return show_link(request, camera.site, camera)
 
@@ -73,7 +73,7 @@ def show_link(
 @never_cache
 @require_safe
 def show_pairing(request: HttpRequest, pairing_id: int) -> HttpResponse:
-    """Whether a link was used; the page that shows it asks now and then."""
+    """Whether a link was used; the page that shows it polls this."""
     made = Pairing.objects.select_related("camera").filter(pk=pairing_id).first()
     if made is None:
         raise Http404
@@ -86,7 +86,7 @@ def show_pairing(request: HttpRequest, pairing_id: int) -> HttpResponse:
 
 @require_POST
 def unpair(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """Take a device's token back; its page says so within seconds."""
+    """Revoke a device's token; its page says so within seconds."""
     camera = get_device(request, camera_id)
     pairing.revoke(camera)
     audit.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)

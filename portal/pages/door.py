@@ -1,7 +1,7 @@
-"""What the device itself sees: where its pairing link leads, and its own page as a camera. No account needed.
+"""What the device itself sees: the page of its pairing link, and its own page as a camera. No account needed.
 
 The link's secret is in the address after “#”, which browsers do not send: a page's script posts it. So a preview of the
-link, which only loads the page, uses nothing up.
+link, which only loads the page, does not use it up.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 MAY_SOUND = csp_replace({"media-src": [SELF]})  # no other page may play anything
 PAGES = {Purpose.CAMERA: "door", Purpose.LOUDSPEAKER: "speaker"}
 ASK_AGAIN_S = 30
-COOKIE_S = 400 * 24 * 3600  # as long as browsers keep any (RFC 6265bis, section 5.5)
+COOKIE_S = 400 * 24 * 3600  # as long as browsers keep any cookie (RFC 6265bis, section 5.5)
 
 
 @never_cache
@@ -48,7 +48,7 @@ COOKIE_S = 400 * 24 * 3600  # as long as browsers keep any (RFC 6265bis, section
 @ensure_csrf_cookie
 @require_safe
 def pair(request: HttpRequest) -> HttpResponse:
-    """Where a pairing link leads."""
+    """The page of a pairing link."""
     return render(request, "door/pair.html")
 
 
@@ -56,7 +56,7 @@ def pair(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_POST
 def look_at_pairing(request: HttpRequest) -> HttpResponse:
-    """Which site asks for this device; uses nothing up."""
+    """Which site is asking for this device; does not use up the link."""
     found = pairing.find(request.POST.get("secret", ""))
     if found is None:
         return refuse(request, pairing.gone())
@@ -92,7 +92,7 @@ def redeem_pairing(request: HttpRequest) -> HttpResponse:
 
 
 def refuse(request: HttpRequest, why: str) -> HttpResponse:
-    """A link that is none. Who tries many is slowed down; who has a good one never is."""
+    """Answer to an invalid link. Anyone who tries many is slowed down; anyone with a valid one never is."""
     if pairing.may_try_again(audit.address_of(request)):
         return JsonResponse({"error": why}, status=410)
     return JsonResponse({"error": _("That was a try too many. Wait a minute.")}, status=429)
@@ -126,9 +126,7 @@ def speaker(request: HttpRequest) -> HttpResponse:
 
 def unpaired(request: HttpRequest, purpose: Purpose) -> HttpResponse:
     response = render(request, "door/unpaired.html", {"purpose": purpose.value}, status=404)
-    if (
-        pairing.COOKIES[purpose] in request.COOKIES
-    ):  # its camera may come back, and nobody stands there to load the page
+    if pairing.COOKIES[purpose] in request.COOKIES:  # its camera may come back, and nobody is there to reload the page
         response["Refresh"] = str(ASK_AGAIN_S)
     return response
 
@@ -147,7 +145,7 @@ def spoken_at(site: Site) -> dict[str, Any]:
 @login_not_required
 @require_safe
 def voice_audio(request: HttpRequest, signed: str) -> HttpResponse:
-    """The sound of a reminder, for who was told of it; good for some minutes."""
+    """The sound of a reminder, for whoever was sent its address, which is valid for some minutes."""
     try:
         found = Reminder.objects.filter(pk=signing.loads(signed, salt=SALT, max_age=AUDIO_GOOD_FOR_S)).first()
     except signing.BadSignature as error:
@@ -160,7 +158,7 @@ def voice_audio(request: HttpRequest, signed: str) -> HttpResponse:
         log.exception("a reminder could not be rendered")
         return HttpResponse(status=503)
     file = StaticFile(str(path), [("Content-Type", "audio/wav"), ("Cache-Control", "private, max-age=300")])
-    part = file.get_response(request.method, request.META)  # some browsers play nothing that comes without ranges
+    part = file.get_response(request.method, request.META)  # some browsers play nothing that is served without ranges
     with part.file or io.BytesIO() as content:
         return HttpResponse(content.read(), status=part.status, headers=dict(part.headers))
 
@@ -169,7 +167,7 @@ def voice_audio(request: HttpRequest, signed: str) -> HttpResponse:
 @login_not_required
 @require_POST
 def leave(request: HttpRequest) -> HttpResponse:
-    """Whoever holds the device may end its being a camera, or a loudspeaker."""
+    """Whoever holds the device may stop it being a camera, or a loudspeaker."""
     wanted = request.POST.get("purpose", "")
     purpose = Purpose(wanted) if wanted in Purpose.values else Purpose.CAMERA
     camera = own_camera(request, purpose)
@@ -182,6 +180,6 @@ def leave(request: HttpRequest) -> HttpResponse:
 
 
 def own_camera(request: HttpRequest, purpose: Purpose = Purpose.CAMERA) -> Camera | None:
-    """The camera that this browser is, or speaks beside, by its cookie."""
+    """The camera that this browser is, or beside which it speaks, by its cookie."""
     token = request.COOKIES.get(pairing.COOKIES[purpose], "")
     return pairing.camera_of(token, purpose) if token else None

@@ -1,4 +1,4 @@
-"""Pages for what went wrong: what happened, what to do, and a number to quote."""
+"""Error pages: what happened, what to do, and a number to quote."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ NO_ROOM_BYTES = 1_000_000
 
 
 def is_full_disk(error: BaseException | None) -> bool:
-    """Whether this error, or one that it came from, says that no room is left."""
+    """Whether this error, or one that caused it, says that no room is left."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             return True
         if "database or disk is full" in str(error):
             return True
         if isinstance(error, OperationalError) and shutil.disk_usage(settings.DATA_DIR).free < NO_ROOM_BYTES:
-            return True  # SQLite has several words for it
+            return True  # SQLite words this in several ways
         error = error.__cause__ or error.__context__
     return False
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500. Renders without a database: it may be the very thing that fails."""
+    """Django's handler500. Renders without a database, which may be the very thing that failed."""
     number = secrets.token_hex(4)
     error = sys.exc_info()[1]
     log.error("error %s at %s", number, request.path, exc_info=error)

@@ -1,4 +1,4 @@
-"""Hours of a week in a form, two fields a day: when a site is open, and when its doors may speak."""
+"""Weekly hours in a form, two fields per day: when a site is open, and when its doors may speak."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def clock_field() -> forms.TimeField:
 
 
 class HoursForm(forms.ModelForm[SitePolicy]):
-    """A form of a site's policy: `add_hours` when it is made, `read_hours` when it is cleaned."""
+    """A form for a site's policy: call `add_hours` when it is made, `read_hours` when it is cleaned."""
 
     def add_hours(self, hours: Hours) -> None:
         for day in range(7):
@@ -37,7 +37,7 @@ class HoursForm(forms.ModelForm[SitePolicy]):
         return [(str(WEEKDAYS[day]), self[f"opens_{day}"], self[f"closes_{day}"]) for day in range(7)]
 
     def read_hours(self, cleaned: dict[str, Any]) -> Hours:
-        """The hours as a policy keeps them; what cannot be is added to the form's errors."""
+        """The hours as a policy stores them; invalid ones are added to the form's errors."""
         hours: Hours = {}
         for day in range(7):
             opens: time | None = cleaned.get(f"opens_{day}")

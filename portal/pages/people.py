@@ -1,4 +1,4 @@
-"""The people of one's sites: who is there, in which role, who is invited; for managers."""
+"""The people of a manager's sites: who is there, in which role, and who is invited."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNDO_S = 60
 
 
 class InviteForm(forms.Form):
-    """E-mail, site and role of somebody who shall join."""
+    """E-mail, site and role of somebody to invite."""
 
     email = forms.EmailField(label=gettext_lazy("E-mail"), widget=forms.EmailInput(attrs={"autocomplete": "off"}))
     site = forms.ModelChoiceField(
@@ -58,7 +58,7 @@ class InviteForm(forms.Form):
 
 
 def people(request: HttpRequest) -> HttpResponse:
-    """Those at this person's sites, the invitations that are open, and a form for one more."""
+    """The people at this person's sites, the open invitations, and a form for another one."""
     access.sites_to_set_up(request.user)
     return show(request, InviteForm(request))
 
@@ -87,7 +87,7 @@ def show(request: HttpRequest, form: InviteForm, status: int = 200) -> HttpRespo
 
 @require_POST
 def invite(request: HttpRequest) -> HttpResponse:
-    """Invite somebody: by mail where the portal can send one, else by a link that is shown once."""
+    """Invite somebody: by e-mail if the portal can send it, otherwise by a link that is shown once."""
     access.sites_to_set_up(request.user)
     form = InviteForm(request, request.POST)
     if not form.is_valid():
@@ -106,7 +106,7 @@ def invite(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def renew_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
-    """A new link for an invitation; the old one is void."""
+    """Make a new link for an invitation; the old one becomes invalid."""
     invitation = get_invitation(request, invitation_id)
     invitation, secret = memberships.invite(invitation.email, invitation.site, invitation.role, access.person(request))
     audit.note(request, Action.INVITED, f"{invitation.email}: {invitation.role}", invitation.site)
@@ -159,7 +159,7 @@ class JoinForm(ShortHelpMixin, BaseUserCreationForm):  # type: ignore[type-arg] 
 @never_cache
 @login_not_required
 def invitation(request: HttpRequest, secret: str) -> HttpResponse:
-    """Where an invitation's link leads: make an account, or, with one, say yes."""
+    """The page of an invitation's link: make an account, or accept with an existing one."""
     found = memberships.find_invitation(secret)
     if found is None:
         return render(request, "people/invitation_gone.html", status=404)
@@ -229,13 +229,13 @@ def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
 
 
 def back_to_people(request: HttpRequest) -> HttpResponse:
-    """The page of people, or the dashboard for who just gave away the right to see it."""
+    """The people page, or the dashboard for someone who just gave up the right to see it."""
     return redirect("people" if access.sites(request.user, Right.SET_UP).exists() else "dashboard")
 
 
 @require_POST
 def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
-    """Take somebody's access away; ten seconds to undo."""
+    """Remove somebody's access; ten seconds to undo."""
     membership = get_membership(request, membership_id)
     kept = {"user": membership.user_id, "site": membership.site_id, "role": membership.role}
     try:
@@ -268,7 +268,7 @@ def bring_back(request: HttpRequest, kept: str) -> HttpResponse:
 
 @require_POST
 def hand_over(request: HttpRequest, membership_id: int) -> HttpResponse:
-    """Make a colleague manager in one's own place."""
+    """Make a colleague the manager in this person's place."""
     membership = get_membership(request, membership_id)
     memberships.hand_over(membership.site, access.person(request), membership)
     audit.note(request, Action.TRANSFERRED, membership.user.email, membership.site)
@@ -279,7 +279,7 @@ def hand_over(request: HttpRequest, membership_id: int) -> HttpResponse:
 
 @require_POST
 def make_password_link(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Show a password link, once, to hand over to a colleague."""
+    """Show a password link, once, to give to a colleague."""
     colleague = access.get_colleague_to_help(request.user, user_id)
     audit.note(request, Action.PASSWORD_LINK, colleague.email)
     context = {"title": _("A link for %(who)s") % {"who": colleague}, "link": password_link(colleague)}

@@ -1,4 +1,4 @@
-"""One's own page: name, language, time zone, looks, password, second factor, sessions."""
+"""A person's own page: name, language, time zone, appearance, password, second factor, sessions."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ MOST_SESSIONS = 20
 
 @cache
 def zone_names() -> tuple[str, ...]:
-    """The zones that people choose from, by their usual names."""
+    """The time zones that people choose from, by their usual names."""
     return tuple(sorted(name for name in zoneinfo.available_timezones() if "/" in name and not name.startswith("Etc/")))
 
 
 class ZoneField(forms.ChoiceField):
-    """A time zone from the list; typing narrows it by the browser's own means."""
+    """A time zone from the list; the browser itself narrows it as one types."""
 
     def __init__(self, *, empty: Any = None, **kwargs: Any) -> None:
         choices = [("UTC", "UTC"), *((name, name.replace("_", " ")) for name in zone_names())]
@@ -45,7 +45,7 @@ class ZoneField(forms.ChoiceField):
 
 
 class ProfileForm(forms.ModelForm[User]):
-    """What a person sets for herself."""
+    """What people set for themselves."""
 
     time_zone = ZoneField(
         label=gettext_lazy("Time zone"),
@@ -65,7 +65,7 @@ class ProfileForm(forms.ModelForm[User]):
 
 
 class ChangePasswordForm(ShortHelpMixin, PasswordChangeForm):
-    """Django's, without taking the cursor on a page of several forms."""
+    """Django's form, but without autofocus on a page with several forms."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,7 +97,7 @@ def show(request: HttpRequest, form: ProfileForm, password_form: PasswordChangeF
 
 
 def own_sessions(request: HttpRequest) -> list[SignedIn]:
-    """Those of this person's sessions that still live, this one first. Two queries."""
+    """This person's sessions that are still active, the current one first. Two queries."""
     rows = list(SignedIn.objects.filter(user=access.person(request))[: 3 * MOST_SESSIONS])
     keys = [row.session_key for row in rows]
     live = set(
@@ -123,7 +123,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
-    """End all sessions of this person but this one."""
+    """End all sessions of this person except this one."""
     end_other_sessions(request, access.person(request))
     audit.note(request, Action.SIGNED_OUT_EVERYWHERE)
     messages.success(request, _("Everywhere but here you are signed out now."))

@@ -1,4 +1,4 @@
-"""QR codes (ISO/IEC 18004), for what a phone is to scan from a page."""
+"""QR codes (ISO/IEC 18004), for a phone to scan from a page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A form with a login whose password is kept sealed, and shown to nobody.
+"""A form with a login whose password is stored sealed and shown to nobody.
 
-A kept password goes only to the host for which it was typed: whoever may edit the address could otherwise have it sent
-to a host of their own. So a new host wants it typed again, and a login without a user has none.
+A stored password is sent only to the host for which it was typed: anyone who may edit the address could otherwise have
+it sent to a host of their own. So a new host needs it typed again, and a login without a user has no password.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cameras.reach.credentials import SealError, seal, unseal
 
 
 class SealedLoginForm(forms.ModelForm[Any]):
-    """A model with `user` and `sealed_password`; a subclass says where the login goes."""
+    """A form for a model with `user` and `sealed_password`; a subclass says where the login is sent."""
 
     password = forms.CharField(
         label=gettext_lazy("Password"),
@@ -39,11 +39,11 @@ class SealedLoginForm(forms.ModelForm[Any]):
     address_fields: tuple[str, ...] = ()
 
     def login_address(self, values: Mapping[str, Any]) -> str:
-        """The address to which the login is sent, of what is stored or typed in `address_fields`; empty: none."""
+        """The address to which the login is sent, from the stored or typed `address_fields`; empty if there is none."""
         raise NotImplementedError
 
     def check_kept_password(self, cleaned: dict[str, Any]) -> None:
-        """Ask for the password again where it would go to another host than before."""
+        """Ask for the password again if it would be sent to a different host than before."""
         if not self._kept or cleaned.get("password") or not cleaned.get("user"):
             return
         goes_to = self.login_address({name: cleaned.get(name) or "" for name in self.address_fields})
@@ -52,14 +52,14 @@ class SealedLoginForm(forms.ModelForm[Any]):
 
     @property
     def sealed_password(self) -> str:
-        """What is stored now: what was typed, what was kept, or nothing where there is no user."""
+        """What to store: the password that was typed, the one that was stored, or nothing if there is no user."""
         if typed := self.cleaned_data.get("password"):
             return seal(typed)
         return self._kept if self.cleaned_data.get("user") else ""
 
     @property
     def secret(self) -> str:
-        """The password itself, for a test before saving; empty where no key here opens what is kept."""
+        """The password itself, for a test before saving; empty if no key here unseals the stored one."""
         if typed := self.cleaned_data.get("password"):
             return str(typed)
         try:

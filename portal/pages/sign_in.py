@@ -1,4 +1,4 @@
-"""Signing in, passwords by link, the first user."""
+"""Signing in, password links, and the first user."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PASSWORD_HELP = _("At least 10 characters, no common password, not like your nam
 
 
 class ShortHelpMixin:
-    """Says what a password must be in one line."""
+    """States the rules for a password in one line."""
 
     fields: dict[str, forms.Field]
 
@@ -68,13 +68,13 @@ class SignIn(auth_views.LoginView):
 
 
 def attempted_name(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
-    """For django-axes: an e-mail is the same in any spelling, or each spelling would have five tries of its own."""
+    """For django-axes: e-mails are compared regardless of case, or each spelling would have five tries of its own."""
     given = (credentials or {}).get("username") or (request.POST.get("username", "") if request else "")
     return str(given).strip().lower()
 
 
 def too_many_attempts(request: HttpRequest, credentials: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
-    """The answer of django-axes once a name was tried too often from one address."""
+    """The response of django-axes after a name was tried too often from one address."""
     context = {
         "title": _("Too many attempts"),
         "advice": _("For safety, this e-mail cannot sign in from here for 15 minutes. Then try again."),
@@ -84,7 +84,7 @@ def too_many_attempts(request: HttpRequest, credentials: dict[str, Any], *args: 
 
 @method_decorator(login_not_required, name="dispatch")
 class PasswordReset(auth_views.PasswordResetView):
-    """Sends a link by e-mail; where no e-mail is set up, says who can help instead."""
+    """Sends a link by e-mail; if no e-mail is set up, says who can help instead."""
 
     template_name = "people/password_reset.html"
     email_template_name = "people/password_reset_mail.txt"
@@ -106,7 +106,7 @@ class PasswordResetDone(auth_views.PasswordResetDoneView):
 
 
 class ResetPasswordForm(ShortHelpMixin, SetPasswordForm):  # type: ignore[type-arg]  # generic only in the stubs
-    """A new password; who has a second factor needs its code, too: a mailbox alone opens no account."""
+    """A new password; with a second factor its code is needed too: a mailbox alone must not open an account."""
 
     code = forms.CharField(
         label=_("Code"),
@@ -144,14 +144,14 @@ class PasswordResetConfirm(auth_views.PasswordResetConfirmView):
 
 
 def password_link(user: User) -> str:
-    """A link by which `user` sets a new password: good once, for PASSWORD_RESET_TIMEOUT."""
+    """A link for `user` to set a new password: valid once, for PASSWORD_RESET_TIMEOUT."""
     uid = urlsafe_base64_encode(force_bytes(user.pk))
     path = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(user)])
     return f"{settings.BASE_URL}{path}"
 
 
 class FirstUserForm(ShortHelpMixin, BaseUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
-    """Name, e-mail and password of the one who sets the portal up."""
+    """Name, e-mail and password of the person who sets up the portal."""
 
     class Meta:
         model = User
@@ -162,14 +162,14 @@ class FirstUserForm(ShortHelpMixin, BaseUserCreationForm):  # type: ignore[type-
 
 
 def first_user_link() -> str:
-    """The link by which the first user is made: signed, good for a day, and only while there is no user."""
+    """The link to make the first user: signed, valid for a day, and only while there is no user."""
     token = signing.dumps("first", salt=FIRST_USER_SALT)
     return f"{settings.BASE_URL}{reverse('first_user', args=[token])}"
 
 
 @login_not_required
 def first_user(request: HttpRequest, token: str) -> HttpResponse:
-    """Make the first user, a superuser. Without a valid token, or once there is a user, there is no such page."""
+    """Make the first user, a superuser. Without a valid token, or once there is a user, the page does not exist."""
     try:
         signing.loads(token, salt=FIRST_USER_SALT, max_age=FIRST_USER_LINK_S)
     except signing.BadSignature as error:

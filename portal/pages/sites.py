@@ -1,4 +1,4 @@
-"""Sites: their list, and what is set for one: name, time zone, language, opening hours, goal, days to keep."""
+"""Sites: their list, and the settings of one: name, time zone, language, opening hours, goal, days to keep."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from portal.people.audit import Action
 
 
 class SiteForm(forms.ModelForm[Site]):
-    """What managers set of the site itself."""
+    """What managers set for the site itself."""
 
     time_zone = ZoneField(
         label=gettext_lazy("Time zone"), help_text=gettext_lazy("Used for this site's days and hours.")
@@ -40,7 +40,7 @@ class SiteForm(forms.ModelForm[Site]):
 
 
 class PolicyForm(HoursForm):
-    """What they want of the portal there; the opening hours are two fields a day."""
+    """What they set for the portal there; the opening hours are two fields per day."""
 
     class Meta:
         model = SitePolicy
@@ -61,7 +61,7 @@ class PolicyForm(HoursForm):
 
 
 class SiteForms:
-    """Both, as one form of a page."""
+    """Both, as one form on a page."""
 
     def __init__(self, data: Any = None, site: Site | None = None) -> None:
         self.site = SiteForm(data, instance=site)
@@ -97,7 +97,7 @@ class SiteForms:
 
 
 def listed(user: AnyUser) -> QuerySet[Site]:
-    """The sites that this person sets up, with how much is there; archived ones for superusers."""
+    """The sites that this person may set up, with counts of what is there; superusers also get archived ones."""
     found = Site.objects.all() if user.is_superuser else access.sites(user, Right.SET_UP)
     return found.annotate(
         camera_count=Count("cameras", filter=Q(cameras__deleted_at__isnull=True), distinct=True),
@@ -111,7 +111,7 @@ def sites(request: HttpRequest) -> HttpResponse:
 
 
 def add_site(request: HttpRequest) -> HttpResponse:
-    """A new site; superusers only. The very first leads on to its camera."""
+    """A new site; superusers only. The next step is its first camera."""
     require_superuser(request)
     is_first = not Site.objects.exists()
     form = SiteForms(request.POST or None)
@@ -145,7 +145,7 @@ def site(request: HttpRequest, site_id: int) -> HttpResponse:
 
 
 def has_history(found: Site) -> bool:
-    """Whether anything was ever seen there, or could have been."""
+    """Whether anything was, or could have been, seen there."""
     return any(rows.filter(site=found).exists() for rows in (Violation.objects, Passage.objects, Camera.objects))
 
 

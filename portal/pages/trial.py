@@ -1,4 +1,4 @@
-"""/try: the detector in the visitor's own browser. Nothing that the camera sees comes here."""
+"""/try: the detector in the visitor's own browser. Nothing that the camera sees reaches the portal."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ YEAR_S = 365 * 24 * 3600
 
 @cache
 def shipped() -> Manifest:
-    """The default model's."""
+    """The manifest of the default model."""
     return read_manifest()
 
 
 def refuse(request: HttpRequest) -> HttpResponse | None:
-    """Where the operator switched it off, or keeps it to people who are signed in."""
+    """Refuse if the operator switched it off, or allows it only to people who are signed in."""
     if settings.TRY == "nobody":
         raise Http404
     if settings.TRY == "people" and not request.user.is_authenticated:
@@ -37,10 +37,10 @@ def refuse(request: HttpRequest) -> HttpResponse | None:
 
 
 def is_fetched() -> bool:
-    """Whether `make try` was run, and the portal started since."""
+    """Whether `make try` was run, and the portal restarted since."""
     try:
         return finders.find(RUNTIME) is not None and bool(staticfiles_storage.url(RUNTIME))
-    except ValueError:  # it is not among those that were collected
+    except ValueError:  # it is not among the collected files
         return False
 
 
@@ -48,7 +48,7 @@ def is_fetched() -> bool:
 @require_safe
 @csp_update({"script-src": ["'wasm-unsafe-eval'"]})
 def try_it(request: HttpRequest) -> HttpResponse:
-    """Camera or a dropped picture; the model runs in the page."""
+    """The page for a camera or a dropped picture; the model runs in it."""
     if refused := refuse(request):
         return refused
     context = {"is_fetched": is_fetched(), "digest": shipped().sha256}
@@ -58,7 +58,7 @@ def try_it(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def model(request: HttpRequest, digest: str) -> HttpResponse:
-    """The default model's file; its address changes with it, so browsers keep it for good."""
+    """The default model's file; its address changes with it, so browsers may cache it permanently."""
     if refused := refuse(request):
         return refused
     if digest != shipped().sha256:
@@ -71,7 +71,7 @@ def model(request: HttpRequest, digest: str) -> HttpResponse:
 @login_not_required
 @require_safe
 def manifest(request: HttpRequest) -> HttpResponse:
-    """What the page must know of the default model."""
+    """What the page must know about the default model."""
     if refused := refuse(request):
         return refused
     return JsonResponse({name: value for name, value in asdict(shipped()).items() if name != "path"})

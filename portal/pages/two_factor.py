@@ -25,7 +25,7 @@ from portal.people.audit import Action
 
 
 class CodeForm(forms.Form):
-    """Six digits of the app, or a recovery code."""
+    """Six digits from the app, or a recovery code."""
 
     code = forms.CharField(
         label=gettext_lazy("Code"),
@@ -39,7 +39,7 @@ WRONG = gettext_lazy("This code does not fit. Wait for the next one in your app,
 
 
 def second_factor(request: HttpRequest) -> HttpResponse:
-    """Asks for the code of who has given her password."""
+    """Asks people who have given their password for the code."""
     if not request.user.is_authenticated:
         return redirect("login")
     onward = safe_next(request)
@@ -64,7 +64,7 @@ def safe_next(request: HttpRequest) -> str:
 
 @never_cache
 def set_up(request: HttpRequest) -> HttpResponse:
-    """Turn the second factor on: a picture to scan, then a code to prove it."""
+    """Turn the second factor on: a picture to scan, then a code to prove that it works."""
     user = request.user
     if not user.is_authenticated:
         return redirect("login")
@@ -94,7 +94,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
 
 
 def end_other_sessions(request: HttpRequest, user: User) -> None:
-    """All sessions of this person but this one end within seconds, sockets included."""
+    """End all sessions of this person except this one within seconds, including sockets."""
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     user.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, user)
@@ -106,7 +106,7 @@ def end_other_sessions(request: HttpRequest, user: User) -> None:
 
 
 class PasswordForm(forms.Form):
-    """Who turns safety off proves that it is she."""
+    """The password, as proof of identity before the second factor is turned off."""
 
     password = forms.CharField(
         label=gettext_lazy("Your password"),

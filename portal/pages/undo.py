@@ -1,4 +1,4 @@
-"""What can be taken back for ten seconds: a message carries the address to which its “Undo” posts."""
+"""What can be undone for ten seconds: a message carries the address to which its “Undo” posts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ def undo_by(address: str) -> str:
 
 
 def undo_address(extra_tags: str | None) -> str:
-    """The address again; empty where the message tells of nothing that can be undone."""
+    """The address from `undo_by`; empty if the message is about something that cannot be undone."""
     tags = extra_tags or ""
     return tags.removeprefix(PREFIX) if tags.startswith(PREFIX) else ""

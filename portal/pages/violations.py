@@ -34,7 +34,7 @@ from portal.people.audit import Action
 from portal.voice import reminding
 
 PAGE_ROWS = 30
-FIRST_YEAR, LAST_YEAR = 2000, 2200  # of what a person may ask for
+FIRST_YEAR, LAST_YEAR = 2000, 2200  # of the days that a person may ask for
 DECISIONS = {
     "confirm": Violation.Status.CONFIRMED,
     "dismiss": Violation.Status.DISMISSED,
@@ -46,7 +46,7 @@ LABELS = [(label.value, label.label) for label in (WearLabel.NO_MASK, WearLabel.
 
 
 class ViolationFilterForm(forms.Form):
-    """What of the list is wanted; all of it is part of the address."""
+    """Which part of the list is wanted; all of these are in the query string."""
 
     status = forms.ChoiceField(
         label=gettext_lazy("Status"),
@@ -87,7 +87,7 @@ class ViolationFilterForm(forms.Form):
         self.fields["camera"].label_from_instance = lambda camera: f"{camera.site} · {camera}"  # type: ignore[attr-defined]
 
     def chosen(self) -> dict[str, str]:
-        """What was chosen, as the address has it."""
+        """What was chosen, as in the query string."""
         return {name: value for name in self.fields if (value := str(self.data.get(name, "")))}
 
     def clean_day(self) -> date | None:
@@ -113,7 +113,7 @@ class ViolationFilterForm(forms.Form):
 
 
 def on_day(sites: list[Site], day: date) -> Q:
-    """Violations that began on this day, by each site's own clock."""
+    """Violations that began on this day, in each site's own time zone."""
     found = Q(pk__in=[])
     for site in sites:
         start, end = site.midnight(day), site.midnight(day + timedelta(days=1))
@@ -125,7 +125,7 @@ def on_day(sites: list[Site], day: date) -> Q:
 
 
 def behind_cursor(rows: QuerySet[Violation], cursor: str) -> QuerySet[Violation]:
-    """Rows behind a cursor, "<time of the last row>_<its id>"; raises ValidationError for what is no cursor."""
+    """Rows after a cursor, "<time of the last row>_<its id>"; raises ValidationError if it is not a cursor."""
     moment_text, _sep, key_text = cursor.partition("_")
     try:
         moment, key = parse_datetime(moment_text), UUID(key_text)
@@ -175,7 +175,7 @@ def violation(request: HttpRequest, violation_id: UUID) -> HttpResponse:
 
 
 def violation_context(request: HttpRequest, found: Violation, filtering: QueryDict) -> dict[str, Any]:
-    """`filtering` is that of the list from which somebody came: older and newer are those of that list."""
+    """`filtering` is that of the list the person came from: older and newer refer to that list."""
     form = ViolationFilterForm(request.user, filtering)
     rows = access.violations(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows
@@ -226,7 +226,7 @@ def picture(request: HttpRequest, violation_id: UUID, view: str) -> HttpResponse
 
 @dataclass(frozen=True)
 class ReviewRequest:
-    """What a review's form sends."""
+    """What the review form sends."""
 
     seen: dict[UUID, int]
     decision: str
@@ -254,7 +254,7 @@ def read_request(request: HttpRequest) -> ReviewRequest:
 
 @require_POST
 def review_violations(request: HttpRequest) -> HttpResponse:
-    """Confirm, dismiss, open again, or note; one or several. Then on to the next one, or back to the list."""
+    """Confirm, dismiss, reopen or add a note; one or several. Then go on to the next one, or back to the list."""
     try:
         given = read_request(request)
     except ValidationError:
@@ -279,12 +279,12 @@ def review_violations(request: HttpRequest) -> HttpResponse:
 
 
 def is_own(user: AnyUser, row: Violation, given: ReviewRequest) -> bool:
-    """Whether she decided the very same herself, as when a button was pressed twice."""
+    """Whether this person made the same decision themselves, as when a button was pressed twice."""
     return row.reviewed_by_id == user.pk and row.status == given.status
 
 
 def refuse_review(request: HttpRequest, given: ReviewRequest, reason: str, back: str) -> HttpResponse:
-    """Show the page again with what was typed, and why it was not taken."""
+    """Show the page again with what was typed, and why it was not accepted."""
     if len(given.seen) != 1:
         messages.error(request, reason)
         return redirect(back)
@@ -297,7 +297,7 @@ def refuse_review(request: HttpRequest, given: ReviewRequest, reason: str, back:
 
 
 def note_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:
-    """A row a site in the audit log, however many were decided at once."""
+    """Write one row per site to the audit log, however many were decided at once."""
     by_site: dict[Site, int] = {}
     for row in outcome.done:
         by_site[row.site] = by_site.get(row.site, 0) + 1
@@ -306,7 +306,7 @@ def note_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
 
 
 def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:
-    """One sentence on what was done, with what it takes to undo it; one on each that somebody else had decided."""
+    """One message on what was done, with what is needed to undo it, and one on each that somebody else had decided."""
     if outcome.done:
         count, first = len(outcome.done), outcome.done[0]
         what = f"{first.get_label_display()}, {first.camera.name}, {first.site.name}"
@@ -335,7 +335,7 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
 
 
 def next_in_flow(request: HttpRequest, row: Violation) -> str:
-    """The next older one that waits for a review, else the newest that waits, else the list."""
+    """The next older violation to review, or else the newest one, or else the list."""
     form = ViolationFilterForm(request.user, QueryDict(request.POST.get("filter", "")))
     chosen = (form.chosen() if form.is_valid() else {}) | {"status": Violation.Status.OPEN.value}
     waiting = form.narrow(access.violations(request.user)) if form.is_valid() else access.violations(request.user)
@@ -346,7 +346,7 @@ def next_in_flow(request: HttpRequest, row: Violation) -> str:
 
 
 def safe_back(request: HttpRequest) -> str:
-    """Where the form wants to return to, if that is a page of ours."""
+    """Where the form asks to return to, if that is one of our pages."""
     wanted = request.POST.get("back", "")
     fine = wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
     return wanted if fine else reverse("violations")

@@ -1,4 +1,4 @@
-"""The voice at the door: where a camera's reminders sound, what a site says and when, and what it did."""
+"""The voice at the door: where a camera's reminders sound, what a site says and when, and what came of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DAYS = 30
 WRITTEN = ""  # the preset of a call that is written out
 
 
-# -- a camera's ---------------------------------------------------------------------------------------------------
+# -- a camera's voice ---------------------------------------------------------------------------------------------
 
 
 class VoiceForm(SealedLoginForm):
@@ -112,7 +112,7 @@ class VoiceForm(SealedLoginForm):
         return cleaned
 
     def _leave_out_hidden(self, cleaned: dict[str, Any]) -> None:
-        """What this output does not use is not shown: it stays as it was stored, and is never wrong."""
+        """Fields that this output does not use are not shown: they stay as stored, and are never invalid."""
         used = {
             Voice.Output.NOWHERE: set(),
             Voice.Output.LOCAL: {"reminder_after_s", "sound_device"},
@@ -137,7 +137,7 @@ class VoiceForm(SealedLoginForm):
             if problem := call.check_template(cleaned.get(name) or "", allowed):
                 self.add_error(name, problem)
         if "url" in cleaned:
-            if "$" in addresses.authority_of(cleaned["url"]):  # a login would go wherever a name leads
+            if "$" in addresses.authority_of(cleaned["url"]):  # the login would be sent wherever a placeholder leads
                 self.add_error("url", _("Write the host itself; a placeholder may stand behind it alone."))
                 return
             try:
@@ -150,9 +150,9 @@ class VoiceForm(SealedLoginForm):
         cleaned["body"] = body
 
     def store(self) -> None:
-        """Save. The seconds are the recorder's affair: what watches the camera goes on."""
+        """Save. Only the recorder uses the seconds, so the watch of the camera continues."""
         voice, cleaned = self.instance, self.cleaned_data
-        if voice.output == Voice.Output.CALL:  # elsewhere the login is not shown, and stays as it was
+        if voice.output == Voice.Output.CALL:  # otherwise the login is not shown, and stays as it was
             voice.sealed_password = self.sealed_password
         with transaction.atomic():
             voice.save()
@@ -188,7 +188,7 @@ def camera_voice(request: HttpRequest, camera_id: int) -> HttpResponse:
 
 @require_POST
 def play(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """Say the reminder now; how it goes is seen in the list of what was said."""
+    """Say the reminder now; the list of reminders shows how it went."""
     camera, refusal, follow = access.get_camera(request, camera_id), "", ""
     if not reminding.speaks(camera):
         refusal = _("This door is silent. Choose where it sounds, and save.")
@@ -198,7 +198,7 @@ def play(request: HttpRequest, camera_id: int) -> HttpResponse:
         reminder = reminding.play_by_hand(camera)
         follow = f"{reverse('voice_said', args=[camera.pk])}?reminder={reminder.pk}"
         audit.note(request, Action.VOICE_PLAYED, camera.name, camera.site)
-    if request.headers.get("Accept") == "application/json":  # the page's script, which stays on it
+    if request.headers.get("Accept") == "application/json":  # from the page's script, which stays on the page
         return JsonResponse({"error": refusal} if refusal else {"follow": follow}, status=409 if refusal else 202)
     if refusal:
         messages.warning(request, refusal)
@@ -208,7 +208,7 @@ def play(request: HttpRequest, camera_id: int) -> HttpResponse:
 @never_cache
 @require_safe
 def said(request: HttpRequest, camera_id: int) -> HttpResponse:
-    """What was said last, and `?reminder=`, as a part of a page; X-Done says whether the end of that one is known."""
+    """The latest reminders, and `?reminder=`, as part of a page; X-Done says whether that one is finished."""
     camera = access.get_camera(request, camera_id)
     rows = list(camera.reminders.all()[:SHOWN_REMINDERS])
     asked = request.GET.get("reminder", "")
@@ -244,7 +244,7 @@ def unpair_loudspeaker(request: HttpRequest, camera_id: int) -> HttpResponse:
     return redirect("camera_voice", camera.pk)
 
 
-# -- a site's -----------------------------------------------------------------------------------------------------
+# -- a site's voice -----------------------------------------------------------------------------------------------
 
 
 class SiteVoiceForm(HoursForm):
@@ -322,5 +322,5 @@ def site_voice(request: HttpRequest, site_id: int) -> HttpResponse:
 
 
 def share(part: int, of: int) -> int | None:
-    """Of a hundred; None where there was nobody."""
+    """A percentage; None if there was nobody."""
     return round(100 * part / of) if of else None

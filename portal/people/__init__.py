@@ -1,5 +1,5 @@
-"""Who may what?
+"""Who may do what?
 
-`access` is the only place that knows roles; `memberships` gives and takes them; `two_factor` is the second half of
-signing in; `audit` notes who looked at what and changed what.
+`access` is the only place that knows roles; `memberships` gives and removes them; `two_factor` is the second half of
+signing in; `audit` records who looked at what and changed what.
 """

@@ -1,7 +1,7 @@
 """Who may see and do what: the only place that knows roles.
 
-Views, consumers and pictures get their objects here. What a person may not know of is Http404; what she may know of
-but not do is PermissionDenied (403). The table is in docs/access.md and proven in tests/portal/people/test_access.py.
+Views, consumers and pictures get their objects here. What a person may not know of is Http404; what they may know of
+but not do is PermissionDenied (403). The table is in docs/access.md and tested in tests/portal/people/test_access.py.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ AnyUser = User | AnonymousUser
 
 
 def person(request: HttpRequest) -> User:
-    """Who is signed in. Pages that are not open to all are reached by nobody else; raises PermissionDenied."""
+    """The person who is signed in. Nobody else reaches pages that are not open to all; raises PermissionDenied."""
     if not isinstance(request.user, User):
         raise PermissionDenied
     return request.user
 
 
 class Right(Enum):
-    """What one can do at a site."""
+    """What a person can do at a site."""
 
     LOOK = "look"
     SEE_FACES = "see faces"
@@ -40,7 +40,7 @@ class Right(Enum):
 
     @property
     def roles(self) -> frozenset[str]:
-        """The roles that have it; superusers have every right."""
+        """The roles that have this right; superusers have every right."""
         return _ROLES[self]
 
 
@@ -53,7 +53,7 @@ _ROLES: dict[Right, frozenset[str]] = {
 
 
 class Audience(Enum):
-    """For whom a picture is rendered."""
+    """Whom a picture is rendered for."""
 
     FACES = "faces"
     PIXELATED = "pixelated"
@@ -61,7 +61,7 @@ class Audience(Enum):
 
 @dataclass(frozen=True)
 class Scope:
-    """What one person may see, as read at one moment: role by site id. Compare two to know whether it changed."""
+    """What one person may see, as read at one moment: role by site id. Compare two to see whether it changed."""
 
     user_id: int
     superuser: bool
@@ -78,7 +78,7 @@ class Scope:
 
 
 def scopes(user_ids: list[int]) -> dict[int, Scope]:
-    """The scopes of the active ones of these users. Two queries, three where a superuser is among them."""
+    """The scopes of the active users among these. Two queries, three if there is a superuser among them."""
     users = dict(User.objects.filter(pk__in=user_ids, is_active=True).values_list("pk", "is_superuser"))
     roles: dict[int, list[tuple[int, str]]] = {pk: [] for pk in users}
     if any(users.values()):
@@ -95,7 +95,7 @@ def scopes(user_ids: list[int]) -> dict[int, Scope]:
 
 
 def scope(user: AnyUser) -> Scope:
-    """What this person may see; nothing for who is signed out or switched off."""
+    """What this person may see; nothing if they are signed out or deactivated."""
     if user.pk is None:
         return Scope(0, False, ())
     return scopes([user.pk]).get(user.pk, Scope(user.pk, False, ()))
@@ -130,7 +130,7 @@ def may(user: AnyUser, right: Right, site: Site | int) -> bool:
 
 
 def require(user: AnyUser, right: Right, site: Site | int) -> None:
-    """Raise Http404 for a stranger to the site, PermissionDenied for who is there in a lesser role."""
+    """Raise Http404 for a stranger to the site, PermissionDenied for somebody there with a lesser role."""
     if may(user, right, site):
         return
     if may(user, Right.LOOK, site):
@@ -139,7 +139,7 @@ def require(user: AnyUser, right: Right, site: Site | int) -> None:
 
 
 def get_violation(user: AnyUser, violation_id: uuid.UUID) -> Violation:
-    """The violation, for somebody of its site; Http404 for a stranger."""
+    """The violation, for a member of its site; Http404 for a stranger."""
     found = violations(user).filter(pk=violation_id).first()
     if found is None:
         raise Http404
@@ -147,7 +147,7 @@ def get_violation(user: AnyUser, violation_id: uuid.UUID) -> Violation:
 
 
 def get_violations(user: AnyUser, violation_ids: list[uuid.UUID], right: Right) -> list[Violation]:
-    """All of these violations, with `right` at each one's site; raises as `require` does. Two queries, mostly."""
+    """All of these violations, given `right` at each one's site; raises as `require` does. Usually two queries."""
     found = list(violations(user).filter(pk__in=violation_ids))
     if len(found) != len(set(violation_ids)):
         raise Http404
@@ -166,7 +166,7 @@ def audience(user: AnyUser, violation: Violation) -> Audience:
 
 
 def colleagues(user: AnyUser) -> QuerySet[User]:
-    """Those whose access this person looks after: a manager sees the people of her sites, a superuser everybody."""
+    """The people whose access this person manages: for a manager those at their sites, for a superuser everybody."""
     if not user.is_active:
         return User.objects.none()
     if user.is_superuser:
@@ -177,8 +177,8 @@ def colleagues(user: AnyUser) -> QuerySet[User]:
 def helpable(user: AnyUser) -> set[int]:
     """The colleagues whose password link this person may make. Two queries at most.
 
-    A link is as good as the account. So a manager gets it only for who is no superuser and has no role at a site that
-    she does not manage; else she could become more than she is.
+    A link is as good as the account. So a manager gets it only for people who are not superusers and have no role at a
+    site that the manager does not manage; otherwise managers could gain rights that they do not have.
     """
     active = colleagues(user).filter(is_active=True)
     if not user.is_superuser:
@@ -198,7 +198,7 @@ def get_colleague_to_help(user: AnyUser, colleague_id: int) -> User:
 
 
 def sites_to_set_up(user: AnyUser) -> QuerySet[Site]:
-    """The sites that this person looks after; PermissionDenied for who is at a site in a lesser role, else Http404."""
+    """The sites that this person manages; PermissionDenied for somebody at a site with a lesser role, else Http404."""
     found = sites(user, Right.SET_UP)
     if not user.is_superuser and not found.exists():
         if sites(user).exists():

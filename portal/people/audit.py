@@ -1,8 +1,8 @@
-"""The one door to the audit log: sign-ins, one row a page view or full-size picture, live start and stop, changes.
+"""The only way into the audit log: sign-ins, a row per page view or full-size picture, live start and stop, changes.
 
-    auditing.note(request, Action.CAMERA_CHANGED, subject="Front door", site=camera.site)
+    audit.note(request, Action.CAMERA_CHANGED, subject="Front door", site=camera.site)
 
-The rows cannot be changed or deleted, by nobody: triggers of the database refuse it (portal/migrations).
+Nobody can change or delete the rows: triggers in the database refuse it (portal/migrations).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from portal.models import AuditEntry, User
 
 Action = AuditEntry.Action
 
-# Pages are noted unless they are here: these show nobody, or are asked for by a page that is noted itself.
+# Pages are noted unless listed here: these show nobody, or are requested by a page that is itself noted.
 NOT_VIEWS = frozenset(
     {"strip", "healthz", "face", "thumbnail", "snapshot", "probe", "probe_picture", "audit_export", "authority"}
 )
@@ -42,12 +42,12 @@ def note(
     site: Site | None = None,
     actor: User | None = None,
 ) -> None:
-    """Add a row. The actor is who is signed in at `request`, unless given. One query."""
+    """Add a row. The actor is the person signed in for `request`, unless given. One query."""
     entry_of(request, action, subject, site, actor).save(force_insert=True)
 
 
 def note_look(request: HttpRequest, action: AuditEntry.Action, subject: str, site: Site | None) -> None:
-    """Add a row for what somebody sees. A database that cannot be written now holds up no page: the row comes later."""
+    """Add a row for what somebody sees. An unwritable database does not hold up the page: the row is written later."""
     entry = entry_of(request, action, subject, site, None)
     try:
         entry.save(force_insert=True)
@@ -56,7 +56,7 @@ def note_look(request: HttpRequest, action: AuditEntry.Action, subject: str, sit
 
 
 def write_late() -> int:
-    """Write what `note_look` had to put off; how many rows. Run by beat."""
+    """Write what `note_look` had to put off; returns how many rows. Run by beat."""
     count = 0
     while (text := cast("bytes | None", connection().lindex(LATE_KEY, 0))) is not None:
         given = json.loads(text)
@@ -82,7 +82,7 @@ def entry_of(
 
 
 def note_live(user_id: int, action: AuditEntry.Action, cameras: Iterable[tuple[Site, str]], address: str) -> None:
-    """Live watching began or ended: a row for each site, with its cameras' names."""
+    """Live watching began or ended: add a row for each site, with the names of its cameras."""
     user = User.objects.filter(pk=user_id).first()
     by_site: dict[int, tuple[Site, list[str]]] = {}
     for site, name in cameras:
@@ -102,7 +102,7 @@ def note_live(user_id: int, action: AuditEntry.Action, cameras: Iterable[tuple[S
 
 
 def describe(user: User | None) -> str:
-    """Who, so that it is understood when the account is gone."""
+    """The person, in words that are still clear when the account is gone."""
     return f"{user.name} <{user.email}>"[:300] if user else ""
 
 
@@ -116,7 +116,7 @@ def about(request: HttpRequest, site: Site) -> None:
 
 
 class PageViewMiddleware:
-    """Notes each page that a person was shown."""
+    """Notes each page that was shown to a person."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -155,7 +155,7 @@ def _failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | Non
 
 
 def _administered(sender: Any, instance: Any, created: bool, **kwargs: Any) -> None:
-    """What is done in Django's admin, which keeps a log of its own; its actor is known by number there."""
+    """Note what is done in Django's admin, which keeps a log of its own; that log knows the actor by number."""
     if created:
         who = User.objects.filter(pk=instance.user_id).first()
         subject = f"{instance.content_type}: {instance.object_repr} ({instance.get_action_flag_display()})"
@@ -171,7 +171,7 @@ COLUMNS = ("at", "actor", "action", "subject", "site", "address")
 
 
 def export(entries: Iterable[AuditEntry]) -> Iterator[str]:
-    """CSV (RFC 4180), a line at a time. What a spreadsheet would take for a formula is quoted."""
+    """CSV (RFC 4180), one line at a time. What a spreadsheet would take for a formula is escaped."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
 
@@ -187,5 +187,5 @@ def export(entries: Iterable[AuditEntry]) -> Iterator[str]:
 
 
 def harmless(value: str) -> str:
-    """A value that no spreadsheet runs: with an apostrophe before what begins a formula (OWASP, CSV injection)."""
+    """A value that no spreadsheet runs: an apostrophe precedes what begins a formula (OWASP, CSV injection)."""
     return f"'{value}" if value.lstrip()[:1] in {"=", "+", "-", "@"} or value[:1] in {"\t", "\r"} else value

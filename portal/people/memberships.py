@@ -1,6 +1,7 @@
 """Who gets and loses a role at a site: invitations, changes, removal, handing over.
 
-A site keeps a manager: the last one can neither be removed nor be made less. Who may do it: portal/people/access.py.
+A site keeps a manager: the last one can be neither removed nor demoted. For who may do it, see
+portal/people/access.py.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ GOOD_FOR = timedelta(days=3)
 
 
 class MembershipError(Exception):
-    """It cannot be done; the text is a sentence for people."""
+    """It cannot be done; the text is a sentence to show to people."""
 
 
 def hash_of(secret: str) -> str:
@@ -31,9 +32,9 @@ def hash_of(secret: str) -> str:
 
 @transaction.atomic
 def invite(email: str, site: Site, role: str, invited_by: User) -> tuple[Invitation, str]:
-    """An invitation and its link's secret, which is known only now. One that was open already is replaced.
+    """An invitation and its link's secret, which cannot be read again later. An open one is replaced.
 
-    Raises MembershipError where that person has a role there.
+    Raises MembershipError if that person already has a role there.
     """
     email = email.strip().lower()
     if Membership.objects.filter(site=site, user__email__iexact=email).exists():
@@ -52,7 +53,7 @@ def invite(email: str, site: Site, role: str, invited_by: User) -> tuple[Invitat
 
 
 def find_invitation(secret: str) -> Invitation | None:
-    """The open invitation of a link; None where it is used, withdrawn or too old."""
+    """The open invitation of a link; None if it is used, withdrawn or too old."""
     return (
         Invitation.objects.select_related("site", "invited_by")
         .filter(
@@ -67,7 +68,7 @@ def find_invitation(secret: str) -> Invitation | None:
 
 @transaction.atomic
 def accept(invitation: Invitation, user: User) -> Membership:
-    """Give the role. Raises MembershipError where it was used, or who invited is not entitled to any more."""
+    """Give the role. Raises MembershipError if it was used, or the inviter is no longer entitled to give it."""
     used = Invitation.objects.filter(pk=invitation.pk, accepted_at__isnull=True).update(accepted_at=timezone.now())
     if not used:
         raise MembershipError(_("This invitation was used already."))
@@ -82,13 +83,13 @@ def accept(invitation: Invitation, user: User) -> Membership:
 
 
 def managers(site: Site) -> QuerySet[Membership]:
-    """Those who manage a site and can sign in."""
+    """The people who manage a site and can sign in."""
     return Membership.objects.filter(site=site, role=Role.MANAGER, user__is_active=True)
 
 
 def check_manager_stays(membership: Membership) -> None:
-    """Raise MembershipError if the site had no manager without this one. In a transaction."""
-    Site.objects.select_for_update().get(pk=membership.site_id)  # two at once must not each leave it to the other
+    """Raise MembershipError if the site would have no manager without this one. Call in a transaction."""
+    Site.objects.select_for_update().get(pk=membership.site_id)  # two at once must not each rely on the other
     others = managers(membership.site).exclude(pk=membership.pk)
     if membership.role == Role.MANAGER and not others.exists():
         raise MembershipError(
@@ -107,14 +108,14 @@ def change_role(membership: Membership, role: str) -> None:
 
 @transaction.atomic
 def remove(membership: Membership) -> None:
-    """Take the access away; raises MembershipError for the last manager."""
+    """Remove the access; raises MembershipError for the last manager."""
     check_manager_stays(membership)
     membership.delete()
 
 
 @transaction.atomic
 def hand_over(site: Site, from_user: User, to: Membership) -> None:
-    """Make somebody manager in one's own place: whoever hands over becomes a reviewer, if she is at the site."""
+    """Make somebody manager in place of `from_user`, who becomes a reviewer if they are a member of the site."""
     Site.objects.select_for_update().get(pk=site.pk)
     Membership.objects.filter(pk=to.pk).update(role=Role.MANAGER)
     Membership.objects.filter(site=site, user=from_user).exclude(pk=to.pk).update(role=Role.REVIEWER)

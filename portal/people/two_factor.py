@@ -1,7 +1,7 @@
 """The second factor: a code from an app (TOTP, RFC 6238), or one of ten recovery codes. django-otp does the checking.
 
-Who has it, or must have it (REQUIRE_TWO_FACTOR), and has not given a code in this session yet, is signed in nowhere:
-pages, Django's admin, pictures and sockets alike. A new password by link needs the code, too.
+People who have it, or must have it (REQUIRE_TWO_FACTOR), and have not yet given a code in this session are not signed
+in anywhere: pages, Django's admin, pictures and sockets alike. A new password by link needs the code too.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def has_second_factor(user: AnyUser) -> bool:
 
 
 def must_have(user: AnyUser) -> bool:
-    """Whether the operator wants this person to have a second factor."""
+    """Whether the operator requires this person to have a second factor."""
     if not user.is_authenticated or settings.REQUIRE_TWO_FACTOR == "nobody":
         return False
     if settings.REQUIRE_TWO_FACTOR == "everybody" or user.is_superuser:
@@ -63,7 +63,7 @@ def needs_code(user: AnyUser) -> bool:
 
 
 class SecondFactorMiddleware:
-    """Leads who has not given a code yet to where it is asked for, or set up; nothing else is open to them."""
+    """Sends people who have not given a code yet to where it is asked for or set up; nothing else is open to them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -92,14 +92,14 @@ class SecondFactorMiddleware:
 
 
 def begin(user: User) -> TOTPDevice:
-    """The secret that the person is setting up: the one from before, if she loaded the page again."""
+    """The secret that the person is setting up: the same one as before, if they reload the page."""
     device = TOTPDevice.objects.filter(user=user, confirmed=False).first()
     return device or TOTPDevice.objects.create(user=user, name="app", confirmed=False)
 
 
 @transaction.atomic
 def confirm(user: User, code: str) -> list[str] | None:
-    """Turn it on, if the code is right: the recovery codes, or None. All other sessions end."""
+    """Turn it on if the code is right; returns the recovery codes, or None. All other sessions end."""
     device = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False).first()
     if device is None or not device.verify_token(code):
         return None
@@ -111,7 +111,7 @@ def confirm(user: User, code: str) -> list[str] | None:
 
 @transaction.atomic
 def make_recovery_codes(user: User) -> list[str]:
-    """Ten new codes, each good once; older ones are void."""
+    """Ten new codes, each valid once; older ones become invalid."""
     StaticDevice.objects.filter(user=user).delete()
     device = StaticDevice.objects.create(user=user, name="recovery")
     codes = [StaticToken.random_token() for _ in range(RECOVERY_CODES)]
@@ -126,7 +126,7 @@ def turn_off(user: User) -> None:
 
 
 def matching_device(user: User, code: str) -> Device | None:
-    """The device that this code is right for; wrong ones are slowed down by django-otp, twice as long each time."""
+    """The device that this code is right for; django-otp delays after wrong ones, twice as long each time."""
     found: Device | None = match_token(user, code.replace(" ", "").lower())
     return found
 

@@ -1,5 +1,5 @@
 """How does it run?
 
 `run` starts and ends every process, `leash` keeps them from outliving it; `environment` reads what the operator set.
-The rest stands around the pages: certificates, static files, the database's connections, limits, health.
+The rest supports the pages: certificates, static files, the database's connections, limits, health.
 """

@@ -1,4 +1,4 @@
-"""How large a request's body may be, whoever asks and for whatever: Django would spool any size to disk first."""
+"""How large any request's body may be: Django would spool any size to disk first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOO_LARGE = f"A request has at most {MOST_BYTES // 1_000_000} MB."
 class BodyLimit:
     """ASGI middleware: answers 413 (RFC 9110, section 15.5.14) as soon as a body is known to be too large.
 
-    A length that is told is judged before anything is read; one that is not told, by what has come.
+    An announced length is checked before anything is read; otherwise, what has arrived is counted.
     """
 
     def __init__(self, application: Any) -> None:
@@ -30,7 +30,7 @@ class BodyLimit:
             nonlocal came
             message = await receive()
             came += len(message.get("body", b""))
-            return message if came <= MOST_BYTES else {"type": "http.disconnect"}  # it closes what it spooled
+            return message if came <= MOST_BYTES else {"type": "http.disconnect"}  # Django closes what it spooled
 
         async def note(message: Any) -> None:
             nonlocal has_begun
@@ -43,7 +43,7 @@ class BodyLimit:
 
 
 async def refuse(path: str, send: Any) -> None:
-    """To programs as RFC 9457 has it, to people as a sentence."""
+    """Refuse it: to programs as in RFC 9457, to people as a sentence."""
     if path.startswith("/api/"):
         kind = b"application/problem+json"
         title = HTTPStatus.REQUEST_ENTITY_TOO_LARGE.phrase

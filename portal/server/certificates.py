@@ -1,11 +1,11 @@
 """HTTPS at home: an authority of our own and a certificate for this machine's names and addresses.
 
-Phones give a page their camera only over HTTPS. A public authority gives no certificate for a machine in a home
-network, so `make run HTTPS=1` makes one: the authority is installed on the phone once, the leaf is renewed.
+Phones give a page their camera only over HTTPS. No public authority issues a certificate for a machine on a
+home network, so `make run HTTPS=1` makes one: the authority is installed on the phone once, the leaf is renewed.
 
     DATA_DIR/certificates/authority.crt   for phones; may sign for private names and addresses only
     DATA_DIR/certificates/authority.key   0600
-    DATA_DIR/certificates/portal.crt      397 days, the longest that phones take (CA/Browser Forum, section 6.3.2)
+    DATA_DIR/certificates/portal.crt      397 days, the longest that phones accept (CA/Browser Forum, section 6.3.2)
     DATA_DIR/certificates/portal.key      0600
 
 RFC 5280 (section 4.2.1.10: name constraints).
@@ -30,7 +30,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 LEAF_DAYS = 397
 AUTHORITY_DAYS = 3650
 RENEW_BEFORE = timedelta(days=60)
-BACKDATED = timedelta(hours=1)  # for clocks that go a little slow
+BACKDATED = timedelta(hours=1)  # for clocks that are a little slow
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10",
            "fc00::/7", "fe80::/10", "::1/128")  # fmt: skip
 PRIVATE_NAMES = ("localhost", "local", "lan", "home", "internal", "home.arpa", "fritz.box")
@@ -40,7 +40,7 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def machine_names() -> list[str]:
-    """Names by which this machine is asked for: its own, and that name in .local."""
+    """Names by which this machine is reached: its own, and that name in .local."""
     own = socket.gethostname().lower()
     short = own.split(".")[0]
     return list(dict.fromkeys(["localhost", own, f"{short}.local"]))
@@ -79,9 +79,9 @@ def _ipv6_of_interfaces() -> list[IpAddress]:
 
 
 def ensure(folder: Path, names: list[str], addresses: list[IpAddress], now: datetime | None = None) -> Path:
-    """The leaf's path, with `portal.key` beside it. What is missing, too old, or for other names is made anew.
+    """The leaf's path, with `portal.key` beside it. What is missing, too old, or for other names is made again.
 
-    The authority is kept as long as it is good for the names that are wanted: phones trust it.
+    The authority is kept as long as it is valid for the requested names, because phones trust it.
     """
     now = now or datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,7 +105,7 @@ def _is_private_name(name: str) -> bool:
 
 
 def _permitted_names(names: list[str]) -> list[str]:
-    """Roots of private names, and those of this machine's that lie elsewhere."""
+    """Roots of private names, and those of this machine's names that are outside them."""
     return [*PRIVATE_NAMES, *(name for name in names if not _is_private_name(name))]
 
 

@@ -1,4 +1,4 @@
-"""What the database needs of a long-lived process, besides Django's own connections."""
+"""What the database needs from a long-lived process, besides Django's own connections."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _held: BaseDatabaseWrapper | None = None
 def hold_open() -> None:
     """Keep one connection to SQLite open for as long as this process lives.
 
-    When the last connection closes, SQLite deletes its -wal and -shm files, and the next one must make them anew. On a
-    full disk it cannot, and then not even a page could be read. Does nothing on PostgreSQL.
+    When the last connection closes, SQLite deletes its -wal and -shm files, and the next one must create them again.
+    On a full disk it cannot, and then not even a page could be read. Does nothing on PostgreSQL.
     """
     global _held
     if _held is None and connections["default"].vendor == "sqlite":

@@ -1,4 +1,4 @@
-"""What Django needs of the operator's environment variables (variables.py), checked with a sentence of what to do.
+"""What Django needs from the operator's environment variables (variables.py); errors say what to do.
 
 Worked example::
 
@@ -25,7 +25,7 @@ EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def networks(name: str) -> list[str]:
-    """Networks like 10.0.0.0/8, written with commas."""
+    """Networks like 10.0.0.0/8, separated by commas."""
     for network in variables.names(name):
         try:
             ipaddress.ip_network(network, strict=False)
@@ -35,7 +35,7 @@ def networks(name: str) -> list[str]:
 
 
 def data_dir(root: Path) -> Path:
-    """The folder of all that is kept, made with 0700 where there is none."""
+    """The folder for all stored data, created with 0700 if it does not exist."""
     path = Path(variables.read("DATA_DIR") or root / "var").expanduser().resolve()
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -45,7 +45,7 @@ def data_dir(root: Path) -> Path:
 
 
 def secret_key(folder: Path) -> str:
-    """SECRET_KEY, or the one that was made into DATA_DIR at the first start."""
+    """SECRET_KEY, or the one that was generated in DATA_DIR at the first start."""
     if given := variables.read("SECRET_KEY"):
         return given
     path = folder / "secret-key"
@@ -55,7 +55,7 @@ def secret_key(folder: Path) -> str:
 
 
 def private_file(path: Path, content: str) -> None:
-    """Write a file that only its owner reads (0600); at no moment does it exist half written or wider open."""
+    """Write a file that only its owner can read (0600); it is never half written, nor open to others."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -66,7 +66,7 @@ def private_file(path: Path, content: str) -> None:
 
 
 def redis_url(folder: Path) -> str:
-    """REDIS_URL, or the embedded Valkey's address, which the supervisor notes in DATA_DIR."""
+    """REDIS_URL, or the embedded Valkey's address, which the supervisor writes to DATA_DIR."""
     if given := variables.read("REDIS_URL"):
         if urlsplit(given).scheme not in {"redis", "rediss", "unix"}:
             raise SettingError("REDIS_URL must begin with redis://, rediss:// or unix://.")
@@ -89,14 +89,14 @@ def celery_broker_url(url: str) -> str:
 
 
 def database(folder: Path) -> dict[str, object]:
-    """Django's DATABASES entry: PostgreSQL by DATABASE_URL, else SQLite in DATA_DIR."""
+    """Django's DATABASES entry: PostgreSQL from DATABASE_URL, otherwise SQLite in DATA_DIR."""
     url = variables.read("DATABASE_URL")
     try:
         config = dict(_env.db_url_config(url or f"sqlite:///{folder / 'portal.sqlite3'}"))
     except Exception as error:
         raise SettingError("DATABASE_URL cannot be read. Write postgres://user:password@host:5432/name.") from error
     if "sqlite" in str(config["ENGINE"]):
-        # IMMEDIATE: a transaction that reads and then writes would else fail at once when another one writes.
+        # IMMEDIATE: otherwise a transaction that reads and then writes would fail at once when another one writes.
         config["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -121,7 +121,7 @@ def email(url: str) -> dict[str, object]:
 
 
 def base_url(bind: str, port: int, *, https: bool) -> str:
-    """Where the portal is reached from its own network."""
+    """The address of the portal on its own network."""
     host = bind
     if bind in EVERYWHERE:
         others = [str(ip) for ip in certificates.machine_addresses() if not ip.is_loopback] if https else []
@@ -130,7 +130,7 @@ def base_url(bind: str, port: int, *, https: bool) -> str:
 
 
 def allowed_hosts(bind: str, public_url: str) -> list[str]:
-    """Loopback, and ALLOWED_HOSTS; without it the address bound to (all of this machine's), and PUBLIC_URL's host."""
+    """Loopback, and ALLOWED_HOSTS; without it the bound address (or all of this machine's), and PUBLIC_URL's host."""
     hosts = ["localhost", "127.0.0.1", "[::1]"]  # always: the supervisor asks there whether all is well
     if given := variables.names("ALLOWED_HOSTS"):
         return [*hosts, *given]

@@ -1,4 +1,4 @@
-"""/healthz: whether web, Redis, database and workers live. For load balancers, monitors, and `make run` itself."""
+"""/healthz: whether web, Redis, database and workers are alive. For load balancers, monitors, and `make run` itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JOBS_ALIVE_S = 30
 
 
 def note_jobs_alive() -> None:
-    """Said by a job worker, at its start and at each of beat's pulses."""
+    """Called by a job worker at its start and at each pulse of beat."""
     connection().set(JOBS_ALIVE_KEY, "1", ex=JOBS_ALIVE_S)
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the virtual environment where there is none, and installs one list of exact versions into it.
+# Creates the virtual environment if there is none, and installs one list of exact versions into it.
 # Usage: install.sh PYTHON VENV REQUIREMENTS
 python=$1 venv=$2 requirements=$3
 

@@ -1,10 +1,10 @@
-"""Runs one program that ends when its supervisor does, however that one ended.
+"""Runs one program that ends when its supervisor does, however the supervisor ended.
 
-The supervisor holds the writing end of a pipe; the reading end is inherited. Its end-of-file is the sign: it comes
-also when the supervisor was killed, and on every system (a parent-death signal is Linux' alone, and per thread).
+The supervisor holds the write end of a pipe; the read end is inherited. Its end-of-file is the signal: it also comes
+when the supervisor was killed, and on every system (a parent-death signal exists only on Linux, and is per thread).
 
-    python -m portal.server.leash 5 module celery -A portal worker     runs a Python module in this very process
-    python -m portal.server.leash 5 program valkey-server valkey.conf  runs a program beside
+    python -m portal.server.leash 5 module celery -A portal worker     runs a Python module in this process
+    python -m portal.server.leash 5 program valkey-server valkey.conf  runs a program as a child
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GRACE_S = 3.0
 
 
 def watch(descriptor: int, on_end: Callable[[], None]) -> None:
-    """Call `on_end` from a thread of its own once the pipe is closed at its other end."""
+    """Call `on_end` from a thread of its own once the other end of the pipe is closed."""
 
     def wait() -> None:
         while os.read(descriptor, 1):
@@ -33,7 +33,7 @@ def watch(descriptor: int, on_end: Callable[[], None]) -> None:
 
 
 def end_this_process() -> None:
-    """Ask ourselves to stop; if we have not after GRACE_S, end with all that we started (we lead our session)."""
+    """Ask ourselves to stop; if we have not after GRACE_S, kill us and all that we started (we lead our session)."""
     timer = threading.Timer(GRACE_S, os.killpg, (os.getpgid(0), signal.SIGKILL))
     timer.daemon = True
     timer.start()

@@ -1,4 +1,4 @@
-"""Who may open a socket: a page of this portal only. Browsers send cookies with the sockets of any page (RFC 6455)."""
+"""Who may open a socket: a page of this portal only. Browsers send cookies with any page's sockets (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.http.request import split_domain_port, validate_host
 
 
 class SameOrigin:
-    """ASGI middleware: denies a socket whose Origin is not the host and port that it was asked for.
+    """ASGI middleware: denies a socket whose Origin is not the requested host and port.
 
-    Channels' own validator compares host names alone: any other server on this machine would pass.
+    Channels' own validator compares only host names: any other server on this machine would pass.
     """
 
     def __init__(self, application: Any) -> None:
@@ -27,7 +27,7 @@ class SameOrigin:
 
 
 def is_same(origin: str, host: str) -> bool:
-    """Whether a page of `origin` was served by `host` (with a port unless it is the scheme's own), and we serve it.
+    """Whether a page of `origin` was served by `host` (with a port unless it is the scheme's default), and we serve it.
 
     >>> is_same("http://localhost:8000", "localhost:8000")
     True

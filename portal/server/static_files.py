@@ -1,4 +1,4 @@
-"""How the browser gets stylesheet and scripts: by hashed names, so that they are cached for ever and never stale."""
+"""How the browser gets stylesheet and scripts: by hashed names, so that they are cached forever and never stale."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
-    """Hashed names also inside `import ... from "./other.js"`."""
+    """Uses hashed names inside `import ... from "./other.js"` too."""
 
     support_js_module_import_aggregation = True
     manifest_strict = True
 
 
 def collect() -> bool:
-    """Copy static files to STATIC_ROOT if any changed since the last time; say whether it did."""
+    """Copy static files to STATIC_ROOT if any changed since the last time; returns whether it did."""
     digest = hashlib.sha256()
     for finder in get_finders():
         for path, storage in finder.list([]):

@@ -1,4 +1,4 @@
-"""What a stream worker's process starts and ends: the watching (cameras) and the recording (portal) of one spool."""
+"""What a stream worker's process starts and ends: watching (cameras) and recording (portal), with one spool."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _recorder: Recorder | None = None
 
 
 def start() -> None:
-    """Begin to watch and to record. Raises ModelError where the model cannot be used, OSError where no spool can be."""
+    """Start watching and recording. Raises ModelError if the model cannot be used, OSError if no spool can be made."""
     global _recorder
     database.hold_open()
     stream_worker = worker.StreamWorker(
@@ -27,7 +27,7 @@ def start() -> None:
 
 
 def finish() -> None:
-    """After the last watch has ended: write what waits, record it, give everything back."""
+    """After the last watch ends: write what is pending, record it, release everything."""
     stream_worker = worker.current()
     if stream_worker is None or _recorder is None:
         return

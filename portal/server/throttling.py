@@ -1,4 +1,4 @@
-"""How often somebody may do what costs much. The `limits` package counts, in Redis, for all web processes together."""
+"""How often somebody may do expensive things. The `limits` package counts in Redis, for all web processes together."""
 
 from __future__ import annotations
 

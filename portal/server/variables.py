@@ -1,6 +1,6 @@
 """The environment variables that an operator may set, each declared once, with its default and how it is checked.
 
-Standard library only: the supervisor reads them, too, and stays small. What the settings are for stands in the README.
+Standard library only: the supervisor reads them too, and stays small. The README says what the settings are for.
 
     >>> read("PORT", {"PORT": "9000"})
     '9000'
@@ -22,7 +22,7 @@ DEFAULTS: dict[str, str] = {
     "ALLOWED_HOSTS": "",
     "DATABASE_URL": "",  # SQLite in DATA_DIR
     "REDIS_URL": "",  # the embedded Valkey
-    "SECRET_KEY": "",  # made once into DATA_DIR
+    "SECRET_KEY": "",  # generated once in DATA_DIR
     "EMAIL_URL": "",
     "DEFAULT_FROM_EMAIL": "Mask portal <portal@localhost>",
     "TRUSTED_PROXIES": "",
@@ -43,7 +43,7 @@ OFF = frozenset({"0", "false", "no", "off"})
 
 
 class SettingError(ValueError):
-    """A variable holds what cannot be used; the text says which one, and what to write instead."""
+    """A variable has an unusable value; the text says which one, and what to write instead."""
 
 
 def read(name: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -79,11 +79,11 @@ def choice(name: str, choices: tuple[str, ...]) -> str:
 
 
 def names(name: str) -> list[str]:
-    """A list written with commas."""
+    """A list separated by commas."""
     return [part.strip() for part in read(name).split(",") if part.strip()]
 
 
-# Those that both the supervisor and the settings need, checked alike.
+# The variables that both the supervisor and the settings need, checked in the same way.
 
 
 def port() -> int:

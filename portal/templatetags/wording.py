@@ -1,4 +1,4 @@
-"""How pages say times, labels and what can be undone."""
+"""How pages word times, labels and what can be undone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ register = template.Library()
 
 @register.simple_tag
 def ago(moment: datetime | None, zone: str) -> SafeString | str:
-    """“2 minutes ago” (kept fresh by script), exact on hover and for screen readers, in the site's zone."""
+    """“2 minutes ago” (kept current by a script), exact on hover and for screen readers, in the site's zone."""
     if moment is None:
         return ""
     seconds = (timezone.now() - moment).total_seconds()
@@ -37,7 +37,7 @@ def ago(moment: datetime | None, zone: str) -> SafeString | str:
 
 @register.simple_tag
 def at_site(moment: datetime | None, zone: str) -> SafeString | str:
-    """The exact time as the clock on the site's wall showed it, with the zone's name."""
+    """The exact local time at the site, with the zone's name."""
     if moment is None:
         return ""
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), exact(moment, zone))
@@ -47,7 +47,7 @@ def exact(moment: datetime, zone: str) -> str:
     local = moment.astimezone(ZoneInfo(zone))
     said = date_format(local, "j F Y, H:i:s")
     if getattr(timezone.get_current_timezone(), "key", "") == zone:
-        return said  # her own zone: its name would be noise
+        return said  # their own zone: its name would be noise
     return f"{said} ({zone.replace('_', ' ')})"
 
 
@@ -76,7 +76,7 @@ PAGES = {
 
 @register.filter
 def page_name(address: str) -> str:
-    """What a page of this address is called; empty where it has no name of its own."""
+    """What the page at this address is called; empty if it has no name of its own."""
     try:
         name = resolve(address.partition("?")[0]).url_name
     except Resolver404:
@@ -86,7 +86,7 @@ def page_name(address: str) -> str:
 
 @register.filter
 def browser_name(agent: str) -> str:
-    """What a person calls this browser, from its User-Agent."""
+    """The common name of this browser, from its User-Agent."""
     browsers = (("Edg", "Edge"), ("Firefox", "Firefox"), ("Chrome", "Chrome"), ("Safari", "Safari"))
     systems = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"),
                ("Mac OS", "Mac"), ("Linux", "Linux"))  # fmt: skip
@@ -97,31 +97,31 @@ def browser_name(agent: str) -> str:
 
 @register.inclusion_tag("components/badge.html")
 def badge(kind: str, text: str) -> dict[str, str]:
-    """A word with its shape: colour alone would not do."""
+    """A word with its shape: colour alone is not enough."""
     return {"kind": kind, "text": text}
 
 
 @register.simple_tag
 def undo_back(keys: list[str], here: str) -> str:
-    """Where to look at what was undone: the violation itself, or this page where there were several."""
+    """Where to look at what was undone: the violation itself, or this page if there were several."""
     return reverse("violation", args=[keys[0].partition(":")[0]]) if len(keys) == 1 else here
 
 
 @register.filter
 def hundredths(share: float) -> int:
-    """A share of 1 as a number of 100."""
+    """A share from 0 to 1 as a whole percentage."""
     return round(share * 100)
 
 
 @register.filter
 def undo_address(message: Message) -> str:
-    """Where “Undo” posts to; empty where nothing can be undone so."""
+    """Where “Undo” posts to; empty if nothing can be undone this way."""
     return undo.undo_address(message.extra_tags)
 
 
 @register.filter
 def undo_keys(message: Message) -> list[str]:
-    """What a form must send to take back what this message tells, each "<id>:<version>"."""
+    """What a form must send to undo what this message reports, each "<id>:<version>"."""
     tags: Any = (message.extra_tags or "").split()
     return list(tags[1:]) if tags[:1] == ["undo"] else []
 
@@ -133,26 +133,26 @@ def undo_keys(message: Message) -> list[str]:
 def act(
     context: template.Context, route: str, *args: object, text: str, kind: str = "quiet", label: str = ""
 ) -> dict[str, object]:
-    """A form that is one button, posted to `route`. `label` is read out where `text` says too little."""
+    """A form that is one button, posted to `route`. `label` is read out if `text` says too little."""
     to = reverse(route, args=args)
     return {"to": to, "text": text, "kind": kind, "label": label, "csrf_token": context.get("csrf_token")}
 
 
 @register.inclusion_tag("components/empty.html")
 def empty_state(title: str, text: str, route: str = "", action: str = "") -> dict[str, object]:
-    """What a page shows where there is nothing yet: what will be there, and the one thing to do."""
+    """What a page shows when there is nothing yet: what will be there, and the one thing to do."""
     return {"title": title, "text": text, "to": reverse(route) if route else "", "action": action}
 
 
 @register.simple_block_tag
 def head(content: str, title: str, site: str = "") -> SafeString:
-    """The head of a page: its title, and what can be done with all of it."""
+    """The head of a page: its title, and the actions on the whole page."""
     return render_to_string("components/head.html", {"title": title, "site": site, "acts": content})
 
 
 @register.simple_block_tag
 def card(content: str, title: str, kind: str = "") -> SafeString:
-    """A part of a page with a title of its own."""
+    """A section of a page with its own title."""
     return render_to_string("components/card.html", {"title": title, "kind": kind, "content": content})
 
 
@@ -160,7 +160,7 @@ def card(content: str, title: str, kind: str = "") -> SafeString:
 def nav_link(
     context: template.Context, route: str, text: str, within: str = "", query: str = "", count: int | None = None
 ) -> dict[str, object]:
-    """A link of the navigation; `within` names the routes that belong to it."""
+    """A link in the navigation; `within` names the routes that belong to it."""
     match = context["request"].resolver_match
     is_here = match is not None and match.url_name in {route, *within.split()}
     return {"to": reverse(route) + query, "text": text, "is_here": is_here, "count": count}

@@ -17,7 +17,7 @@ AUDIO_GOOD_FOR_S = 300
 
 
 class NotSaidError(Exception):
-    """Nothing was said: why, and a sentence with what is known beyond it (may be empty)."""
+    """Nothing was said: the reason, and a sentence with further detail (may be empty)."""
 
     def __init__(self, why: Silence, detail: str = "") -> None:
         super().__init__(detail)
@@ -26,7 +26,7 @@ class NotSaidError(Exception):
 
 @dataclass(frozen=True)
 class Said:
-    """When it was handed on, and when its last word was said, where that is known."""
+    """When it was passed on, and when its last word was said, if that is known."""
 
     sent_at: datetime
     played_at: datetime | None = None
@@ -36,10 +36,10 @@ Sender = Callable[[Reminder, Voice], Said]
 
 
 def audio_path(reminder: Reminder) -> str:
-    """Where the reminder's sound can be fetched, by whoever was told, for AUDIO_GOOD_FOR_S."""
+    """Where the reminder's sound can be fetched, by anyone who was sent this, for AUDIO_GOOD_FOR_S."""
     return reverse("voice_audio", args=[signing.dumps(str(reminder.pk), salt=SALT)])
 
 
 def audio_url(reminder: Reminder) -> str:
-    """The same as a whole address, for what is no browser."""
+    """The same as a full address, for clients that are not browsers."""
     return f"{settings.BASE_URL}{audio_path(reminder)}"

@@ -1,9 +1,9 @@
-"""An HTTP call to a camera or loudspeaker: one of the presets, or written out by hand.
+"""An HTTP call to a camera or loudspeaker: one of the presets, or written by hand.
 
 Placeholders stand for what is said (string.Template): `$text`, `$language`, `$camera`, `$site`, `$audio_url`, the
-address of a WAV file that is good for five minutes. In a URL they are percent-encoded, in a body escaped as its
-content type wants it. A body that is `$audio_wav` or `$audio_mulaw` alone is the sound itself; mu-law is sent as fast
-as it is heard, as cameras want it. The address rules of cameras hold here, too (cameras/reach/addresses.py).
+address of a WAV file that is valid for five minutes. In a URL they are percent-encoded, in a body escaped as its
+content type requires. A body that is only `$audio_wav` or `$audio_mulaw` is the sound itself; mu-law is sent in real
+time, as cameras expect. The address rules for cameras apply here too (cameras/reach/addresses.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SOUNDS = ("audio_wav", "audio_mulaw")
 ANSWER_S = 8.0
 WRITE_S = 5.0
 CHUNK_S = 0.02
-MOST_CHARACTERS = 8000  # of an address with all that is said in it
+MOST_CHARACTERS = 8000  # of an address with its placeholders filled in
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Preset:
-    """How a make is asked to play something, after its public documentation.
+    """How a make is asked to play something, according to its public documentation.
 
     Args:
-        calls: the requests, in their order, for a host and a channel; the last one is made whatever happens before.
-        first_channel: the usual channel; empty where it must be written, None where there is none.
+        calls: the requests, in order, for a host and a channel; the last one is made even if an earlier one fails.
+        first_channel: the usual channel; empty if it must be typed, None if there is none.
     """
 
     name: str
@@ -106,7 +106,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def address_of(preset: str, host: str, channel: str, url: str) -> str:
-    """Where a call goes, and its login with it; empty where nothing is written yet."""
+    """Where a call is sent, along with its login; empty if nothing is typed yet."""
     if preset not in PRESETS:
         return url
     return PRESETS[preset].calls(host, channel)[0].url if host else ""
@@ -119,7 +119,7 @@ def calls_of(voice: Voice) -> list[Call]:
 
 
 def check_template(text: str, allowed: tuple[str, ...]) -> str:
-    """What is wrong with a text with placeholders, as a sentence; empty where nothing is."""
+    """What is wrong with a text with placeholders, as a sentence; empty if nothing is."""
     template = Template(text)
     names = ", ".join(f"${name}" for name in allowed)
     if not template.is_valid():
@@ -131,7 +131,7 @@ def check_template(text: str, allowed: tuple[str, ...]) -> str:
 
 
 def say(reminder: Reminder, voice: Voice) -> Said:
-    """Make the calls. Sound that was sent as fast as it is heard is known to be played."""
+    """Make the calls. Sound that was sent in real time is known to have been played."""
     *first, last = calls_of(voice)
     sent_at = timezone.now()
     try:
@@ -151,7 +151,7 @@ def say(reminder: Reminder, voice: Voice) -> Said:
 
 @dataclass(frozen=True)
 class Sound(httpx.SyncByteStream):
-    """A sound as a request's body. `pace` is in bytes a second; 0: as fast as it goes."""
+    """A sound as a request's body. `pace` is in bytes a second; 0: as fast as possible."""
 
     data: bytes
     pace: int = 0
@@ -180,7 +180,7 @@ def names_sound(body: str) -> bool:
 
 
 def sound_of(body: str, reminder: Reminder) -> Sound | None:
-    """The sound that a body stands for; None where it is text. Raises SpeechError and OSError."""
+    """The sound that a body stands for; None if it is text. Raises SpeechError and OSError."""
     if not is_sound(body):
         return None
     data = speech.render(reminder.text, reminder.language).read_bytes()
@@ -188,7 +188,7 @@ def sound_of(body: str, reminder: Reminder) -> Sound | None:
 
 
 def fill(text: str, reminder: Reminder, escaped: Callable[[str], str]) -> str:
-    """The text with what is said in place of its placeholders."""
+    """The text with its placeholders filled in for this reminder."""
     words = {
         "text": reminder.text,
         "language": reminder.language,
@@ -210,7 +210,7 @@ def escaping(content_type: str) -> Callable[[str], str]:
 
 
 class Line:
-    """The way to one loudspeaker, for the calls of one reminder."""
+    """The connection to one loudspeaker, for the calls of one reminder."""
 
     def __init__(self, user: str, password: str) -> None:
         self._user = user
@@ -229,7 +229,7 @@ class Line:
             raise StreamError(_("The loudspeaker took the connection, but does not answer."))
 
     def make(self, call: Call, reminder: Reminder) -> None:
-        """One call. Raises CameraError where it is refused, httpx.HTTPError where the connection breaks."""
+        """Make one call. Raises CameraError if it is refused, httpx.HTTPError if the connection breaks."""
         written = fill(call.url, reminder, lambda value: quote(value, safe=""))
         url = addresses.parse_address(written, ("http", "https"), MOST_CHARACTERS).url
         headers = {"Content-Type": call.content_type} if call.content_type else {}
@@ -238,19 +238,19 @@ class Line:
             body = fill(call.body, reminder, escaping(call.content_type)).encode()
             self._send(self._client.build_request(call.method, url, headers=headers, content=body or None), 0.0)
             return
-        if self._user and not self._login.is_used:  # the sound is not to be sent twice
+        if self._user and not self._login.is_used:  # the sound must not be sent twice
             self._sign_in(self._client.build_request(call.method, url, headers=headers | {"Content-Length": "0"}))
         headers["Content-Length"] = str(len(sound.data))
         self._send(self._client.build_request(call.method, url, headers=headers, content=sound), sound.length_s)
 
     def _sign_in(self, request: httpx.Request) -> None:
-        """Learn how it wants to be signed in at; whatever else it answers to an empty request says nothing."""
+        """Learn how to sign in; any other answer to an empty request means nothing."""
         response = self._ask(request, 0.0)
         if response.status_code == 401:
             self._answer(request, response)
 
     def _send(self, request: httpx.Request, length_s: float) -> None:
-        """Make a request; where it asks for a login, once more with it. A sound is sent once."""
+        """Make a request; if a login is asked for, once more with it. A sound is sent once."""
         if self._login.is_used:
             uri = request.url.raw_path.decode("ascii")
             request.headers["Authorization"] = self._login.header(request.method, uri)

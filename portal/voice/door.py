@@ -1,6 +1,6 @@
-"""A page that is open at the door: the device's own one, or the loudspeaker page beside another camera.
+"""A page that is open at the door: the device's own page, or the loudspeaker page beside another camera.
 
-The page says it by its browser's voice, or by the rendered sound, and tells when the last word was said
+The page says it in its browser's voice, or plays the rendered sound, and reports when the last word was said
 (portal/devices/messages.py).
 """
 
@@ -17,7 +17,7 @@ from portal.voice.phrases import RIGHT_TO_LEFT
 
 
 def say(reminder: Reminder, voice: Voice) -> Said:
-    """Tell all pages of this door; whether one is open is known at once."""
+    """Send it to all pages of this door; whether one is open is known at once."""
     body = {
         "type": "say",
         "reminder": str(reminder.pk),

@@ -1,4 +1,4 @@
-"""The worker's own machine: `aplay`, of the package alsa-utils."""
+"""The worker's own machine: `aplay`, from the package alsa-utils."""
 
 from __future__ import annotations
 

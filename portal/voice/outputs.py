@@ -1,11 +1,11 @@
-"""Where a reminder sounds: one door in front of the outputs, a file each.
+"""Where a reminder sounds: the only way to the outputs, which have a file each.
 
     outputs.send(reminder, voice, until)
 
-Each output says a reminder or raises NotSaidError. Those that only tell a page at the door are quick, and run where
+Each output says a reminder or raises NotSaidError. Those that only send to a page at the door are quick, and run where
 they are called. Those that reach into the camera's network, or play on the worker's machine, run there: in a few
-threads of the stream worker that decided it, or by a task in that worker's own queue where a person in the portal
-presses a button. None of it passes the queue of the jobs.
+threads of the stream worker that decided it, or in a task in that worker's own queue if a person in the portal
+presses a button. None of this goes through the job queue.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ THREADS = 32  # a slow or dead loudspeaker holds one for some seconds
 
 
 def send(reminder: Reminder, voice: Voice, until: datetime) -> None:
-    """Say what a stream worker decided, where the voice sounds, until this moment. Never raises: the row tells all."""
+    """Say what a stream worker decided, where the voice sounds, until this moment. Never raises: the row says all."""
     if voice.output in AT_PAGES:
         carry_out(reminder, voice)
     elif voice.output in AT_WORKER:
@@ -42,7 +42,7 @@ def send(reminder: Reminder, voice: Voice, until: datetime) -> None:
 
 
 def send_by_hand(reminder: Reminder, voice: Voice) -> None:
-    """The same for a person who asks for it, in a process that is no stream worker."""
+    """The same for a person who asks for it, in a process that is not a stream worker."""
     if voice.output in AT_PAGES:
         carry_out(reminder, voice)
     else:
@@ -50,16 +50,16 @@ def send_by_hand(reminder: Reminder, voice: Voice) -> None:
 
 
 def carry_out(reminder: Reminder, voice: Voice) -> None:
-    """Say it here and now, and write down how it went."""
+    """Say it here and now, and record how it went."""
     try:
         said = (AT_PAGES | AT_WORKER)[voice.output](reminder, voice)
         values: dict[str, Any] = {"sent_at": said.sent_at}
-        if said.played_at is not None:  # a page may have told of its end already
+        if said.played_at is not None:  # a page may already have reported its end
             values["played_at"] = said.played_at
     except NotSaidError as error:
         values = {"why_not": error.why, "detail": str(error)[:300]}
         log.info("camera %s said nothing: %s", reminder.camera_id, error)
-    except Exception as error:  # one loudspeaker's fault must not end the thread that records
+    except Exception as error:  # a fault in one loudspeaker must not end the thread that records
         log.exception("a reminder of camera %s failed", reminder.camera_id)
         values = {"why_not": Silence.UNREACHED, "detail": type(error).__name__}
     try:
@@ -69,14 +69,14 @@ def carry_out(reminder: Reminder, voice: Voice) -> None:
 
 
 def carry_out_by_hand(reminder_id: UUID) -> None:
-    """What a worker does that was asked by `send`; nothing where it was deleted, or said meanwhile."""
+    """What a worker does when asked by `send_by_hand`; nothing if it was deleted, or said meanwhile."""
     found = Reminder.objects.select_related("camera__voice", "site").filter(pk=reminder_id, sent_at=None).first()
     if found is not None:
         carry_out(found, found.camera.voice)
 
 
 def _in_thread(reminder: Reminder, voice: Voice, until: datetime) -> None:
-    """Nothing is said to who may have left: where all threads were busy, it may be too late."""
+    """Say nothing to a person who may have left: if all threads were busy, it may be too late."""
     try:
         if timezone.now() <= until:
             carry_out(reminder, voice)
@@ -94,7 +94,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def close() -> None:
-    """The stream worker ends: what is not being said yet is said no more."""
+    """The stream worker ends: what is not yet being said is dropped."""
     if _threads.cache_info().currsize:
         _threads().shutdown(wait=False, cancel_futures=True)
         _threads.cache_clear()

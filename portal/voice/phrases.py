@@ -1,7 +1,7 @@
 """What doors say, in the language of their site: one short, friendly sentence each.
 
-These are not the portal's own words to its users, which follow the reader's language (gettext), but what people hear
-at a door; a site may put its own words in their place.
+These are not the portal's texts for its users, which follow the reader's language (gettext), but what people hear at a
+door; a site may replace them with its own words.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def phrase_of(site: Site, phrase: Phrase) -> str:
 
 
 def phrases_of(site: Site) -> dict[str, str]:
-    """All that this site says. One query."""
+    """Everything that this site says. One query."""
     language = policy_of(site).language
     own = SitePhrase.objects.filter(site=site, language=language).values_list("phrase", "text")
     return PHRASES[language] | dict(own)

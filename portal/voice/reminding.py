@@ -1,9 +1,10 @@
 """Whether a door speaks: the only place that makes a Reminder.
 
-It is decided where a finding becomes a row, in the same transaction, and sent on commit; no queue lies between, so
-nothing slow can hold it up. The analyzer tells every second that somebody is still without a mask; when to speak is
-known here alone. A person is reminded when the stretch without one has lasted the camera's `reminder_after_s`, and once
-more, in firmer words, AGAIN_AFTER later. A camera speaks to another person only COOLDOWN after it last began to speak.
+It is decided where a finding becomes a row, in the same transaction, and sent on commit; no queue is in between, so
+nothing slow can hold it up. The analyzer reports every second that somebody is still without a mask; only this module
+knows when to speak. A person is reminded when the stretch without a mask has lasted the camera's `reminder_after_s`,
+and once more, in firmer words, AGAIN_AFTER later. A camera speaks to another person only COOLDOWN after it last began
+to speak.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ AGAIN = {Phrase.NO_MASK: Phrase.NO_MASK_AGAIN, Phrase.INCORRECT: Phrase.INCORREC
 
 
 def speaks(camera: Camera) -> bool:
-    """Whether this camera's door says anything. Costs no query where the voice was selected with the camera."""
+    """Whether this camera's door says anything. Costs no query if the voice was selected with the camera."""
     voice = getattr(camera, "voice", None)
     return voice is not None and voice.output != Voice.Output.NOWHERE
 
 
 def consider_violation(violation: Violation, camera: Camera, bare_since: datetime) -> None:
-    """Remind this person, if it is time; within the transaction that recorded the violation.
+    """Remind this person if it is time; call within the transaction that recorded the violation.
 
     Args:
-        bare_since: when she was last seen masked, or came; a violation that was opened again began before.
+        bare_since: when the person was last seen masked, or arrived; a reopened violation began before that.
     """
     if violation.ended_at is not None or violation.label not in AGAIN or not speaks(camera):
         return
@@ -57,7 +58,7 @@ def consider_violation(violation: Violation, camera: Camera, bare_since: datetim
 
 
 def consider_passage(passage: Passage, camera: Camera) -> None:
-    """Thank this person, once; within the transaction that recorded the passage."""
+    """Thank this person, once; call within the transaction that recorded the passage."""
     if passage.ended_at is not None or passage.label != "mask" or not speaks(camera):
         return
     if not policy_of(camera.site).thanks:
@@ -77,7 +78,7 @@ def _decide(
     violation: Violation | None,
     goes_on: bool = False,
 ) -> None:
-    """Write down what is said, or why nothing is. `goes_on`: to whom the door already speaks; no cooldown then."""
+    """Record what is said, or why nothing is. `goes_on`: the door already speaks to this person, so no cooldown."""
     reason = _reason_against(camera, step, seen_at, goes_on)
     values = {
         "site": camera.site,
@@ -94,7 +95,7 @@ def _decide(
 
 
 def _reason_against(camera: Camera, step: Reminder.Step, seen_at: datetime, goes_on: bool) -> Silence | str:
-    """Why nothing is said, if so. A thank-you waits for whatever was said; a reminder for no thank-you."""
+    """Why nothing is said, if so. A thank-you waits after whatever was said; a reminder not after a thank-you."""
     now = timezone.now()
     if now - seen_at > FRESH:
         return Silence.LATE
@@ -108,7 +109,7 @@ def _reason_against(camera: Camera, step: Reminder.Step, seen_at: datetime, goes
 
 
 def play_by_hand(camera: Camera) -> Reminder:
-    """Say the reminder now, whoever is there; the row tells how it went."""
+    """Say the reminder now, whoever is there; the row says how it went."""
     text = phrases.phrase_of(camera.site, Phrase.NO_MASK)
     reminder = Reminder.objects.create(
         site=camera.site, camera=camera, step=Step.TRIAL, text=text, language=policy_of(camera.site).language,
@@ -122,9 +123,9 @@ def play_by_hand(camera: Camera) -> Reminder:
 
 
 def note_heard(reminder_id: UUID, camera_id: int, why_not: str) -> bool:
-    """What a door says of a reminder of its camera: played to its end, or why not. The first word counts.
+    """Note what a door reports about a reminder of its camera: played to its end, or why not. The first report counts.
 
-    A page that could not play it counts only as long as no other said that it did.
+    A page that could not play it counts only as long as no other page reports that it did.
     """
     mine = Reminder.objects.filter(pk=reminder_id, camera_id=camera_id, played_at__isnull=True)
     if why_not:
@@ -133,7 +134,7 @@ def note_heard(reminder_id: UUID, camera_id: int, why_not: str) -> bool:
 
 
 def masked_after_s(violation: Violation, spoken: Iterable[Reminder]) -> int | None:
-    """How long after the door last began to speak to her this person masked, in s; None: she did not, or unasked."""
+    """Seconds from when the door last began to speak to this person to the mask; None: no mask, or not asked."""
     masked_at = violation.masked_at
     if masked_at is None:
         return None
@@ -142,9 +143,9 @@ def masked_after_s(violation: Violation, spoken: Iterable[Reminder]) -> int | No
 
 
 def persuaded(site: Site, since: datetime) -> dict[str, int]:
-    """What the voice did: of those who were reminded, how many masked; and of those who were not. Three queries.
+    """What the voice achieved: how many of those reminded put a mask on, and of those not reminded. Three queries.
 
-    It counts from the first reminder, or the first person who was seen to put a mask on: before, nobody noted it.
+    It counts from the first reminder, or the first person seen putting a mask on: before that, it was not recorded.
     """
     known = [
         Reminder.objects.filter(site=site).aggregate(first=Min("decided_at"))["first"],

@@ -2,8 +2,8 @@
 
     path = render("Please put on a mask.", "en")      a WAV file: 16 bit, mono, 22,050 Hz
 
-Half a second of silence stands in front, for amplifiers and cameras that swallow the beginning, and each language is
-made equally loud. The library comes with the wheel espeakng-loader; without it, the system's libespeak-ng is taken.
+Half a second of silence comes first, for amplifiers and cameras that swallow the beginning, and all languages are made
+equally loud. The library comes with the wheel espeakng-loader; without it, the system's libespeak-ng is used.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float32]  # mono, -1 to 1
 
 SILENCE_S = 0.5
-LOUDNESS = 0.14  # root of the mean square where it speaks, of 1: -17 dB
+LOUDNESS = 0.14  # root mean square of the spoken parts, relative to 1: -17 dB
 PEAK = 0.95
 WORDS_A_MINUTE = 155
-RENDERED_AS = "1"  # changes where the same words would sound otherwise: old files are not read then
+RENDERED_AS = "1"  # change it when the same words would sound different: old files are then not read
 VOICES = {"en": "en-us", "zh": "cmn", "es": "es", "fr": "fr", "de": "de", "he": "he", "ar": "ar", "ru": "ru"}
 TELEPHONE_HZ = 8000
-KEPT_UNSAID = timedelta(days=90)  # a sentence that nobody said for so long is rendered again if somebody does
+KEPT_UNSAID = timedelta(days=90)  # a sentence not said for this long is rendered again if needed
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2  # speak_lib.h: espeak_AUDIO_OUTPUT
 _CHARS_UTF8 = 1
@@ -48,10 +48,10 @@ class SpeechError(Exception):
 
 
 class Synthesizer:
-    """eSpeak NG in this process. It has one voice at a time, and so one sentence at a time."""
+    """eSpeak NG in this process. It has one voice at a time, and therefore one sentence at a time."""
 
     def __init__(self) -> None:
-        """Raises SpeechError where the library is not there."""
+        """Raises SpeechError if the library is missing."""
         self._library, data = _load()
         self._turn = threading.Lock()
         self._heard: list[NDArray[np.int16]] = []
@@ -70,7 +70,7 @@ class Synthesizer:
         """A sentence as samples at `rate_hz`, as loud as every other. Raises SpeechError for an unknown language."""
         data = text.encode().replace(b"\0", b" ") + b"\0"
         with self._turn:
-            # after a voice that is not known the one before stays, and would read the sentence
+            # after an unknown voice the previous one stays set, and would read the sentence
             if language not in VOICES or self._library.espeak_SetVoiceByName(VOICES[language].encode()) != 0:
                 raise SpeechError(f"eSpeak NG has no voice for {language}.")
             self._library.espeak_SetParameter(_RATE, WORDS_A_MINUTE, 0)
@@ -110,12 +110,12 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
 
 
 def as_loud_as_all(samples: Samples) -> Samples:
-    """Scaled so that where it speaks it is LOUDNESS loud; its peaks stay below PEAK."""
+    """Scaled so that the spoken parts have LOUDNESS; peaks stay below PEAK."""
     speaking = np.abs(samples) > 0.01
     if not speaking.any():
         return samples
     scaled = samples * (LOUDNESS / float(np.sqrt(np.mean(np.square(samples[speaking])))))
-    return np.asarray(np.tanh(scaled / PEAK) * PEAK, dtype=np.float32)  # what is above it is rounded, not cut
+    return np.asarray(np.tanh(scaled / PEAK) * PEAK, dtype=np.float32)  # peaks above it are rounded off, not clipped
 
 
 _loading = threading.Lock()
@@ -123,7 +123,7 @@ _loaded: list[Synthesizer] = []
 
 
 def synthesizer() -> Synthesizer:
-    """That of this process, loaded when the first sentence is said: once, for it holds the library's only state."""
+    """This process's synthesizer, loaded for the first sentence: only once, as it holds the library's only state."""
     with _loading:
         if not _loaded:
             _loaded.append(Synthesizer())
@@ -134,12 +134,12 @@ def synthesizer() -> Synthesizer:
 
 
 def render(text: str, language: str) -> Path:
-    """The sentence as a WAV file; raises SpeechError, and OSError where it cannot be kept."""
+    """The sentence as a WAV file; raises SpeechError, and OSError if it cannot be stored."""
     folder = _folder()
     path = folder / f"{hashlib.sha256(f'{RENDERED_AS} {language} {text}'.encode()).hexdigest()}.wav"
     if path.is_file():
-        with contextlib.suppress(OSError):  # who cannot note it says it all the same
-            if time.time() - path.stat().st_mtime > 24 * 3600:  # a file's time is the day on which it was last said
+        with contextlib.suppress(OSError):  # it is said even if this cannot be noted
+            if time.time() - path.stat().st_mtime > 24 * 3600:  # a file's time is the day it was last said
                 os.utime(path)
         return path
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -149,12 +149,12 @@ def render(text: str, language: str) -> Path:
     handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
     with os.fdopen(handle, "wb") as file:
         file.write(data)
-    os.replace(name, path)  # whoever reads finds all of it, or nothing
+    os.replace(name, path)  # readers find the whole file, or nothing
     return path
 
 
 def forget_unsaid(now: datetime) -> int:
-    """Delete files that nobody heard for KEPT_UNSAID, and what a cut-off rendering left; how many they were."""
+    """Delete files not said for KEPT_UNSAID, and what an interrupted rendering left; returns how many there were."""
     count = 0
     for path in _folder().glob("*.*"):
         with contextlib.suppress(OSError):  # another process was faster
@@ -179,14 +179,14 @@ def to_wav(samples: Samples, rate_hz: int) -> bytes:
 
 
 def from_wav(data: bytes) -> tuple[Samples, int]:
-    """Samples and rate of a file that `to_wav` made."""
+    """The samples and rate of a file made by `to_wav`."""
     with wave.open(io.BytesIO(data)) as file:
         frames = file.readframes(file.getnframes())
         return np.frombuffer(frames, "<i2").astype(np.float32) / np.float32(32768), file.getframerate()
 
 
 def to_mu_law(samples: Samples, rate_hz: int) -> bytes:
-    """As telephones and cameras have it: G.711 mu-law (ITU-T G.711), 8,000 bytes a second."""
+    """As telephones and cameras use it: G.711 mu-law (ITU-T G.711), 8,000 bytes a second."""
     linear = np.clip(resample(samples, rate_hz, TELEPHONE_HZ), -1, 1) * 32767
     magnitude = np.minimum(np.abs(linear).astype(np.int32), 32635) + 132
     exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
@@ -196,7 +196,7 @@ def to_mu_law(samples: Samples, rate_hz: int) -> bytes:
 
 
 def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
-    """Band-limited, over the whole sentence at once: what lies above half of the lower rate goes."""
+    """Band-limited, over the whole sentence at once: what is above half of the lower rate is removed."""
     if not len(samples):
         return samples
     count = round(len(samples) * to_hz / from_hz)

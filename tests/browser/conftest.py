@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
 
 
 def film_by(browser: Browser, film: Path) -> Browser:
-    """Another browser like this one, whose camera shows the film, over and over."""
+    """Another browser like this one, whose camera plays the film in a loop."""
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
             f"--use-file-for-fake-video-capture={film}"]  # fmt: skip
     return browser.browser_type.launch(executable_path=CHROMIUM, args=[*OPTIONS, *fake])
@@ -45,7 +45,7 @@ def filming_browser(browser: Browser, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def masking_browser(browser: Browser, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser before whose camera a man without a mask stands for five seconds, then puts one on."""
+    """A browser whose camera shows a man who stands without a mask for five seconds, then puts one on."""
     clip = shared / "clips" / "man-puts-mask-on.mp4"
     started = film_by(browser, masking_camera(tmp_path_factory.mktemp("film") / "masking.mjpeg", clip))
     yield started
@@ -54,7 +54,7 @@ def masking_browser(browser: Browser, shared: Path, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """The demo, as a stranger's first `make run` starts it."""
+    """The demo, as a newcomer's first `make run` starts it."""
     one = PortalProcess(tmp_path_factory.mktemp("portal") / "data").start()
     yield one
     one.stop()
@@ -62,14 +62,14 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
 
 
 def play(portal: PortalProcess, clip: Path) -> None:
-    """Let both of the demo's cameras play this clip instead, from the next start on."""
+    """Make both of the demo's cameras play this clip instead, from the next start on."""
     for path in (portal.data_dir / "clips").glob("*.mp4"):
         shutil.copy(clip, path)
 
 
 @pytest.fixture
 def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
-    """Opens pages of a portal, each in a browser of its own; what a page complains about fails the test."""
+    """Opens pages of a portal, each in its own browser context; any error that a page reports fails the test."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
@@ -95,7 +95,7 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
 
 
 def pause(page: Page, ms: int) -> bool:
-    """Let the page's own events be handled between two looks; never true, so that a look may follow with `or`."""
+    """Let the page handle its own events between two checks; never true, so that a check can follow after `or`."""
     page.wait_for_timeout(ms)
     return False
 

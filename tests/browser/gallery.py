@@ -1,4 +1,4 @@
-"""Every page of the portal in its states: what accessibility is checked on, and what screenshots are taken of."""
+"""Every page of the portal in each of its states, for the accessibility checks and the screenshots."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.portal_process import PortalProcess, python_in
 
 PASSWORD = "a-Long-pass-4u"
 
-# A world beside the demo: a superuser, a colleague, an empty site with its manager, one with a second factor, one
-# without any site, invitations, a camera that is down.
+# A world in addition to the demo: a superuser, a colleague, an empty site with its manager, somebody with a second
+# factor, somebody without any site, invitations, a camera that is down.
 MAKE = """
 import json
 import time
@@ -84,7 +84,7 @@ class Shot:
 
     Args:
         route: its name in portal/urls.py.
-        who: who is signed in; empty is nobody.
+        who: who is signed in; empty for nobody.
         act: what is done on the page before it is looked at.
     """
 
@@ -171,7 +171,7 @@ def be_a_loudspeaker(page: Page) -> None:
 
 
 def be_a_device(page: Page) -> None:
-    """As the phone whose token is in the address; this browser has no camera to give, and says so."""
+    """Act as the phone whose token is in the address; this browser has no camera to offer, and says so."""
     address = urlsplit(page.url)
     page.context.add_cookies([{"name": "device", "value": address.query, "url": f"http://{address.netloc}"}])
     page.goto("/door/")
@@ -179,7 +179,7 @@ def be_a_device(page: Page) -> None:
 
 
 def scroll_through(page: Page) -> None:
-    """So that pictures further down are loaded."""
+    """Scroll down and back up, so that pictures further down are loaded."""
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     page.wait_for_load_state("networkidle")
     page.evaluate("window.scrollTo(0, 0)")
@@ -260,12 +260,12 @@ SHOTS = (
     Shot("not-allowed", "cameras", "/cameras/", "bob"),
     Shot("speaker-unpaired", "speaker", "/speaker/", ""),
     Shot("speaker", "speaker", "/speaker/?{speaker_token}", "", be_a_loudspeaker),
-    Shot("door", "door", "/door/?{token}", "", be_a_device),  # after the other one: the cookie stays
+    Shot("door", "door", "/door/?{token}", "", be_a_device),  # after the unpaired one, as the cookie stays
 )  # fmt: skip
 ELSEWHERE = {"first_user", "connect"}  # need another portal: an empty one, and one with HTTPS
 
 
-# Parts of pages, pictures, files, and what is only posted to.
+# Parts of pages, pictures, files, and addresses that only take a POST.
 NOT_PAGES = {
     *("strip", "snapshot", "face", "thumbnail", "healthz", "probe", "probe_picture", "authority", "audit_export"),
     *("logout", "review", "camera_test", "invite", "change_role", "remove_member", "hand_over", "bring_back"),
@@ -278,7 +278,7 @@ NOT_PAGES = {
 
 
 def make_world(portal: PortalProcess) -> dict[str, str]:
-    """What the paths' names stand for."""
+    """The values of the placeholders in the paths."""
     return {name: str(value) for name, value in json.loads(python_in(portal, MAKE)).items()}
 
 

@@ -90,7 +90,7 @@ SIZES = {"desktop": (1440, 900, "light"), "phone-dark": (390, 844, "dark")}
 
 @pytest.mark.parametrize("size", SIZES)
 def test_screenshots_of_all_pages(portal: PortalProcess, visit: Visit, things: dict[str, str], size: str) -> None:
-    """Written to docs/screenshots/all with SCREENSHOTS=1; the whole gallery is walked by the tests above otherwise."""
+    """Written to docs/screenshots/all with SCREENSHOTS=1, else skipped: the tests above visit the whole gallery."""
     if not os.environ.get("SCREENSHOTS"):
         pytest.skip("SCREENSHOTS=1 writes them")
     width, height, scheme = SIZES[size]

@@ -1,4 +1,4 @@
-"""A manager sets a camera up in a real browser: real RTSP and web cameras, each failure, the whole product."""
+"""A manager sets up a camera in a real browser: real RTSP and web cameras, every failure, the whole product."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PASSWORD = "p@ss/w%rd"
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """The demo, allowed to watch cameras on loopback, where the tests' are."""
+    """The demo, allowed to watch cameras on loopback, where those of the tests are."""
     environment = {"CAMERA_NETWORKS": "127.0.0.0/8"}
     one = PortalProcess(tmp_path_factory.mktemp("portal") / "data", environment=environment).start()
     yield one
@@ -83,7 +83,7 @@ def test_a_camera_is_tested_saved_watched_killed_and_comes_back(
         page.get_by_role("link", name="Back door").click()
         expect(page.get_by_role("heading", name="Outages").locator("..").locator("li")).to_have_count(1)
 
-        # What is changed takes effect within 5 s, without a restart.
+        # Changes take effect within 5 s, without a restart.
         lease = "from cameras.models import *; l = CameraLease.objects.get(camera__name='Back door')"
         before = len(camera.requests)
         page.get_by_text("What it looks at, and how often").click()
@@ -177,7 +177,7 @@ def test_pictures_that_are_rare_black_or_empty_are_told(portal: PortalProcess, v
     rare = lobby(tmp_path / "rare.mp4", key_every_s=30, seconds=30, start_s=0)
     with RtspCamera(rare, start_at_key=False) as camera:
         began = time.monotonic()
-        page.wait_for_timeout(400)  # its one whole picture is gone
+        page.wait_for_timeout(400)  # its only key frame has already been sent
         fill(page, "Door", camera.address)
         page.get_by_role("button", name="Test it").click()
         page.get_by_label("Name", exact=True).fill("Typed meanwhile")  # the page is not blocked

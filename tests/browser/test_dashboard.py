@@ -1,4 +1,4 @@
-"""The whole of it, in a real browser against real processes: see, be told, review."""
+"""The whole product, in a real browser against real processes: see, be alerted, review."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PIXELS = "tile => tile.querySelector('canvas').toDataURL('image/jpeg', 0.3)"
 
 
 def block_http(page: Page) -> list[str]:
-    """From now on nothing but the socket works; the addresses that were asked for all the same."""
+    """Block all requests from now on, so that only the socket works; returns the addresses requested anyway."""
     asked: list[str] = []
 
     def refuse(route: Route) -> None:
@@ -75,7 +75,7 @@ def test_a_manager_sees_two_lobbies_is_told_reviews_and_finds_it_reviewed(portal
 
 
 def test_the_same_with_real_footage(shared: Path, tmp_path: Path, visit: Visit) -> None:
-    """The bearded man of ../shared/clips as the live camera: alert, snapshot of him, review."""
+    """The bearded man from ../shared/clips as the live camera: alert, snapshot of him, review."""
     portal = PortalProcess(tmp_path / "data")
     try:
         portal.start()
@@ -187,7 +187,7 @@ def test_another_sites_manager_sees_none_of_it_on_the_page_the_socket_or_by_addr
     assert known[0] not in page.content()
 
 
-# -- pictures only for those who look ---------------------------------------------------------------------------------
+# -- pictures only while somebody is looking --------------------------------------------------------------------------
 
 
 def encoded(portal: PortalProcess) -> dict[str, int]:
@@ -233,7 +233,7 @@ def test_without_an_acknowledgement_no_second_picture_comes(portal: PortalProces
     assert len(pictures) == 2, "one of each camera is under way, and no other is sent"
 
 
-# -- coming back ------------------------------------------------------------------------------------------------------
+# -- reconnecting -----------------------------------------------------------------------------------------------------
 
 
 def test_a_page_says_when_it_is_not_live_comes_back_and_fetches_what_it_missed(
@@ -244,7 +244,7 @@ def test_a_page_says_when_it_is_not_live_comes_back_and_fetches_what_it_missed(
     (web,) = [pid for pid in marked_processes(portal.marker) if b"uvicorn" in cmdline(pid)]
     os.kill(web, signal.SIGKILL)
     expect(page.locator("body")).to_have_attribute("data-live", "connecting", timeout=5_000)
-    page.context.set_offline(True)  # keeps it away when the web process is back, which takes a moment
+    page.context.set_offline(True)  # keeps the page offline when the web process is back, which takes a moment
     note = page.locator("[data-connection]")
     expect(note).to_be_visible(timeout=10_000)
     expect(note).to_have_text("Not live: reconnecting…")
@@ -306,7 +306,7 @@ def test_ten_violations_are_reviewed_by_keys_alone(portal: PortalProcess, visit:
         before = page.url
         page.keyboard.press("c" if number % 2 else "d")
         page.wait_for_url(lambda url, before=before: url != before)  # type: ignore[misc]
-        page.locator("[data-page]").wait_for()  # the next one, or the list after the last
+        page.locator("[data-page]").wait_for()  # the next violation, or the list after the last one
     assert time.monotonic() - began < 20
 
 
@@ -326,7 +326,7 @@ def test_with_scripts_off_pages_still_list_filter_and_review(portal: PortalProce
     assert page.locator("[data-status] .badge").inner_text() == "To review"
 
 
-# -- looks ------------------------------------------------------------------------------------------------------------
+# -- appearance -------------------------------------------------------------------------------------------------------
 
 PATHS = ("/", "/violations/", "/people/", "/nothing/")
 
@@ -355,7 +355,7 @@ SHOTS = [("desktop", 1440, 900, "light"), ("desktop-dark", 1440, 900, "dark"), (
 def test_screenshots(
     portal: PortalProcess, visit: Visit, tmp_path: Path, name: str, width: int, height: int, scheme: str
 ) -> None:
-    """Written to docs/screenshots with SCREENSHOTS=1, else only taken."""
+    """Written to docs/screenshots with SCREENSHOTS=1, otherwise to a temporary folder."""
     folder = ROOT / "docs" / "screenshots" if os.environ.get("SCREENSHOTS") else tmp_path
     folder.mkdir(parents=True, exist_ok=True)
     page = visit(portal, viewport={"width": width, "height": height}, color_scheme=scheme)

@@ -33,7 +33,7 @@ def make_link(manager: Page) -> str:
 
 
 def scanned(manager: Page) -> str:
-    """What a phone reads in the page's QR code."""
+    """What a phone reads from the page's QR code."""
     data = manager.locator(".qr img").get_attribute("src") or ""
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(data.partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
@@ -84,7 +84,7 @@ def test_a_preview_of_the_link_uses_nothing_up(portal: PortalProcess, visit: Vis
     link = make_link(visit(portal, portal.login()))
     for _ in range(3):
         phone.goto("about:blank")
-        phone.goto(link)  # as a chat's preview does, scripts and all
+        phone.goto(link)  # as a chat app's link preview does, scripts included
         expect(phone.get_by_role("button", name="Use this device as a camera")).to_be_visible()
     pair(phone, link, "After the previews")
 
@@ -98,7 +98,7 @@ def test_the_phone_comes_back_by_itself(portal: PortalProcess, visit: Visit, pho
 
 
 def test_a_connection_that_died_silently_is_noticed(portal: PortalProcess, visit: Visit, phone: Page) -> None:
-    """The web process stands still: nothing is closed, and nothing comes."""
+    """The web process is suspended: nothing is closed, and nothing arrives."""
     pair(phone, make_link(visit(portal, portal.login())), "Silent")
     with portal.standing_still("uvicorn"):
         expect(phone.locator("[data-door]")).to_have_attribute("data-state", "waiting", timeout=10_000)
@@ -144,17 +144,17 @@ LIMIT_MS = 3000
 
 
 def test_from_the_phones_camera_to_the_managers_alert(portal: PortalProcess, visit: Visit, phone: Page) -> None:
-    """From the frame that decided, as the phone's camera gave it, to the manager's page showing the alert."""
+    """The time from when the phone's camera captured the deciding frame to when the manager's page shows the alert."""
     manager = visit(portal, portal.login())
     link = make_link(manager)
     manager.add_init_script(WHEN_SHOWN)
     phone.add_init_script(WHEN_SENT)
-    manager.goto("/cameras/")  # its page stands still, but for alerts
+    manager.goto("/cameras/")  # this page does not change, except for alerts
     python_in(portal, "from cameras.models import Camera; Camera.objects.update(paused=True)")
     pair(phone, link, "Timer")
 
     def alone() -> list[str]:
-        """The phone's own violations whose alert came alone; another camera's last one may be among the alerts."""
+        """The phone's own violations whose alert came alone; the alerts may include another camera's last one."""
         mine = json.loads(python_in(portal, OPENED))
         found = [key for key in manager.evaluate("Object.keys(window.shown)") if key in mine]
         return found if len(found) >= 5 else []

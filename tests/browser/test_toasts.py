@@ -1,4 +1,4 @@
-"""How alerts are grouped: the page as it is, its socket spoken to by the test."""
+"""How alerts are grouped: the real page, with the test at the other end of its socket."""
 
 from __future__ import annotations
 

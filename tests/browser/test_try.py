@@ -1,4 +1,4 @@
-"""/try: the same model in the browser finds the same, and nothing leaves the device."""
+"""/try: the same model in the browser finds the same faces, and nothing leaves the device."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def runtime() -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The demo's lobby as PNG, in sizes that are halved, shrunk, odd, standing and small."""
+    """The demo's lobby as PNGs, in sizes that are halved, shrunk, odd, upright and small."""
     folder = tmp_path_factory.mktemp("pictures")
     frames = [decode_picture(jpeg) for jpeg in door_frames(rate=1, width=1280)]
     busy = [frame for frame in frames if Detector.load().detect(frame)][:3]

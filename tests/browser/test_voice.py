@@ -1,4 +1,4 @@
-"""The door speaks, and nobody else: real browsers, real sound, a real person who puts a mask on."""
+"""The door speaks, and nothing else does: real browsers, real sound, a real person who puts a mask on."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.portal_process import PortalProcess, python_in, wait_for
 
 Visit = Callable[..., Page]
 
-# The loudest moment of what a page plays, as the root of the mean square of some 50 ms, of 1. It listens to a copy of
-# the sound: the page plays as it would without.
+# The loudest moment of what a page plays: the root mean square over some 50 ms, where 1 is full scale. It listens to a
+# copy of the sound: the page plays as it would without it.
 MEASURE = """
 window.loudest = 0;
 const play = HTMLMediaElement.prototype.play;
@@ -38,7 +38,7 @@ function listenTo(audio) {
   audio.addEventListener("ended", () => { clearInterval(timer); context.close(); }, { once: true });
 }
 """
-# Every way in which a page could make itself heard.
+# Every way in which a page could make a sound.
 LISTEN = """
 window.sounded = [];
 const note = (what) => window.sounded.push(what);
@@ -90,7 +90,7 @@ def switch_sound_on(page: Page) -> None:
 
 
 def reload_untouched(page: Page) -> None:
-    """Load it again, and see by its socket alone when it listens: whatever asks the page itself counts as a touch."""
+    """Reload it, and tell from its socket alone when it is listening: asking the page itself would count as a touch."""
     with page.expect_websocket() as socket:
         page.reload()
     with socket.value.expect_event("framereceived"):
@@ -125,7 +125,7 @@ def test_a_loudspeaker_page_needs_one_tap_and_the_managers_pages_never_sound(
     newest = manager.locator("[data-said] li", has_text="Played by hand").first
 
     def press() -> bool:
-        """Whether it got through: the page's server subscribes a tenth of a second after it says so."""
+        """Whether it got through: the server subscribes for the page a tenth of a second after its first message."""
         play.click()
         expect(play).to_be_enabled(timeout=20_000)
         return "No page is open" not in newest.inner_text()
@@ -141,12 +141,12 @@ def test_a_loudspeaker_page_needs_one_tap_and_the_managers_pages_never_sound(
     speaker.reload()
     trials = [row for row in said_at(portal, camera) if row["step"] == "trial"]
     speaker.get_by_role("button", name="Switch the sound on").click()
-    play.click()  # a reminder that comes while the chime sounds waits for it
+    play.click()  # a reminder that comes while the chime is playing waits for its end
 
     def heard() -> bool:
         rows = [row for row in said_at(portal, camera) if row["step"] == "trial"][len(trials) :]
         if rows and rows[-1]["why"] == "nobody":
-            play.click()  # the page's server had not subscribed yet
+            play.click()  # the server had not subscribed for the page yet
         return any(row["played_s"] > 0 for row in rows)
 
     wait_for(heard, 20, "its end")
@@ -176,12 +176,12 @@ def test_a_loudspeaker_page_needs_one_tap_and_the_managers_pages_never_sound(
 
 
 def test_the_phone_asks_him_to_mask_and_he_does(portal: PortalProcess, visit: Visit, phone: Page) -> None:
-    """Paired, online, a man without a mask, the manager's alert, the reminder played to its end, and he masks."""
+    """Paired, online, a man without a mask, the manager's alert, the reminder played to its end, the mask put on."""
     manager, alerted = visit(portal, portal.login()), visit(portal, portal.login())
     link = make_link(manager)
     python_in(portal, "from cameras.models import *; Camera.objects.exclude(kind='device').update(paused=True)")
     alerted.goto("/cameras/")
-    with portal.standing_still("jobs@"):  # as when retention takes for ever: no reminder waits for it
+    with portal.standing_still("jobs@"):  # as if retention took for ever: no reminder waits for it
         pair(phone, link, "Door phone")
         expect(phone.locator("[data-sound-text]")).to_contain_text("The sound is off")
         switch_sound_on(phone)
@@ -241,7 +241,7 @@ def test_the_browsers_own_voice_is_taken_and_the_rendered_sound_where_it_stays_d
 
 
 def test_a_loudspeaker_in_the_network_is_called_by_the_worker_beside_it(portal: PortalProcess, visit: Visit) -> None:
-    """The web process asks the worker that watches the camera, and tells what that one found."""
+    """The web process asks the worker that watches the camera, and reports what the worker found."""
     manager = visit(portal, portal.login())
     which = "from cameras.models import *; print(Camera.objects.filter(kind='clip').order_by('pk')[1].pk)"
     manager.goto(f"/cameras/{python_in(portal, which).strip()}/voice/")

@@ -1,4 +1,4 @@
-"""The demo's lobby, coded anew as cameras code it: with a key frame now and then, in H.264 or H.265."""
+"""The demo's lobby, re-encoded as cameras encode it: with a key frame now and then, in H.264 or H.265."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lobby(
     width: int = 640,
     black: bool = False,
 ) -> Path:
-    """Write `seconds` of the lobby of Maple Tower (somebody without a mask walks in at 8 s); the path again."""
+    """Write `seconds` of the lobby of Maple Tower (somebody without a mask walks in at 8 s); returns the path."""
     with av.open(str(DEMO_CLIPS / "maple-tower.mp4")) as source, av.open(str(path), "w") as target:
         stream = target.add_stream(codec, rate=Fraction(rate))
         assert isinstance(stream, av.VideoStream)
@@ -67,14 +67,14 @@ def door_frames(rate: int = 5, start_s: float = 8.0, width: int = 640) -> Iterat
 
 
 def fake_camera(path: Path, start_s: float = 7.0, seconds: float = 14.0) -> Path:
-    """The same lobby as Chromium's fake camera plays it, over and over: JPEGs, 30 a second; the path again."""
+    """The same lobby as Chromium's fake camera plays it in a loop: JPEGs, 30 a second; returns the path."""
     frames = list(door_frames(15, start_s, 640))[: round(seconds * 15)]
     path.write_bytes(b"".join(frame * 2 for frame in frames))
     return path
 
 
 def joined(path: Path, parts: Sequence[Path]) -> Path:
-    """Clips of different sizes one after another in one MPEG-TS, as a camera that changes its resolution."""
+    """Clips of different sizes one after another in one MPEG-TS, as from a camera that changes its resolution."""
     with av.open(str(path), "w", format="mpegts") as target:
         copy, offset = None, 0.0
         for part in parts:
@@ -95,10 +95,10 @@ def joined(path: Path, parts: Sequence[Path]) -> Path:
 
 
 def masking_camera(path: Path, clip: Path) -> Path:
-    """A man, bare for five seconds, puts a mask on and keeps it on for nine: as Chromium's fake camera plays it.
+    """A man, bare for five seconds, puts a mask on and keeps it on for nine, as Chromium's fake camera plays it.
 
     Args:
-        clip: man-puts-mask-on.mp4; its first and last moments are played to and fro, as somebody stands and waits.
+        clip: man-puts-mask-on.mp4; its first and last moments are played back and forth, as if he stood and waited.
     """
     with av.open(str(clip)) as source:
         frames = list(source.decode(video=0))

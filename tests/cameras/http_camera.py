@@ -19,7 +19,7 @@ BOUNDARY = "frame"
 
 @dataclass
 class HttpCamera:
-    """What it answers, and who asked. `frozen` stops the pictures while the connection stays."""
+    """What it answers, and what was requested. `frozen` stops the pictures while the connection stays open."""
 
     answer: Callable[[BaseHTTPRequestHandler, HttpCamera], None]
     login: tuple[str, str] | None = None
@@ -141,7 +141,7 @@ def jpegs_of(clip: Path, every: int = 3, side: int = 640) -> list[bytes]:
 
 
 def mpegts_of(clip: Path) -> bytes:
-    """A clip's video in MPEG-TS, not coded anew."""
+    """A clip's video in MPEG-TS, not re-encoded."""
     out = io.BytesIO()
     with av.open(str(clip)) as source, av.open(out, "w", format="mpegts") as target:
         stream = source.streams.video[0]

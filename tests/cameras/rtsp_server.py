@@ -1,6 +1,6 @@
-"""A small RTSP camera for tests: plays a clip in a loop, H.264 or H.265, by TCP or UDP, with Basic or Digest login.
+"""A small RTSP camera for tests: plays a clip in a loop, H.264 or H.265, over TCP or UDP, with Basic or Digest login.
 
-RFC 2326 (RTSP), 3550 (RTP), 6184 (H.264), 7798 (H.265), 7616 (Digest, here with MD5 as most cameras have it). It can be
+RFC 2326 (RTSP), 3550 (RTP), 6184 (H.264), 7798 (H.265), 7616 (Digest, here with MD5 as on most cameras). It can be
 frozen, cut off, made to redirect, or made to name a foreign source.
 """
 
@@ -32,7 +32,7 @@ REASONS = {200: "OK", 302: "Moved", 401: "Unauthorized", 404: "Not Found", 454: 
 
 @dataclass(frozen=True)
 class Unit:
-    """One access unit, times in 1/90000 s."""
+    """One access unit, with times in 1/90000 s."""
 
     dts: int
     pts: int
@@ -67,7 +67,7 @@ class RecordedVideo:
         return (nal[0] >> 1) & 63 if self.hevc else nal[0] & 31
 
     def payloads(self, nals: list[bytes]) -> list[bytes]:
-        """Of RTP: single NAL units, or fragments (FU-A, FU) of what is too long."""
+        """RTP payloads: single NAL units, or fragments (FU-A, FU) of those that are too long."""
         found = []
         for nal in nals:
             if len(nal) <= MOST_PAYLOAD:
@@ -101,12 +101,12 @@ def split_nals(annexb: bytes) -> list[bytes]:
 
 @dataclass
 class RtspCamera:
-    """Runs in a thread of its own; `frozen` stops pictures while connections stay up.
+    """Runs in its own thread; `frozen` stops the pictures while connections stay open.
 
     Args:
         login: user and password, or None for an open camera.
-        redirect_to: answer DESCRIBE with 302 to there.
-        foreign_source: named in Transport as source=, and asked for pictures nobody should fetch there.
+        redirect_to: the address that DESCRIBE is redirected to, with 302.
+        foreign_source: named in Transport as source=; nobody should ask it for pictures.
     """
 
     clip: Path
@@ -150,7 +150,7 @@ class RtspCamera:
         self._began = time.monotonic()
 
     def kill(self) -> None:
-        """As if its plug was pulled."""
+        """As if its plug were pulled."""
 
         async def end() -> None:
             self._server.close()
@@ -286,7 +286,7 @@ class _Session:
             each.close()
 
     def join(self) -> tuple[int, int]:
-        """(round, unit) at which a viewer who comes now begins."""
+        """(round, unit) at which a viewer who joins now begins."""
         video = self.camera.video
         turn, position = divmod((time.monotonic() - self.camera._began) * CLOCK, video.duration)
         for number, unit in enumerate(video.units):
@@ -295,7 +295,7 @@ class _Session:
         return int(turn) + 1, 0
 
     async def play(self) -> None:
-        """Each unit at its time."""
+        """Send each unit when it is due."""
         assert self.send is not None
         camera, video, ssrc, seq = self.camera, self.camera.video, secrets.randbits(32), secrets.randbits(15)
         turn, number = self.join()

@@ -1,4 +1,4 @@
-"""A detector that sees what a test says, and frames whose pixels change as a living face's do."""
+"""A detector that sees what the test tells it to, and frames whose pixels change as a living face's do."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Stage:
 
     @property
     def passages(self) -> list[PassageFinding]:
-        """The last word on each passage, in order of their start."""
+        """The last finding of each passage, in order of their start."""
         return list({f.key: f for f in self.findings if isinstance(f, PassageFinding)}.values())
 
     @property

@@ -243,7 +243,7 @@ def test_who_masks_in_time_is_not_told_of_for_a_reminder(stage: Stage) -> None:
 
 
 def test_bare_again_in_the_same_spell_is_reminded_after_as_long_as_the_first_time(stage: Stage) -> None:
-    """A flicker of the label is no two seconds without a mask, however long ago the spell began."""
+    """A flicker of the label does not count as two seconds without a mask, however long ago the spell began."""
     stage.play(0, 3, bare())
     stage.play(3, 6, masked())
     before = len(stage.told(stage.violations[0].key))

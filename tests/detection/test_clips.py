@@ -1,4 +1,4 @@
-"""replay on real footage and on the demo's clips gives what their READMEs call right."""
+"""replay on real footage and on the demo's clips gives what their READMEs state as correct."""
 
 from __future__ import annotations
 

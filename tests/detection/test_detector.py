@@ -110,7 +110,7 @@ def test_drawing_leaves_the_picture_and_marks_the_box(detector: Detector, astron
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """A copy of the default model that a test may spoil; the manifest's path."""
+    """A copy of the default model that a test may damage; returns the manifest's path."""
     for name in ("default.json", "default.onnx"):
         shutil.copy(MODELS / name, tmp_path / name)
     return tmp_path / "default.json"

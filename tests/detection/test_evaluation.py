@@ -1,4 +1,4 @@
-"""The evaluator: against cases worked by hand, and against COCO's own."""
+"""The evaluator, checked against cases worked out by hand and against COCO's own."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_what_is_found_on_an_ignored_place_counts_as_nothing() -> None:
 
 @st.composite
 def pictures(draw: st.DrawFn) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Known faces, and boxes near them or anywhere, of one to six pictures."""
+    """Known faces, and boxes near them or anywhere, for one to six pictures."""
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     known, boxes, values = [], [], []
@@ -133,7 +133,7 @@ def pycocotools_ap(known: list[np.ndarray], boxes: list[np.ndarray], values: lis
 def test_average_precision_is_cocos_but_for_its_101_points(
     case: tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]],
 ) -> None:
-    """COCO reads its curve at 101 recalls, ours at every rank: on few faces they differ by up to a step."""
+    """COCO samples its curve at 101 recalls, we at every rank: on few faces they differ by up to one step."""
     known, boxes, values = case
     ours = rank(boxes, values, known).average_precision
     if ours is None or not sum(len(each) for each in boxes):
@@ -179,7 +179,7 @@ def test_face_is_no_mask_and_incorrect_together() -> None:
 
 
 def test_a_set_of_two_labels_says_what_a_mask_worn_wrongly_counts_as() -> None:
-    """Both found as incorrect: one known as a mask, one known as incorrect."""
+    """Both are detected as incorrect: one is labelled as a mask, the other as incorrect."""
     two = example(np.concatenate([FACE, ELSEWHERE]), ["mask", "incorrect"])
     figures = evaluation(found(two, two.boxes, ["incorrect", "incorrect"], scores(0.9, 0.8)))
     assert figures.average_precisions(0.5)["mask"] == 0
@@ -245,7 +245,7 @@ def test_the_threshold_leaves_as_many_false_alarms_as_it_may() -> None:
 
 @pytest.fixture
 def portrait(tmp_path: Path) -> Path:
-    """A folder with one portrait, a picture that is none, and their boxes."""
+    """A folder with one portrait, a file that is not a picture, and their boxes."""
     from skimage import data
 
     images = tmp_path / "images"

@@ -1,4 +1,4 @@
-"""A tiny run of training: the loss falls, what is exported says the same, and bad input loses nothing."""
+"""A tiny training run: the loss falls, the exported model gives the same results, and bad input loses nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NO_MASK, MASK, INCORRECT = range(3)
 
 
 class Silent:
-    """Progress that keeps what it was told."""
+    """A progress reporter that keeps what it is told."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
@@ -57,7 +57,7 @@ class Silent:
 
 
 def paint_face(image: np.ndarray, x: int, y: int, side: int, label: int) -> None:
-    """A face that a child would draw: skin, eyes, and a mouth or a mask."""
+    """A face as a child would draw it: skin, eyes, and a mouth or a mask."""
     centre, axes = (x + side // 2, y + side // 2), (side // 2, side * 5 // 8)
     cv2.ellipse(image, centre, axes, 0, 0, 360, (120, 160, 220), -1)
     for eye in (-1, 1):
@@ -129,7 +129,7 @@ def test_the_loss_falls(trained: Path) -> None:
     rows = read_curve(trained)
     first, last = (float(row["face"]) + 5 * float(row["box"]) + float(row["label"]) for row in (rows[0], rows[-1]))
     assert last < 0.6 * first
-    assert float(rows[-1]["ap50_any"]) > 0.2  # of two dozen painted faces, after a hundred steps
+    assert float(rows[-1]["ap50_any"]) > 0.2  # on two dozen painted faces, after a hundred steps
 
 
 @pytest.mark.slow
@@ -172,7 +172,7 @@ def test_the_exported_model_says_what_the_network_says(tmp_path: Path, shape: tu
 
 
 def stirred() -> Network:
-    """A network whose normalisations have seen something, so that folding them is no empty act."""
+    """A network whose normalisation layers have seen data, so that folding them has an effect."""
     torch.manual_seed(SEED)
     network = Network()
     network.train()
@@ -237,7 +237,7 @@ def test_first_weights_of_another_model_are_refused(painted: Path, tmp_path: Pat
 
 
 def test_training_can_begin_with_yunet(shared: Path) -> None:
-    """Its faces and boxes come out of our network as they do of its own file; labels and the last level begin anew."""
+    """Our network gives the same faces and boxes as YuNet's own file; labels and the last level start from scratch."""
     path = shared / "reference" / "yunet_n.onnx"
     network = Network()
     load_folded(network, first_weights(path))
@@ -370,9 +370,9 @@ def test_a_scene_holds_its_faces(case: tuple[np.ndarray, Faces, np.random.Genera
 
 
 def test_a_face_moves_with_its_box() -> None:
-    """A blue square stays under its box, however it is cut, scaled, flipped and turned."""
+    """A blue square stays under its box, however it is cropped, scaled, flipped and rotated."""
     image = np.zeros((200, 300, 3), np.uint8)
-    image[60:120, 100:160] = (255, 0, 0)  # what is filled in is grey
+    image[60:120, 100:160] = (255, 0, 0)  # the padding is grey
     faces = Faces(
         np.asarray([[100, 60, 160, 120]], np.float32),
         np.asarray([1]),
@@ -388,7 +388,7 @@ def test_a_face_moves_with_its_box() -> None:
             blue = scene.image[..., 0].astype(int) - scene.image[..., 1]
             centre = np.argwhere(blue > 127).mean(0)[::-1]
             assert abs(centre + 0.5 - ((x1 + x2) / 2, (y1 + y2) / 2)).max() < 2 + 0.2 * (x2 - x1)
-            if min(x1, y1, 320 - x2, 192 - y2) > 1:  # not cut by an edge: a flip's whole pixel would show
+            if min(x1, y1, 320 - x2, 192 - y2) > 1:  # not cut off by an edge: a flip that is off by a pixel would show
                 whole += 1
                 weights = np.clip(blue / 255, 0, 1)
                 middle = [(weights.sum(axis) * (np.arange(side) + 0.5)).sum() for axis, side in ((0, 320), (1, 192))]
@@ -531,7 +531,7 @@ def test_blending_without_pictures_held_out_is_a_clear_error(trained: Path, pain
 
 @pytest.mark.slow
 def test_incorrect_is_said_less_readily_where_that_is_better(trained: Path, painted: Path) -> None:
-    """A network that calls every mask incorrect is mended by the shift of one logit."""
+    """A network that calls every mask incorrect is fixed by shifting one logit."""
     held = list(read_examples(trained / "held-out.json", painted / "images").rows)
     network, progress = unfolded(first_weights(trained / "model.onnx"), (1, 2, 2, 1)), Silent()
     eager = shifted(network, 0.0)
@@ -544,7 +544,7 @@ def test_incorrect_is_said_less_readily_where_that_is_better(trained: Path, pain
 
 
 def test_where_no_label_speaks_the_teacher_does() -> None:
-    """A point that the teacher leads to a labelled face learns its label and box; elsewhere it learns its doubt."""
+    """A point that the teacher leads to a labelled face learns its label and box; others learn the teacher's doubt."""
     points = anchor_points([(8, 8), (4, 4), (2, 2), (1, 1)])
     centre = points[:, :2]
     boxes = torch.cat([centre - 10, centre + 10], 1)[None].clone().requires_grad_()
@@ -598,7 +598,7 @@ def test_near_same_goes_on_from_one_to_the_next() -> None:
 
 @pytest.mark.slow
 def test_held_out_precision_is_what_the_product_would_reach(painted: Path, trained: Path, tmp_path: Path) -> None:
-    """The score in the training's curve, and that of the exported model, not yet calibrated, by the evaluator."""
+    """The score in the training curve agrees with the evaluator's for the exported, not yet calibrated model."""
     from detection.evaluation.report import evaluate
 
     examples = read_examples(painted / "set.json", painted / "images").rows

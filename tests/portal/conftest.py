@@ -13,7 +13,7 @@ from tests.worlds import World, make_world
 
 @pytest.fixture(autouse=True)
 def _storages(settings: Any, tmp_path: Path) -> None:
-    """A folder of pictures a test; static files by their plain names, so that none need be collected."""
+    """A folder of pictures per test; static files under their plain names, so that none need to be collected."""
     default = settings.STORAGES["default"]
     options = default["OPTIONS"] | {"location": str(tmp_path / "pictures")}
     static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

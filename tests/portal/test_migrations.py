@@ -1,4 +1,4 @@
-"""An installation of an earlier release opens with every value: Django's own command, a file of its own."""
+"""An installation of an earlier release keeps every value: with Django's own command, on a separate database file."""
 
 from __future__ import annotations
 

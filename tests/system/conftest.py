@@ -10,7 +10,7 @@ from tests.portal_process import PortalProcess
 
 @pytest.fixture
 def portals(tmp_path: Path) -> Iterator[Callable[..., PortalProcess]]:
-    """Makes portals with DATA_DIR below the test's folder; none outlives the test."""
+    """Makes portals with their DATA_DIR in the test's folder; none outlives the test."""
     made: list[PortalProcess] = []
 
     def make(data_dir: Path | None = None, **given: object) -> PortalProcess:

@@ -1,4 +1,4 @@
-"""Ten thousand frames, most of them with faults: the portal stands, keeps its memory, and another device loses none."""
+"""Ten thousand frames, most of them faulty: the portal stays up, memory is steady, and another device loses none."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_ten_thousand_frames_with_faults_leave_the_portal_standing(portals: Port
 
 
 def test_the_readmes_client_pairs_itself_and_finds_a_face(portals: Portals, tmp_path: Path) -> None:
-    """The ten lines of the README as they stand there, but for the secret and the port."""
+    """The ten lines of the README exactly as they are there, except for the secret and the port."""
     portal = portals().start()
     client = re.search(r"```python\n(import time\nimport httpx.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert client and len([line for line in client[1].splitlines() if line.strip()]) <= 10
@@ -163,7 +163,7 @@ def test_the_readmes_client_pairs_itself_and_finds_a_face(portals: Portals, tmp_
 
 
 def push_by_socket(portal: PortalProcess, token: str, body: bytes) -> int:
-    """Send one frame by a socket of its own; the code with which it closes, or 200 where it was taken."""
+    """Send one frame over its own socket; returns the code with which that closes, or 200 if the frame was accepted."""
     try:
         with open_socket(portal, token) as socket:
             socket.send(body)

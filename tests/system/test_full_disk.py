@@ -1,4 +1,4 @@
-"""The portal on a real disk of 96 MB that fills up and gets room again."""
+"""The portal on a real disk of 96 MB that fills up and then has room again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> Path:
-    """Until not one more byte fits."""
+    """Fill the disk until not one more byte fits; returns the file that fills it."""
     filler = folder / "filler"
     with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
         while True:

@@ -1,4 +1,4 @@
-"""HTTPS at home: one setting, and a browser that trusts the authority is content."""
+"""HTTPS at home: one setting, and a browser that trusts the authority is satisfied."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ print(opener.open(f"https://192.168.7.5:{sys.argv[2]}/connect/", timeout=10).sta
 
 
 def test_bound_everywhere_a_phone_in_the_lan_is_let_in(portals: Callable[..., PortalProcess]) -> None:
-    """In a network of its own, with one private address: nothing listens outside of it."""
+    """In its own network namespace, with one private address: nothing listens outside it."""
     if os.geteuid() != 0 or not all(shutil.which(tool) for tool in ("unshare", "nsenter", "ip")):
         pytest.skip("a network of its own needs root, unshare, nsenter and ip")
     command = ["unshare", "--net", "sh", "-c", f'{LAN} && exec "$0" -m portal.server.run', sys.executable]

@@ -1,4 +1,4 @@
-"""A stranger with Python 3.11 and make: clone, `make run`, sign in, a violation with its snapshot, Ctrl-C."""
+"""A newcomer with Python 3.11 and make: clone, `make run`, sign in, a violation with its snapshot, Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A camera's password is nowhere but sealed in its row: after every kind of failure, all that is kept is searched."""
+"""A camera's password is only in its row, sealed: after every kind of failure, everything that is kept is searched."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USER, PASSWORD = "admin", "Zq7@p/w%rd#K"
 
 
 def spellings() -> dict[str, bytes]:
-    """Raw, as URLs write it, and as base64 writes it wherever in a longer text it begins."""
+    """Raw, URL-encoded, and in base64 at every offset in a longer text."""
     found = {"raw": PASSWORD.encode()}
     found["quoted"] = urllib.parse.quote(PASSWORD, safe="").encode()
     found["quoted but /"] = urllib.parse.quote(PASSWORD).encode()
@@ -38,7 +38,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def values(url: str) -> dict[str, bytes]:
-    """Every key of Redis with all that it holds."""
+    """Every key of Redis with everything that it holds."""
     client = redis_package.Redis.from_url(url)
     found = {}
     for key in client.keys("*"):
@@ -110,7 +110,7 @@ def test_the_password_is_found_nowhere_after_every_kind_of_failure(
 
     pages = {path: visitor.get(path)[1] for path in ("/", "/cameras/", "/audit/", "/audit.csv", "/strip/", *reports)}
     pages |= {f"/cameras/{number}/": visitor.get(f"/cameras/{number}/")[1] for number in range(3, 14)}
-    # A fault of ours in the middle of saving a camera: the page, and what is logged of it.
+    # A fault of ours in the middle of saving a camera: the page, and what is logged about it.
     python_in(portal, "from django.db import connection as c; c.cursor().execute('DROP TABLE cameras_outage')")
     status, pages["500"] = post(visitor, "/cameras/3/", form | {"name": "x", "make": "rtsp", "password": PASSWORD,
                                                                "address": "rtsp://10.0.0.1/ x"})  # fmt: skip
@@ -129,7 +129,7 @@ def test_the_password_is_found_nowhere_after_every_kind_of_failure(
 
 
 def post(visitor: Visitor, path: str, fields: dict[str, str]) -> tuple[int, bytes]:
-    """A form's answer; its token comes from a page that is there."""
+    """The response to a form; its token comes from a page that exists."""
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', visitor.text("/profile/"))
     assert token
     return visitor.send(path, fields | {"csrfmiddlewaretoken": token[1]})

@@ -1,4 +1,4 @@
-"""manage.py bench detector: the figures that README and the model card print."""
+"""manage.py bench detector: the figures quoted in README and the model card."""
 
 from __future__ import annotations
 

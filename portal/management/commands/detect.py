@@ -1,4 +1,4 @@
-"""manage.py detect PICTURE...: the faces in pictures, as text or JSON, or drawn."""
+"""manage.py detect PICTURE...: the faces in pictures, as text, as JSON or drawn."""
 
 from __future__ import annotations
 

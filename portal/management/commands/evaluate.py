@@ -1,4 +1,4 @@
-"""manage.py evaluate DATA.json --images DIR: how good a model is, beside a reference."""
+"""manage.py evaluate DATA.json --images DIR: how good a model is, compared with a reference."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ class Command(BaseCommand):
             line(f"{name:12}" + "".join(f"{count:>11}" for count in ours["confusion"][name].values()))
 
     def table(self, name: str, rows: dict[str, dict[str, Any]]) -> None:
-        """Faces, recall and labels of each row."""
+        """Faces, recall and labels for each row."""
         self.stdout.write(f"\n{name:16}{'faces':>8}{'recall':>8}{'label':>8}")
         for value, row in rows.items():
             self.stdout.write(f"{value:16}{row['faces']:>8}{_n(row['recall']):>8}{_n(row['label_right']):>8}")
 
 
 def read_groups(path: Path) -> dict[str, dict[str, list[int]]]:
-    """Faces that somebody sorted, by the ids of their annotations. Raises DataError."""
+    """Faces sorted by hand, by the ids of their annotations. Raises DataError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {
@@ -111,7 +111,7 @@ def read_groups(path: Path) -> dict[str, dict[str, list[int]]]:
 
 
 def write(model: Evaluation, reference: Evaluation | None, folder: Path) -> None:
-    """Curves of face and mask as PNG and JSON, and the worst errors on one sheet."""
+    """Write curves of face and mask as PNG and JSON, and the worst errors on one sheet."""
     folder.mkdir(parents=True, exist_ok=True)
     curves = {}
     for name in ("face", "mask", "any"):

@@ -1,4 +1,4 @@
-"""After a new key was put on top of DATA_DIR/keys/camera-passwords: seal all passwords of cameras and loudspeakers."""
+"""Seals all passwords of cameras and loudspeakers after a new key was put first in DATA_DIR/keys/camera-passwords."""
 
 from __future__ import annotations
 

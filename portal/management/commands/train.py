@@ -1,4 +1,4 @@
-"""manage.py train --data FILE.json --images DIR --out DIR: make a model of your own."""
+"""manage.py train --data FILE.json --images DIR --out DIR: train a model of your own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from detection import DetectionError
 
-# Option, least and greatest value.
+# Option, minimum and maximum.
 RANGES = (
     ("epochs", 1, 100_000),
     ("batch", 1, 1024),

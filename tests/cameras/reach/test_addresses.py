@@ -1,4 +1,4 @@
-"""Which addresses may be opened, and that nothing else is: the second listener counts 0 connections, 0 datagrams."""
+"""Which addresses may be opened, and that no others are: the second listener counts 0 connections, 0 datagrams."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def loopback(settings: Any) -> None:
 
 
 class SecondListener:
-    """Another machine, as far as the tests go: 127.0.0.2. Whatever reaches it is counted."""
+    """Another machine, as far as the tests are concerned: 127.0.0.2. Anything that reaches it is counted."""
 
     def __init__(self) -> None:
         self.tcp = socket.create_server(("127.0.0.2", 0))
@@ -158,7 +158,7 @@ def test_the_operator_can_allow_a_network(loopback: None) -> None:
 def test_a_name_that_changes_after_the_check_is_of_no_use(
     loopback: None, second: SecondListener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DNS that answers otherwise the second time: it is asked once."""
+    """DNS would answer differently the second time, but it is asked only once."""
     answers = iter([["127.0.0.1"], ["127.0.0.2"], ["127.0.0.2"]])
     real = socket.getaddrinfo
 

@@ -1,4 +1,4 @@
-"""The staged test: each failure has its step, its plain cause, and what to do; within 15 s."""
+"""The staged test: each failure has its step, its cause in plain words, and what to do; within 15 s."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_whole_picture_only_every_ten_seconds(tmp_path: Path) -> None:
     rare = lobby(tmp_path / "rare.mp4", key_every_s=20, seconds=20, start_s=2)
     with RtspCamera(rare, start_at_key=False) as camera:
         time_of_viewer = time.monotonic()
-        while time.monotonic() - time_of_viewer < 0.5:  # the first whole picture is gone
+        while time.monotonic() - time_of_viewer < 0.5:  # the first key frame has already been sent
             carry = camera.port
         report, _ = carry_out(Typed(Place("rtsp", f"rtsp://127.0.0.1:{carry}/live")))
     says(report, "picture", Status.FAILED, "No picture yet")

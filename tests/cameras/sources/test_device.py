@@ -29,7 +29,7 @@ def notes(redis: Any, watches: Callable[[CameraSettings], Notes]) -> Iterator[No
 
 
 def push_until(notes: Notes, done: Callable[[], object], within_s: float = 20) -> list[Answer]:
-    """Push the demo's door, five frames a second of the clip, until `done`; the answers."""
+    """Push the demo's door, five frames a second of the clip, until `done`; returns the answers."""
     answers, deadline = [], time.monotonic() + within_s
     for jpeg in door_frames():
         assert time.monotonic() < deadline, "it did not come in time"

@@ -191,7 +191,7 @@ def test_what_is_no_rtsp_server_says_so(clip: Path) -> None:
 
 
 def test_opening_ends_when_it_is_asked_to(clip: Path) -> None:
-    """A camera that takes the connection and says nothing holds no worker up."""
+    """A camera that accepts the connection and says nothing does not hold up a worker."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:

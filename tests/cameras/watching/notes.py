@@ -1,4 +1,4 @@
-"""What a watch said, for tests that ask it afterwards."""
+"""What a watch reported, for tests to check afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finding is the same behind the spool as before it, whatever its kind; what is none is said so."""
+"""A finding is the same after the spool as before it, whatever its kind; anything that is not a finding is refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_kind_has_a_name_of_its_own() -> None:
 
 
 def test_a_spool_of_the_last_release_is_read() -> None:
-    """It knew no `bare_since`; a person was bare since the violation began."""
+    """It had no `bare_since`; a person counts as bare since the violation began."""
     body = encode(7, 3, ViolationFinding(UUID_ONE, UUID_ONE, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, 1.5, (0, 0, 1, 1)))
     old = {name: value for name, value in body.body.items() if name != "bare_since"}
     told = decode(Record(old))
@@ -83,7 +83,7 @@ def test_what_lacks_something_or_has_something_else_there_is_refused(
     if data.draw(st.booleans()):
         del body[name]
         if name == "kind":
-            return  # the spool itself takes no record without
+            return  # the spool itself accepts no record without one
     else:
         body[name] = data.draw(st.sampled_from([None, True, [], {"a": 1}]))
     with pytest.raises(ValueError, match="no |cannot|valid|unpack"):

@@ -24,7 +24,7 @@ def reconciler(bells: Bells, name: str = "north", instance: str = "1") -> Reconc
 
 @pytest.fixture
 def cameras(world: World) -> list[Camera]:
-    """Both cameras, given to nobody."""
+    """Both cameras, assigned to no worker."""
     leases.release_all("north")
     return [world.door, world.hall]
 

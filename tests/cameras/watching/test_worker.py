@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def start(settings: Any, tmp_path: Path, world: World) -> Iterator[Callable[[str], StreamWorker]]:
-    """Starts workers that are told of their cameras by hand; Front door plays a clip."""
+    """Starts workers that are notified of their cameras by the test; Front door plays a clip."""
     settings.DATA_DIR = tmp_path
     shutil.copy(DEMO_CLIPS / "harbour-house.mp4", clips_folder() / "door.mp4")
     leases.release_all("north")

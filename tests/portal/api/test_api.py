@@ -60,7 +60,7 @@ def push(camera: int, token: str, data: bytes) -> Any:
 
 
 def problem(answer: Any) -> tuple[int, str]:
-    """Status and sentence of a problem+json answer."""
+    """Status and detail of a problem+json response."""
     assert answer["Content-Type"] == "application/problem+json"
     body = json.loads(answer.content)
     assert body.keys() == {"type", "title", "status", "detail"} and body["status"] == answer.status_code

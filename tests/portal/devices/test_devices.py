@@ -183,7 +183,7 @@ def test_a_message_that_cannot_be_understood_closes_the_socket(world: World, tex
 
 
 def test_a_device_that_vanishes_while_it_is_told_something_is_forgotten(world: World) -> None:
-    """A server's `send` raises where the peer is gone; no disconnect follows then."""
+    """A server's `send` raises when the peer is gone; no disconnect follows then."""
     from portal.devices.sockets import sockets
 
     _camera, token = pair(world)

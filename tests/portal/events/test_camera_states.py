@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The cameras whose state pages were told."""
+    """The cameras whose state was sent to pages."""
     found: list[int] = []
     monkeypatch.setattr("portal.events.feed.publish_camera", lambda camera_id, site_id: found.append(camera_id))
     return found

@@ -139,7 +139,7 @@ def test_refused_pictures_do_not_outlive_the_others(world: World, settings: Any,
 
 
 def test_a_week_of_the_demo_stays_below_two_gigabytes() -> None:
-    """What its clips hold, looped day and night, for as long as its sites keep it."""
+    """The pictures from its clips, looped day and night, for as long as its sites keep them."""
     from cameras.replay.replay import replay
     from cameras.watching.findings import encode
     from portal.demo import seed
@@ -155,7 +155,7 @@ def test_a_week_of_the_demo_stays_below_two_gigabytes() -> None:
 def test_recording_waits_out_a_full_disk_and_loses_nothing(
     small_disk: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The picture of a violation cannot be written: it is tried again, told on the dashboard, and then it is there."""
+    """The picture of a violation cannot be written: it is retried, reported on the dashboard, and finally stored."""
     from cameras.watching.spool import SpoolWriter
     from detection import make_key
     from portal.events import recorder

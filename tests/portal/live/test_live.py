@@ -147,9 +147,9 @@ def test_a_page_of_another_origin_gets_no_socket(world: World, origin: bytes) ->
         ("http://localhost:8000", "localhost:8000", True),
         ("https://localhost", "localhost", True),
         ("https://localhost", "localhost:443", True),
-        ("http://evil.example", "evil.example", False),  # a name that leads here by DNS, but is none of ours
+        ("http://evil.example", "evil.example", False),  # a name that leads here by DNS, but is not ours
         ("http://localhost:8000", "localhost:9000", False),
-        ("https://masks.example.org", "10.0.0.7:8000", True),  # PUBLIC_URL, by a proxy that hides it
+        ("https://masks.example.org", "10.0.0.7:8000", True),  # PUBLIC_URL, behind a proxy that hides it
     ],
 )
 def test_an_origin_is_a_host_and_a_port(settings: Any, origin: str, host: str, same: bool) -> None:
@@ -210,7 +210,7 @@ def test_an_open_socket_closes_within_five_seconds_of(world: World, change: Call
 def test_a_page_that_does_not_read_is_let_go_and_holds_up_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection takes nothing more: sending to it never ends."""
+    """Its connection accepts nothing more: sending to it never completes."""
     from portal.live import hub as hubs
     from portal.live import sockets as machine
     from portal.live.consumer import LiveConsumer
@@ -390,7 +390,7 @@ def test_who_may_say_what_over_the_socket(world: World, message: str, who: str, 
 
 
 async def still_open(one: SocketCommunicator) -> None:
-    """What was sent before is worked off, and the socket goes on: it answers what makes no sense."""
+    """Everything sent before has been processed, and the socket is still open: it answers nonsense with an error."""
     await one.send_input({"type": "websocket.receive", "text": "{}"})
     await hear(one, "error")
 

@@ -1,4 +1,4 @@
-"""The machine under all sockets, with a real Valkey: nothing runs when nobody is there, whatever gets lost."""
+"""The machinery under all sockets, with a real Valkey: nothing runs when nobody is there, whatever gets lost."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def until(condition: Any, within_s: float = 5.0) -> None:
 
 
 async def publish(page: Page) -> None:
-    """Until it is subscribed, nobody hears."""
+    """Publish until the page has heard it: nothing arrives until it is subscribed."""
 
     def spoke() -> bool:
         connection().publish("news", b"x")
@@ -81,7 +81,7 @@ def test_the_slow_are_let_go_and_hold_up_no_other(redis: object, monkeypatch: py
 def test_a_lost_cancellation_leaves_nothing_running(
     redis: object, monkeypatch: pytest.MonkeyPatch, make: type[Sockets[Any]]
 ) -> None:
-    """redis-py can swallow one while it connects: the round ends all the same, as nobody is there any more."""
+    """redis-py can swallow a cancellation while it connects: the round ends anyway, as nobody is there any more."""
     real = redis_asyncio.client.PubSub.get_message
     lost: list[str] = []
 
@@ -95,7 +95,7 @@ def test_a_lost_cancellation_leaves_nothing_running(
     monkeypatch.setattr(redis_asyncio.client.PubSub, "get_message", get_message)
 
     class Looker(Page):
-        """Wants something of Redis, whichever machine it joins."""
+        """Needs something from Redis, whichever kind of sockets it joins."""
 
         token_hash = session_key = session_hash = ""
         user_id = 0

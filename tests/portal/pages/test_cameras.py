@@ -1,4 +1,4 @@
-"""The pages of cameras: what is typed is checked, kept, sealed, tested, undone."""
+"""The camera pages: what is typed in is checked, kept, sealed, tested, undone."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ def test_keys_are_changed_by_a_command(world: World, alice: Client, settings: An
     Voice.objects.create(camera=world.door, output="call", user="admin", sealed_password=seal("p@ss"))
     key_path().write_bytes(Fernet.generate_key() + b"\n" + key_path().read_bytes())
     call_command("reseal")
-    key_path().write_bytes(key_path().read_bytes().partition(b"\n")[0])  # the old key goes
+    key_path().write_bytes(key_path().read_bytes().partition(b"\n")[0])  # the old key is removed
     assert unseal(Voice.objects.get(camera=world.door).sealed_password) == "p@ss"
     after = Camera.objects.get(name="Back door").sealed_password
     assert after != before and unseal(after) == PASSWORD

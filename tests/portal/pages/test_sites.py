@@ -1,4 +1,4 @@
-"""Sites: what is set for one, when it is open, and how it goes."""
+"""Sites: their settings, when they are open, and how they are archived and deleted."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_the_newest_comes_first_and_pages_go_on_without_gap_or_double(world: Wor
     made = [str(see(world.door, now - minute * 60).pk) for minute in range(PAGE_ROWS + 5)]
     first = client.get("/violations/")
     assert [str(row.pk) for row in first.context["rows"]] == made[:PAGE_ROWS]
-    see(world.door)  # what comes in meanwhile moves no page
+    see(world.door)  # what arrives meanwhile does not shift the pages
     assert shown(client, "?" + first.context["next_page"]) == made[PAGE_ROWS:]
 
 
@@ -67,7 +67,7 @@ def test_filters_by_status_site_camera_and_label_can_be_sent_as_an_address(world
 
 
 def test_a_day_is_the_sites_own(world: World, sign_in: SignIn) -> None:
-    """02:30 UTC on 3 July is 03:30 in Lisbon, and 22:30 of the day before in Toronto."""
+    """02:30 UTC on 3 July is 03:30 in Lisbon, and 22:30 on the day before in Toronto."""
     at = datetime(2026, 7, 3, 2, 30, tzinfo=UTC).timestamp()
     lisbon, toronto = see(world.door, at), see(world.hall, at)
     client = sign_in(world.root)
@@ -159,7 +159,7 @@ def test_a_review_made_on_an_old_version_changes_nothing_and_says_who_was_faster
 
 
 def test_an_update_by_the_camera_is_no_review(world: World, client: Client) -> None:
-    """The picture may get better while somebody decides: her decision still counts."""
+    """The picture may get better while somebody decides: their decision still counts."""
     from portal.events.recording import record
     from tests.worlds import violation_record
 

@@ -1,4 +1,4 @@
-"""The voice's pages, and the sockets of the pages at the door that speak."""
+"""The voice pages, and the sockets of the pages at the door that speak."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
 
 
 async def remind_until_heard(world: World, one: SocketCommunicator) -> dict[str, Any]:
-    """Somebody stands there; the socket's subscription may take a moment after its first message."""
+    """Have somebody stand there; the socket's subscription may take a moment after its first message."""
 
     def stand() -> None:
         now = time.time()
@@ -144,7 +144,7 @@ def test_nonsense_of_a_loudspeaker_ends_its_socket(world: World, message: Any) -
 
 
 def test_a_token_is_good_for_its_purpose_alone(world: World) -> None:
-    """A loudspeaker may send no pictures, and a camera's device may not speak beside another."""
+    """A loudspeaker may not send pictures, and a camera's device may not act as a loudspeaker."""
     speaker = pair_speaker(world)
     _camera, device = pairing.redeem(pairing.invite(world.here, world.alice)[1], "Phone")
     assert pairing.camera_of(speaker) is None and pairing.camera_of(device, Purpose.LOUDSPEAKER) is None
@@ -260,7 +260,7 @@ def test_a_change_of_output_alone_does_not_begin_the_watch_anew(world: World, si
         ({"preset": "", "url": "ftp://10.0.0.9/"}, "must begin with"),
         ({"preset": "", "url": "http://$site.example/"}, "Write the host itself"),
         ({"preset": "", "url": "http://me:secret@10.0.0.9/"}, "fields of their own"),
-        ({"output": "device"}, "Select a valid choice"),  # it is no device
+        ({"output": "device"}, "Select a valid choice"),  # it is not a device
         ({"output": "local", "sound_device": "x; rm"}, "aplay -L"),
         ({"reminder_after_s": "61"}, "less than or equal to 60"),
     ],
@@ -392,7 +392,7 @@ def test_a_violation_says_what_the_door_did(world: World, sign_in: SignIn) -> No
     assert "6 s after the reminder" in text and "Reminder: Played" in text
 
 
-# -- who may sound ----------------------------------------------------------------------------------------------------
+# -- which pages may make a sound -------------------------------------------------------------------------------------
 
 
 def test_no_managers_page_may_play_anything(world: World, sign_in: SignIn) -> None:

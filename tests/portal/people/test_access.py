@@ -32,7 +32,7 @@ SignIn = Callable[[User], Client]
 WHO = ("root", "alice", "bob", "vera", "charlie", "stranger", None)
 
 # What each of WHO gets: status, or "login" for a redirect to the sign-in page. {x} is something of Harbour House,
-# {x2} the same of Maple Tower: every route with an id stands here with both.
+# {x2} the same of Maple Tower: every route with an id is listed here with both.
 TABLE = [
     ("GET", "/", (200, 200, 200, 200, 200, 200, "login")),
     ("GET", "/strip/", (200, 200, 200, 200, 200, 200, "login")),
@@ -65,7 +65,7 @@ TABLE = [
      (202, 202, 403, 403, 404, 404, "login")),
     ("POST", "/cameras/test/ camera={camera2} make=clip address=x.mp4 view=320 transport=tcp analyses_per_second=5",
      (202, 404, 403, 403, 202, 404, "login")),
-    ("GET", "/cameras/tests/{probe}/", (404, 200, 404, 404, 404, 404, "login")),  # hers alone: she typed it
+    ("GET", "/cameras/tests/{probe}/", (404, 200, 404, 404, 404, 404, "login")),  # only for the person who typed it
     ("GET", "/cameras/tests/{probe2}/", (404, 404, 404, 404, 200, 404, "login")),
     ("GET", "/cameras/tests/{probe}/picture.jpg", (404, 200, 404, 404, 404, 404, "login")),
     ("GET", "/cameras/tests/{probe2}/picture.jpg", (404, 404, 404, 404, 200, 404, "login")),
@@ -162,7 +162,7 @@ PUBLIC = {"login", "logout", "second_factor", "password_reset", "password_reset_
 
 
 def things_of(world: World) -> dict[str, object]:
-    """What the table's names stand for."""
+    """The values of the placeholders in the table."""
     found: dict[str, object] = {}
     for mark, camera, manager in (("", world.door, world.alice), ("2", world.hall, world.charlie)):
         site = camera.site
@@ -186,7 +186,7 @@ def things_of(world: World) -> dict[str, object]:
 
 @pytest.fixture
 def clip(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clip that a camera may name; and tests of addresses that nobody carries out."""
+    """A clip that a camera may name; tests of addresses are not carried out."""
     settings.DATA_DIR = tmp_path
     (clips_folder() / "x.mp4").write_bytes(b"x")
     monkeypatch.setattr(tasks, "send_probe", lambda probe_id, site_id: True)
@@ -196,7 +196,7 @@ def clip(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_who_may_do_what(
     world: World, sign_in: SignIn, clip: None, method: str, path: str, expected: tuple[int | str, ...]
 ) -> None:
-    """One world a row: what one person did is taken back before the next one comes."""
+    """One world per row: what one person did is rolled back before it is the next one's turn."""
     things = things_of(world)
     address, *fields = path.format(**things).split(" ")
     form = dict(field.split("=", 1) for field in fields)
@@ -225,7 +225,7 @@ def state_of() -> list[object]:
 
 
 def test_every_address_has_its_row_or_is_public() -> None:
-    """A new page without a row in the table fails here, and so does one with an id that has no row of another site."""
+    """A new page without a row in the table fails here, and so does one with an id but no row for another site."""
     from django.urls import get_resolver, resolve
 
     from portal.urls import urlpatterns

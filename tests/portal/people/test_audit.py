@@ -1,4 +1,4 @@
-"""The audit log: what is noted, who reads it, and that nobody changes it."""
+"""The audit log: what is recorded, who may read it, and that nobody can change it."""
 
 from __future__ import annotations
 

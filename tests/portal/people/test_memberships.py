@@ -22,7 +22,7 @@ EMAIL = "Dora@Example.org"
 
 
 def invite(client: Client, world: World, **given: object) -> str:
-    """The path of an invitation's link, as it is shown once."""
+    """The path of an invitation's link, which is shown once."""
     form = {"email": EMAIL, "site": world.here.pk, "role": "reviewer"} | given
     page = client.post("/people/invite/", form).content.decode()
     found = re.search(r"(/invitation/[\w-]+/)", page)

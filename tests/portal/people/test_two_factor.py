@@ -1,4 +1,4 @@
-"""The second factor guards pages, Django's admin, pictures, sockets and the reset of a password."""
+"""The second factor guards pages, Django's admin, pictures, sockets and password resets."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def code_of(user: User, ahead: int = 0) -> str:
 
 
 def turn_on(client: Client, user: User) -> list[str]:
-    """The recovery codes."""
+    """Turn the second factor on; returns the recovery codes."""
     page = client.get("/profile/two-factor/").content.decode()
     assert 'src="data:image/png;base64,' in page
     page = client.post("/profile/two-factor/", {"code": code_of(user)}).content.decode()
-    TOTPDevice.objects.filter(user=user).update(last_t=-1)  # the same half minute may be used again, for the test
+    TOTPDevice.objects.filter(user=user).update(last_t=-1)  # so that the test may use the same half minute again
     return re.findall(r"<li><code>(\w+)</code></li>", page)
 
 
@@ -121,7 +121,7 @@ def test_turning_it_on_ends_all_other_sessions(world: World, sign_in: SignIn) ->
 
 
 def test_without_the_code_nothing_is_set_up_anew(world: World, sign_in: SignIn) -> None:
-    """Who stole the password must not replace the app by her own."""
+    """Somebody who stole the password must not be able to replace the app with their own."""
     turn_on(sign_in(world.alice), world.alice)
     thief = after_password(world.alice)
     assert thief.get("/profile/two-factor/")["Location"] == "/sign-in/code/"

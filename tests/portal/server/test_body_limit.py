@@ -1,4 +1,4 @@
-"""No page and no address takes a body of any size. Through the real application, below its server."""
+"""No page or other address accepts a body of unlimited size. Tested through the real application, below its server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK = b"x" * 65_536
 
 
 def post(path: str, chunks: Iterator[bytes], told: int | None) -> tuple[int, str, bytes, int]:
-    """Status, content type, body of the answer, and how many bytes were read for it."""
+    """Status, content type and body of the response, and how many bytes of the request were read."""
     headers = [(b"host", b"localhost"), (b"content-type", b"application/x-www-form-urlencoded")]
     if told is not None:
         headers.append((b"content-length", str(told).encode()))

@@ -1,4 +1,4 @@
-"""HTTPS at home: an authority for private names alone, and a leaf that phones take."""
+"""HTTPS at home: an authority for private names only, and a leaf certificate that phones accept."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_it_is_renewed_in_time_and_for_new_names_under_the_same_authority(tmp_pa
 
 
 def test_the_authority_cannot_vouch_for_the_internet(tmp_path: Path) -> None:
-    """Name constraints, critical (RFC 5280, 4.2.1.10): a stolen key makes no certificate for a bank."""
+    """Critical name constraints (RFC 5280, 4.2.1.10): a stolen key cannot make a certificate for a bank."""
     ensure(tmp_path, NAMES, ADDRESSES)
     authority = load(tmp_path / "authority.crt")
     constraints = authority.extensions.get_extension_for_class(x509.NameConstraints)

@@ -139,7 +139,7 @@ def test_tests_hear_nothing_of_the_operators_variables() -> None:
     "page", ["components/words.html", "door/door.html", "door/speaker.html", "door/pair.html", "try.html"]
 )
 def test_every_word_that_scripts_say_is_given_by_the_page(page: str) -> None:
-    """Pages that need no account have words of their own; all others share components/words.html."""
+    """Pages that need no account have their own words; all others share components/words.html."""
     own = {
         "door/door.html": "door.js",
         "door/speaker.html": "speaker.js",

@@ -1,4 +1,4 @@
-"""Loudspeakers in the network and on the worker's machine: real HTTP, a real process, the real worker's queue."""
+"""Loudspeakers on the network and on the worker's machine: real HTTP, a real process, the real worker's queue."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Asked:
 
 @dataclass
 class Loudspeaker:
-    """A loudspeaker in the network, which may want a login."""
+    """A loudspeaker on the network, which may require a login."""
 
     port: int = 0
     wants_login: bool = False
     status: int = 200
     refuses_empty: bool = False
-    broken: str = ""  # paths that end so are answered by 503
+    broken: str = ""  # paths that end with this are answered with 503
     asked: list[Asked] = field(default_factory=list)
 
     @property
@@ -107,7 +107,7 @@ def _here(settings: Any, tmp_path: Path) -> None:
 
 
 def remind(world: World, **voice: Any) -> Reminder:
-    """A reminder of the front door, carried out here; how it went."""
+    """A reminder at the front door, carried out here; returns how it went."""
     made = Voice.objects.create(camera=world.door, output="call", **voice)
     reminder = Reminder.objects.create(
         site=world.here, camera=world.door, step=Reminder.Step.FIRST, text='Mask "on", please & thanks!', language="en",
@@ -199,7 +199,7 @@ def test_the_other_makes_are_asked_as_they_document_it(
 
 
 def test_the_sound_comes_in_parts_to_who_asks_for_parts(world: World) -> None:
-    """As browsers on iPhones do: they play nothing that comes without ranges (RFC 9110, section 14)."""
+    """Browsers on iPhones ask for parts: they play nothing that is served without ranges (RFC 9110, section 14)."""
     reminder = remind(world, url="http://127.0.0.1:9/", method="GET")
     path, whole = base.audio_path(reminder), speech.render(reminder.text, "en").read_bytes()
     part = Client().get(path, headers={"Range": "bytes=0-1"})
@@ -281,7 +281,7 @@ def test_an_unknown_placeholder_is_named(text: str, problem: str) -> None:
 
 
 def player(folder: Path, script: str) -> str:
-    """A stand-in for aplay, which no machine without a sound card has use for."""
+    """A stand-in for aplay, which is of no use on a machine without a sound card."""
     path = folder / "aplay"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -325,7 +325,7 @@ def test_a_machine_without_a_player_says_what_to_install(world: World, monkeypat
 
 
 def test_a_slow_loudspeaker_does_not_hold_up_the_recorder(world: World) -> None:
-    """A finding is recorded at once; the call goes on in a thread of its own, and is written down when it is over."""
+    """A finding is recorded at once; the call continues in its own thread, and is recorded when it is over."""
     with loudspeaker() as speaker:
         Voice.objects.create(camera=world.door, output="call", preset="axis", host=speaker.host)
         began = time.monotonic()

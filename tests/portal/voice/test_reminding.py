@@ -1,4 +1,4 @@
-"""Whether the door speaks, to whom, when, and what is written down of it. Redis is real."""
+"""Whether the door speaks, to whom, when, and what is recorded about it. Redis is real."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Door:
         return message
 
     def is_silent(self) -> bool:
-        """What was decided before this call was published before it."""
+        """Whether nothing was said: anything decided before this call was also published before it."""
         return self._next(0.2) is None
 
 
@@ -60,13 +60,13 @@ def open_door(camera: Camera, output: str = "loudspeaker") -> Iterator[Door]:
 
 
 def stand_there(camera: Camera, bare_s: float = 2.5, ago_s: float = 0.0, label: str = "no_mask") -> Violation:
-    """Somebody who is bare for so long, as it was seen so long ago."""
+    """Somebody who was bare for `bare_s` when last seen, `ago_s` ago."""
     now = time.time() - ago_s
     return see(camera, at=now - bare_s, label=label, last_seen_at=now)
 
 
 def still_there(violation: Violation, after: timedelta, **body: Any) -> None:
-    """The same person, later; the clock of the portal is put on."""
+    """The same person, later; the portal's clock is put forward."""
     at = timezone.now() + after
     seq = Violation.objects.get(pk=violation.pk).seq + 1
     given: dict[str, Any] = {"started_at": violation.started_at.timestamp(), "last_seen_at": at.timestamp()}
@@ -284,7 +284,7 @@ def test_who_was_seen_too_late_is_reminded_as_soon_as_findings_are_fresh(world: 
 
 
 def leave(violation: Violation, label: str, after_s: float) -> Violation:
-    """The spell ends: masked, or gone as bare as before."""
+    """The spell ends: the person put a mask on, or left as bare as before."""
     at = time.time()
     end = violation.last_seen_at.timestamp() + after_s
     record(passage_record(violation.camera, violation.passage_id, seq=2, label=label, last_seen_at=at))
@@ -322,7 +322,7 @@ def test_the_first_word_of_a_door_counts_and_played_outweighs_silence(world: Wor
 
 
 def test_what_the_voice_did_is_counted_by_the_database(world: World, django_assert_num_queries: Any) -> None:
-    before = see(world.door, at=time.time() - 3600)  # when nobody noted whether people mask
+    before = see(world.door, at=time.time() - 3600)  # from when nothing recorded whether people mask
 
     def reminded(label: str, played: bool) -> None:
         violation = leave(stand_there(world.door), label, 5)

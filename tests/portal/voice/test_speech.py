@@ -1,4 +1,4 @@
-"""What is rendered can be heard, in every language; eSpeak NG is the real one."""
+"""What is rendered can be heard, in every language; eSpeak NG is real."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_what_nobody_said_for_long_is_forgotten_and_rendered_again_when_somebody
 def test_all_languages_are_equally_loud_and_sound_different() -> None:
     said = {code: speech.synthesizer().say(each["no_mask"], code) for code, each in phrases.PHRASES.items()}
     levels = {code: 20 * np.log10(loudness(samples)) for code, samples in said.items()}
-    assert max(levels.values()) - min(levels.values()) < 2.0, levels  # dB; Hebrew is 11 dB quieter as it comes
+    assert max(levels.values()) - min(levels.values()) < 2.0, levels  # dB; Hebrew is 11 dB quieter unadjusted
     assert min(levels.values()) > -22
     for one, other in combinations(said.values(), 2):
         length = min(len(one), len(other))
@@ -66,7 +66,7 @@ def test_all_languages_are_equally_loud_and_sound_different() -> None:
 
 
 def test_a_sentence_is_read_by_its_own_language() -> None:
-    """The same letters, read by two voices: the voice before must not stay."""
+    """The same letters, read by two voices: the previous voice must not persist."""
     speaker = speech.synthesizer()
     text = "Masque Nation 1"
     french = len(speaker.say(text, "fr"))
@@ -103,7 +103,7 @@ print(min(lengths) > 30_000 and len(lengths) == 4)
 
 
 def test_four_threads_may_say_the_first_sentence_at_once(tmp_path: Path) -> None:
-    """The library has one state a process, and dies of two who begin together."""
+    """The library has one state per process, and crashes if two threads begin together."""
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "portal.settings", "DATA_DIR": str(tmp_path / "data")}
     for _try in range(3):
         done = subprocess.run(
