@@ -3,17 +3,17 @@
     CameraError
     ├── AddressError      the address may not be opened, or leads nowhere; trying again will not help
     └── StreamError       the stream cannot be opened, or ended; `permanent` says whether trying again can help
-        └── LoginError    the camera refused the login: it would lock the account if one went on trying
+        └── LoginError    the camera refused the login: further tries would make it lock the account
 
-Their texts are for people: plain, translated, without passwords. Never put the text of a library's error into one: an
-FFmpeg error carries the whole address.
+Their messages are for people: plain, translated, without passwords. Never put the text of a library's error into one:
+an FFmpeg error contains the whole address.
 """
 
 from __future__ import annotations
 
 
 class CameraError(Exception):
-    """Any fault of a camera."""
+    """Any camera fault."""
 
     permanent = False
 
@@ -33,4 +33,4 @@ class StreamError(CameraError):
 
 
 class LoginError(StreamError):
-    """User or password are wrong or missing."""
+    """The user or password is wrong or missing."""

@@ -17,7 +17,7 @@ from detection import model_names
 
 
 def check_time_zone(value: str) -> None:
-    """Raise ValidationError unless `value` is a zone of the IANA database."""
+    """Raise ValidationError unless `value` is a time zone in the IANA database."""
     try:
         zoneinfo.ZoneInfo(value)
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
@@ -27,7 +27,7 @@ def check_time_zone(value: str) -> None:
 
 
 class Site(models.Model):
-    """A place with a lobby, and a day of its own. What it wants of the portal is the portal's to know (SitePolicy)."""
+    """A place with a lobby and its own local day. What it asks of the portal is the portal's concern (SitePolicy)."""
 
     name = models.CharField(_("name"), max_length=120, unique=True)
     address = models.CharField(_("address"), max_length=300, blank=True, help_text=_("Street and town."))
@@ -50,11 +50,11 @@ class Site(models.Model):
         return zoneinfo.ZoneInfo(self.time_zone)
 
     def midnight(self, day: date) -> datetime:
-        """When this day begins here, in UTC."""
+        """When this day begins at this site, in UTC."""
         return datetime.combine(day, time(), self.zone).astimezone(UTC)
 
     def local(self, moment: datetime) -> datetime:
-        """`moment` as the clock on this site's wall shows it."""
+        """`moment` in this site's local time."""
         return moment.astimezone(self.zone)
 
 
@@ -130,7 +130,7 @@ class Camera(models.Model):
 
 
 class Outage(models.Model):
-    """A time without pictures of a camera that should be watched; open while `ended_at` is null."""
+    """A time without pictures from a camera that should be watched; open while `ended_at` is null."""
 
     camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="outages", verbose_name=_("camera"))
     began_at = models.DateTimeField(_("began"))
@@ -172,7 +172,7 @@ class ProbeRequest(models.Model):
 class CameraLease(models.Model):
     """Who watches a camera now. `token` only grows; it is taken by compare-and-swap (see cameras/watching/leases.py).
 
-    The time-to-live is not here but in Redis: a row says who was given the camera, Redis whether they are alive.
+    The time-to-live is not here but in Redis: a row says which worker was given the camera, Redis whether it is alive.
     """
 
     camera = models.OneToOneField(Camera, on_delete=models.CASCADE, primary_key=True, related_name="lease")
@@ -192,9 +192,9 @@ class CameraLease(models.Model):
 
 
 class Reign(models.Model):
-    """The time in which one token was the camera's: [taken_at, ended_at), open while `ended_at` is null.
+    """The time during which one token held the camera: [taken_at, ended_at), open while `ended_at` is null.
 
-    A finding is accepted when its `captured_at` lies in its token's reign, however late it comes.
+    A finding is accepted when its `captured_at` is within its token's reign, however late it arrives.
     """
 
     camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="reigns")

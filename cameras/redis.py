@@ -1,4 +1,4 @@
-"""The one connection pool to Redis a process, and the names of all keys that cameras use."""
+"""A process's one connection pool to Redis, and the names of all keys that cameras use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Errors = (RedisError, OSError)  # what a call may raise while Redis is away
 
 @cache
 def connection() -> Redis:
-    """Redis with short time-outs: whoever asks has a plan for its absence, and must not hang on it."""
+    """Redis with short time-outs: every caller can do without it, and must not hang on it."""
     return Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=TIMEOUT_S,
@@ -29,24 +29,24 @@ def connection() -> Redis:
 
 
 def subscription(channel: str) -> PubSub:
-    """What is published on a channel from now on; close it."""
+    """What is published on a channel from now on; the caller closes it."""
     pubsub: PubSub = connection().pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     pubsub.subscribe(channel)
     return pubsub
 
 
 def lease_key(camera_id: int) -> str:
-    """Holds "worker token" while that worker lives; time-to-live LEASE_TTL_S."""
+    """Holds "worker token" while that worker lives; time-to-live TIME_TO_LIVE_S (cameras/watching/leases.py)."""
     return f"lease:{camera_id}"
 
 
 def worker_key(name: str) -> str:
-    """Holds what a stream worker says of itself, as JSON."""
+    """Holds what a stream worker reports about itself, as JSON."""
     return f"worker:{name}"
 
 
 def preview_key(camera_id: int) -> str:
-    """The newest preview, in the form of cameras/watching/preview.py; its number is published on this channel."""
+    """The newest preview (format: cameras/watching/preview.py); its number is published on a channel of this name."""
     return f"preview:{camera_id}"
 
 
@@ -56,7 +56,7 @@ def device_frame_key(camera_id: int) -> str:
 
 
 def device_answer_key(camera_id: int) -> str:
-    """What was found in the newest frame of a device that was looked at, also as a channel."""
+    """What was found in a device's newest analysed frame; also the name of a channel."""
     return f"device-answer:{camera_id}"
 
 
@@ -66,7 +66,7 @@ def device_number_key(camera_id: int) -> str:
 
 
 def device_word_key(camera_id: int) -> str:
-    """Why a device sends no frames, as it said itself."""
+    """Why a device sends no frames, as reported by the device itself."""
     return f"device-word:{camera_id}"
 
 
@@ -76,11 +76,11 @@ def door_channel(camera_id: int, output: str) -> str:
 
 
 def looked_at_key(camera_id: int) -> str:
-    """Exists while somebody looks at the camera."""
+    """Exists while somebody is looking at the camera."""
     return f"looked-at:{camera_id}"
 
 
-ENCODED_KEY = "preview-encoded"  # a hash: previews encoded, by camera
+ENCODED_KEY = "preview-encoded"  # a hash: number of previews encoded, by camera
 WORKERS_KEY = "workers"  # a set of the names of stream workers seen
-ERA_KEY = "era"  # set once in Redis' life: its absence means that all times-to-live were lost
+ERA_KEY = "era"  # set once in Redis's life: its absence means that every time-to-live was lost
 LEADER_KEY = "reconcile-leader"

@@ -1,4 +1,4 @@
-"""What a watch needs to know of its camera, read once at its start."""
+"""What a watch needs to know about its camera, read once when it starts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class CameraSettings:
     """One camera as it is watched.
 
     Args:
-        version: of the row; another one begins the watch again.
-        input_size: longer side of the model's input in px; 0 as its manifest says.
+        version: of the row; a new one restarts the watch.
+        input_size: longer side of the model's input in px; 0 means as its manifest says.
     """
 
     camera_id: int
@@ -31,13 +31,13 @@ class CameraSettings:
 
 
 def read_settings(camera_id: int, token: int, worker: str) -> CameraSettings | None:
-    """The camera's settings, if its lease names this worker and this token, and it is to be watched."""
+    """The camera's settings, if its lease names this worker and this token, and it should be watched."""
     camera = Camera.objects.filter(Camera.wanted(), pk=camera_id, lease__token=token, lease__worker=worker).first()
     return None if camera is None else settings_of(camera)
 
 
 def settings_of(camera: Camera) -> CameraSettings:
-    """A password that no key here opens is left empty: the camera then says that it asks for one."""
+    """A camera's settings. A password that no key here opens is left empty: the camera then says that it needs one."""
     try:
         password = unseal(camera.sealed_password)
     except SealError as error:

@@ -1,4 +1,4 @@
-"""Every state that a camera or a device can be in: one sentence of what it means, one of what to do."""
+"""Every state that a camera or a device can be in: one sentence on what it means, one on what to do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MEANINGS: dict[CameraState, tuple[str | Promise, str | Promise]] = {
 
 
 class DeviceWord(models.TextChoices):
-    """Why a device sends no pictures, as its page says it, at the door and to who watches from elsewhere."""
+    """Why a device sends no pictures, as its page says at the door, and to people watching from elsewhere."""
 
     CLOSED = "closed", _("Page closed")
     ASLEEP = "asleep", _("Asleep")

@@ -16,7 +16,7 @@ EXPIRES_S = 10
 
 @shared_task(name="cameras.tasks.watch_camera", acks_late=False, ignore_result=True)
 def watch_camera(camera_id: int, token: int) -> None:
-    """Watch a camera for as long as this worker holds its lease; for hours, mostly."""
+    """Watch a camera for as long as this worker holds its lease, usually for hours."""
     stream_worker = worker.current()
     if stream_worker is None:
         return
@@ -28,7 +28,7 @@ def watch_camera(camera_id: int, token: int) -> None:
 
 @shared_task(name="cameras.tasks.probe_camera", acks_late=False, ignore_result=True)
 def probe_camera(probe_id: str) -> None:
-    """Test what somebody typed; a quarter of a minute at most."""
+    """Test what somebody typed; takes a quarter of a minute at most."""
     stream_worker = worker.current()
     if stream_worker is None:
         return
@@ -39,12 +39,12 @@ def probe_camera(probe_id: str) -> None:
 
 
 def ring(name: str, camera_id: int, token: int) -> None:
-    """Ring at a worker's door; raises ConnectionError where the broker is away."""
+    """Ring a worker's doorbell; raises ConnectionError if the broker is away."""
     send("cameras.tasks.watch_camera", (camera_id, token), f"streams.{name}")
 
 
 def send_probe(probe_id: UUID, site_id: int) -> bool:
-    """Let a worker that serves the site carry out a test; False where none lives. It goes to the least busy one."""
+    """Let the least busy worker that serves the site carry out a test; False if there is no living one."""
     name = serving_worker(site_id)
     if name:
         send("cameras.tasks.probe_camera", (str(probe_id),), f"probes.{name}")
@@ -52,7 +52,7 @@ def send_probe(probe_id: UUID, site_id: int) -> bool:
 
 
 def serving_worker(site_id: int, camera_id: int = 0) -> str:
-    """A living worker that serves the site: the one that watches the camera, else the least busy. Empty: none."""
+    """A living worker that serves the site: the one that watches the camera, else the least busy. Empty if none."""
     serving = [state for state in leases.living_workers() if state.serves(site_id)]
 
     def fitness(state: leases.WorkerState) -> tuple[bool, int, str]:

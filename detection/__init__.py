@@ -4,7 +4,7 @@
     for found in Detector.load().detect(image_bgr):
         print(found.label, found.confidence, found.box)
 
-Whoever uses this room imports from here, and knows nothing of its modules.
+Code that uses this package imports from here, and knows nothing of its modules.
 """
 
 from detection.pictures import MAX_PIXELS, decode_picture, draw, encode_jpeg, read_picture, scaled_down, write_picture  # isort: skip  (limits OpenCV)

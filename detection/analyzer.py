@@ -1,4 +1,4 @@
-"""One camera's memory: give it frames, and it tells who came, who wore no mask, and who left.
+"""One camera's memory: give it frames, and it reports who came, who wore no mask, and who left.
 
     analyzer = Analyzer(Detector.load())
     for frame, seconds in frames:
@@ -7,10 +7,10 @@
     for finding in analyzer.flush():
         ...
 
-Each person is one passage. A spell without a mask (or with one worn wrongly) is one violation of it: opened as soon
-as the vote is sure, given a better picture while it is open, closed when the person masks or leaves. Bare again
-before STEADY_S of steady mask is the same violation, opened again; after it, a new one. As long as somebody stays bare
-the violation is told again every STILL_EVERY_S.
+Each person is one passage. A spell without a mask (or with one worn wrongly) is one violation within it: opened as soon
+as the vote is sure, given a better picture while it is open, closed when the person puts a mask on or leaves. Bare
+again before STEADY_S of steady mask is the same violation, opened again; after that, a new one. As long as somebody
+stays bare, the violation is reported again every STILL_EVERY_S.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from detection.tracks import FAINT, Track, Tracker, overlap, side
 from detection.votes import BARE, UNSURE
 
 STEADY_S = 5.0
-SEEN_EVERY_S = 5.0  # how fresh last_seen_at is kept of those who stay
-BETTER = 1.25  # a picture replaces another when it is so much better
+SEEN_EVERY_S = 5.0  # how often last_seen_at is updated for people who stay
+BETTER = 1.25  # a picture replaces another when it is this many times better
 PICTURE_EVERY_S = 1.0
-STILL_EVERY_S = 1.0  # of who stays without a mask
-CUT = 0.4  # what a face at the picture's edge, maybe cut by it, is worth as a picture
-ROOM = 0.1  # of the picture, around a face that is well in it
+STILL_EVERY_S = 1.0  # for people who stay without a mask
+CUT = 0.4  # what a face at the picture's edge, perhaps cut off by it, is worth as a picture
+ROOM = 0.1  # of the picture, around a face that is well inside it
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class PassageFinding:
-    """One person, as known now. `seq` grows with each finding of the same key; times are frames', in seconds."""
+    """One person, as known now. `seq` grows with each finding of the same key; times are of frames, in seconds."""
 
     key: UUID
     seq: int
@@ -65,10 +65,10 @@ class PassageFinding:
 
 @dataclass(frozen=True)
 class ViolationFinding:
-    """One spell without a mask. `snapshot` is set where there is a new picture.
+    """One spell without a mask. `snapshot` is set when there is a new picture.
 
     Args:
-        bare_since: when the present stretch without a mask began; later than `started_at` where it was opened again.
+        bare_since: when the present stretch without a mask began; later than `started_at` if it was opened again.
     """
 
     key: UUID
@@ -90,7 +90,7 @@ Finding = PassageFinding | ViolationFinding
 
 @dataclass(frozen=True)
 class Sighting:
-    """A person in the newest frame, as a viewer of the live picture wants it.
+    """A person in the newest frame, as a viewer of the live picture needs it.
 
     Args:
         label: what the votes decided so far.
@@ -107,7 +107,7 @@ class Sighting:
 
 @dataclass
 class Candidate:
-    """A frame that may become the picture."""
+    """A frame that may become the snapshot."""
 
     quality: float
     image_bgr: Image
@@ -128,7 +128,7 @@ class Spell:
     seq: int = 0
     open: bool = True
     ended_at: float | None = None
-    next_at: float = 0.0  # when it is told again
+    next_at: float = 0.0  # when it is reported again
     picture_quality: float = 0.0
     picture_at: float = 0.0
     box: Box = (0.0, 0.0, 0.0, 0.0)
@@ -136,7 +136,7 @@ class Spell:
 
 @dataclass
 class Person:
-    """What was told of a track so far."""
+    """What has been reported about a track so far."""
 
     track: Track
     seq: int = 0
@@ -150,12 +150,12 @@ class Person:
 
 
 def make_key(seconds: float) -> UUID:
-    """A UUID version 7 (RFC 9562, section 5.7) of a moment: keys sort by time."""
+    """A UUID version 7 (RFC 9562, section 5.7) for a moment: keys sort by time."""
     return uuid7(nanoseconds=int(seconds * 1e9))
 
 
 class Analyzer:
-    """The memory of one camera. Not safe for threads: one camera, one thread, one analyzer."""
+    """The memory of one camera. Not thread-safe: one camera, one thread, one analyzer."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
@@ -167,10 +167,10 @@ class Analyzer:
         self._newest_at = float("-inf")
 
     def analyse(self, image_bgr: Image, captured_at: float) -> list[Finding]:
-        """Analyse one frame. `image_bgr` is kept until a better one comes: never write into it afterwards.
+        """Analyse one frame. `image_bgr` is kept until a better one comes: never write to it afterwards.
 
         Args:
-            captured_at: seconds, on a clock that only grows; an earlier frame than the last is left out.
+            captured_at: seconds, on a clock that only moves forward; a frame earlier than the last is left out.
         """
         if captured_at <= self._newest_at:
             return []
@@ -225,11 +225,11 @@ class Analyzer:
                 person.candidate = Candidate(quality, image_bgr, found, others, at)
             return
         person.masked_since = at if person.masked_since is None else person.masked_since
-        if person.track.votes.decision == "mask":  # one masked frame among bare ones forgets nothing
+        if person.track.votes.decision == "mask":  # one masked frame among bare ones clears nothing
             person.candidate = person.bare_since = None
 
     def _judge(self, person: Person, label: str) -> list[Finding]:
-        """Open, renew, better or close the person's violation, as her label now says."""
+        """Open, renew, improve or close the person's violation, as their label now says."""
         spell, at = person.spell, person.track.last_seen_at
         if label in BARE:
             if spell is None or (not spell.open and self._was_steadily_masked(person, spell)):
@@ -330,7 +330,7 @@ class Analyzer:
 
 
 def next_tick(bare_since: float, at: float) -> float:
-    """The first moment after `at` that lies a whole number of STILL_EVERY_S after `bare_since`.
+    """The first moment after `at` that is a whole number of STILL_EVERY_S after `bare_since`.
 
     >>> next_tick(10.0, 12.4)
     13.0
@@ -339,17 +339,17 @@ def next_tick(bare_since: float, at: float) -> float:
 
 
 def label_of(track: Track) -> str:
-    """What the votes decided; unsure for what never moved."""
+    """What the votes decided; unsure for a face that never moved."""
     return track.votes.decision if track.live else UNSURE
 
 
 def framing(box: Box) -> float:
-    """How well a face lies in the picture: from CUT at the edge to 1 with ROOM around it."""
+    """How well a face is placed in the picture: from CUT at the edge to 1 with ROOM around it."""
     room = min(*box[:2], 1 - box[2], 1 - box[3])
     return CUT + (1 - CUT) * min(1.0, max(0.0, room / ROOM))
 
 
 def mean_confidence(person: Person, label: str) -> float:
-    """The mean confidence of the frames that voted for the label, or of the last frame where none did."""
+    """The mean confidence of the frames that voted for the label, or of the last frame if none did."""
     total, count = person.confidences.get(label, (person.track.last.confidence, 1))
     return total / count

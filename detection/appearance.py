@@ -11,7 +11,7 @@ import numpy.typing as npt
 from detection.detector import Box, Image
 
 PATCH_SIDE_PX = 32
-SUBPIXEL = 0.6  # px of shift, or of zoom, that may be left after laying two patches over each other
+SUBPIXEL = 0.6  # px of shift, or of zoom, that may remain after aligning two patches
 BLOCK_SIDE_PX = 8
 SHIFT_PX = 4  # how far two patches may be shifted against each other
 Patch = npt.NDArray[np.float32]
@@ -26,7 +26,7 @@ class Signature:
 
 
 def crop(image_bgr: Image, box: Box) -> Image:
-    """The pixels of a box (relative, may reach over the edge); at least 2x2."""
+    """The pixels of a box (relative, may extend past the edge); at least 2x2."""
     height, width = image_bgr.shape[:2]
     x1 = int(np.clip(box[0] * width, 0, width - 2))
     y1 = int(np.clip(box[1] * height, 0, height - 2))
@@ -36,7 +36,7 @@ def crop(image_bgr: Image, box: Box) -> Image:
 
 
 def sharpness(image_bgr: Image, box: Box) -> float:
-    """Variance of the Laplacian over the variance of the crop, at 48x48 px: about 0.02 blurred, 0.3 and more sharp.
+    """Variance of the Laplacian over the variance of the crop, at 48x48 px: about 0.02 is blurred, 0.3 or more sharp.
 
     Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000; divided by the contrast, so that a
     dark lobby is not called blurred.
@@ -58,9 +58,9 @@ def face_patch(image_bgr: Image, box: Box) -> Patch:
 
 
 def largest_change(before: Patch, after: Patch) -> float:
-    """The greatest mean difference of an 8x8 block, in grey levels, after both were laid over each other as well as
-    a shift of a few pixels and a change of light allow: a blink is one block, noise is spread thin, and a camera that
-    trembles moves everything alike.
+    """The greatest mean difference of an 8x8 block, in grey levels, after both were aligned as well as a shift of a
+    few pixels and a change of light allow: a blink is one block, noise is spread thin, and a trembling camera moves
+    everything alike.
     """
     inner = before[SHIFT_PX:-SHIFT_PX, SHIFT_PX:-SHIFT_PX]
     _, _, (x, y), _ = cv2.minMaxLoc(cv2.matchTemplate(after, inner, cv2.TM_SQDIFF))
@@ -84,7 +84,7 @@ def signature(image_bgr: Image, box: Box) -> Signature:
 
 
 def similarity(a: Signature, b: Signature) -> float:
-    """From 0 (other colours altogether) to 1 (the same): the lesser Bhattacharyya coefficient of head and chest."""
+    """From 0 (entirely different colours) to 1 (the same): the smaller Bhattacharyya coefficient of head and chest."""
     return float(min(np.sqrt(a.head * b.head).sum(), np.sqrt(a.chest * b.chest).sum()))
 
 

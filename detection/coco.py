@@ -36,9 +36,9 @@ class Example:
     Args:
         boxes: (n, 4) x1, y1, x2, y2 in pixels of the picture, inside it.
         labels: (n,) indices into LABELS.
-        source: where the picture came from; "" where the file does not say.
-        ignored: (k, 4) places where there may be a face (`iscrowd` 1): nothing found there is right or wrong.
-        ids: of the annotations that `boxes` are, where they came from a file.
+        source: where the picture came from; "" if the file does not say.
+        ignored: (k, 4) places where there may be a face (`iscrowd` 1): what is found there is neither right nor wrong.
+        ids: of the annotations that `boxes` came from, if read from a file.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """All pictures of a file, and a sentence for each kind of fault that was mended while reading."""
+    """All pictures of a file, and a sentence for each kind of fault that was fixed while reading."""
 
     rows: list[Example]
     faults: list[str]
@@ -63,10 +63,10 @@ class Examples:
 
 
 def read_examples(data: Path, images: Path) -> Examples:
-    """Read a COCO file; boxes that reach outside are cut, empty ones dropped, and both are told.
+    """Read a COCO file; boxes that reach outside the picture are cut, empty ones dropped, and both are reported.
 
     Raises:
-        DataError: the file or the folder is not there or empty, is no JSON, or lacks a part; it says which.
+        DataError: the file or the folder is missing or empty, is not JSON, or lacks a part; it says which.
     """
     if not images.is_dir():
         raise DataError(f"There is no folder {images}. Name the one that the pictures are in with --images.")
@@ -147,7 +147,7 @@ def _parse(content: dict[str, Any], images: Path) -> Examples:
 
 
 def read_image(example: Example) -> Image:
-    """The example's picture. Raises PictureError where it cannot be read, or is not the one that its boxes are for."""
+    """The example's picture. Raises PictureError if it cannot be read, or is not the one that its boxes are for."""
     image = read_picture(example.path)
     height, width = image.shape[:2]
     if (width, height) != (example.width, example.height):
@@ -190,14 +190,14 @@ def write_examples(examples: list[Example], path: Path, images: Path) -> None:
 
 
 def difference_hash(image_bgr: npt.NDArray[np.uint8]) -> int:
-    """64 bits, each whether a cell of a 9x8 thumbnail is brighter than its left neighbour (Krawetz, 2013)."""
+    """64 bits, each saying whether a cell of a 9x8 thumbnail is brighter than its left neighbour (Krawetz, 2013)."""
     grey = cv2.resize(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
     bits = (grey[:, 1:] > grey[:, :-1]).ravel()
     return int("".join("1" if bit else "0" for bit in bits), 2)
 
 
 def near_same(hashes: npt.NDArray[np.uint64], bits: int = NEAR_SAME_BITS) -> npt.NDArray[np.int64]:
-    """The group of each picture (n,): pictures whose hashes differ in at most `bits`, and theirs in turn, are one."""
+    """The group of each picture (n,): those whose hashes differ in at most `bits`, and theirs in turn, share one."""
     group = np.arange(len(hashes))
     for index in range(len(hashes)):
         differing = np.bitwise_count(hashes[index + 1 :] ^ hashes[index])
@@ -212,7 +212,7 @@ def hold_out(rows: list[Example], share: float, seed: int) -> tuple[list[Example
     """Split into training and held-out pictures; near-same ones stay together. Unreadable ones go to neither.
 
     Args:
-        share: the part to hold out, 0 to 1, of each source alike.
+        share: the part to hold out, 0 to 1, from each source alike.
         seed: the same one gives the same split.
     """
     readable: list[Example] = []

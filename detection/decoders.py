@@ -1,4 +1,4 @@
-"""How a model's outputs become boxes and scores: one function a kind of model.
+"""How a model's outputs become boxes and scores: one function per kind of model.
 
 Each returns boxes_xyxy (p, 4) float32 and scores (p, labels) float32, only for points whose best score reaches the
 threshold: scores are cut first, and boxes are computed for the few that are left.
@@ -20,7 +20,7 @@ Decoder = Callable[[Manifest, tuple[Floats, ...], float], tuple[Floats, Floats]]
 
 
 def decode_points(manifest: Manifest, outputs: tuple[Floats, ...], threshold: float) -> tuple[Floats, Floats]:
-    """Boxes in pixels of the input, decoded in the graph already: boxes (1, p, 4), scores (1, p, labels)."""
+    """Boxes in pixels of the input, already decoded in the graph: boxes (1, p, 4), scores (1, p, labels)."""
     boxes_px, scores = outputs[0][0], outputs[1][0]
     chosen = _reaching(scores, threshold)
     return boxes_px[chosen], scores[chosen]

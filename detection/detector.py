@@ -17,7 +17,7 @@ from detection.manifest import MODELS, OUTPUTS, Manifest, ModelInput, model_name
 
 Image = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
-CANDIDATES = 512  # suppression looks at the best so many; a lobby has fewer faces than that
+CANDIDATES = 512  # suppression looks at this many of the best; a lobby has fewer faces than that
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Detector:
     def load(cls, model: str | Path | None = None, confidence_threshold: float | None = None) -> Detector:
         """Load a model by its .json or .onnx path; None is models/default.json.
 
-        Raises ModelError where file, inputs or outputs do not fit the manifest, and ValueError for a threshold
-        outside (0, 1). None as threshold is the manifest's.
+        Raises ModelError if file, inputs or outputs do not match the manifest, and ValueError for a threshold
+        outside (0, 1). A threshold of None means the manifest's.
         """
         manifest = read_manifest(model)
         threshold = manifest.confidence_threshold if confidence_threshold is None else confidence_threshold
@@ -78,7 +78,7 @@ class Detector:
         return cls.load(MODELS / f"{name}.json")
 
     def at(self, longer_side: int) -> Detector:
-        """The same model, its input with another longer side in px; itself where it has one size only.
+        """The same model with another longer side of its input in px; itself if it has only one size.
 
         The loaded session is shared: this costs nothing.
         """
@@ -89,7 +89,7 @@ class Detector:
         return Detector(manifest, self._session, self.confidence_threshold)
 
     def input_scale(self, image_bgr: Image) -> float:
-        """Pixels of the model's input for one of this picture, along its height."""
+        """Pixels of the model's input per pixel of this picture, along its height."""
         height, width = image_bgr.shape[:2]
         wanted = self.manifest.input
         return float(
@@ -101,7 +101,7 @@ class Detector:
 
         Args:
             image_bgr: (height, width, 3), uint8, blue first.
-            confidence_threshold: the least score; None is the detector's own.
+            confidence_threshold: the lowest score; None means the detector's own.
         """
         check_image(image_bgr)
         tensor, scale = prepare(image_bgr, self.manifest.input)
@@ -136,7 +136,7 @@ class Detector:
             )
 
     def _check_outputs(self) -> None:
-        """Run a grey picture through, and look at the shapes of what comes out."""
+        """Run a grey picture through the model, and check the shapes of its outputs."""
         grey = np.full((180, 320, 3), 127, np.uint8)
         tensor, _ = prepare(grey, self.manifest.input)
         try:
@@ -194,13 +194,13 @@ def prepare(image_bgr: Image, wanted: ModelInput) -> tuple[Floats, tuple[float, 
 
 
 def _shrink(image: Image, target: Image) -> None:
-    """Resize into `target`: halved by area, which is exact and vectorised, then linearly, or by area what is left.
+    """Resize into `target`: halve by area, which is exact and vectorised, then do the rest linearly or by area.
 
-    Area alone takes eight times as long for what no figure shows.
+    Area alone takes eight times as long, with no gain that any figure shows.
     """
     height, width = target.shape[:2]
     image = halved(image, 2 * width, 2 * height)
-    if image.shape[:2] != (2 * height, 2 * width):  # where it is, the last halving goes right into its place
+    if image.shape[:2] != (2 * height, 2 * width):  # if it is, the last halving goes straight into `target`
         image = halved(image, width, height)
     if image.shape[1] == width and image.shape[0] == height:
         target[:] = image
@@ -210,7 +210,7 @@ def _shrink(image: Image, target: Image) -> None:
 
 
 def halved(image: Image, width: float, height: float) -> Image:
-    """The picture, halved by area for as long as both of its sides are twice those wanted, or more."""
+    """The picture, halved by area for as long as both of its sides are at least twice those wanted."""
     while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
         half = (-(-image.shape[1] // 2), -(-image.shape[0] // 2))
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
@@ -221,7 +221,7 @@ def find(manifest: Manifest, outputs: tuple[Floats, ...], threshold: float) -> t
     """What is left of a model's outputs: boxes (n, 4) in pixels of the input, and confidences (n, labels).
 
     Args:
-        threshold: the least confidence, in (0, 1).
+        threshold: the lowest confidence, in (0, 1).
     """
     boxes_px, raw = DECODERS[manifest.kind](manifest, outputs, manifest.calibration.score(threshold))
     kept = suppress(boxes_px, raw.max(axis=1, initial=0), manifest.iou_threshold)

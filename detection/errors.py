@@ -1,20 +1,20 @@
 """What can go wrong in detection, named by what the caller does next.
 
 DetectionError
-├── ModelError      the model cannot be used as its manifest says; start with another, or mend the manifest
+├── ModelError      the model cannot be used as its manifest says; start with another, or fix the manifest
 ├── PictureError    this picture cannot be read or is too large; leave it out and go on
-└── DataError       pictures with boxes, or a run of training, cannot be used; mend them, and start again
+└── DataError       pictures with boxes, or a training run, cannot be used; fix them, and start again
 """
 
 from __future__ import annotations
 
 
 class DetectionError(Exception):
-    """Any fault of detection; the text says what and why in one sentence."""
+    """Any detection fault; the text says what and why in one sentence."""
 
 
 class ModelError(DetectionError):
-    """The ONNX file, or what it takes and gives, does not fit its manifest."""
+    """The ONNX file, or its inputs and outputs, do not match its manifest."""
 
 
 class PictureError(DetectionError):
@@ -22,4 +22,4 @@ class PictureError(DetectionError):
 
 
 class DataError(DetectionError):
-    """Pictures with boxes, or a run of training, cannot be used as they are; the text says what to do."""
+    """Pictures with boxes, or a training run, cannot be used as they are; the text says what to do."""

@@ -55,7 +55,7 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class AnchorGrid:
-    """The anchors of an SSD (Liu et al., 2016): one map a level, sizes and ratios relative to the picture."""
+    """The anchors of an SSD (Liu et al., 2016): one map per level, sizes and ratios relative to the picture."""
 
     maps: tuple[tuple[int, int], ...]
     sizes: tuple[tuple[float, float], ...]
@@ -65,9 +65,9 @@ class AnchorGrid:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes a model's raw score a probability: logit(confidence) = logit(score) / temperature + shift.
+    """Turns a model's raw score into a probability: logit(confidence) = logit(score) / temperature + shift.
 
-    Platt, "Probabilistic outputs for support vector machines" (1999), of the logit; fitted on held-out pictures.
+    Platt, "Probabilistic outputs for support vector machines" (1999), for the logit; fitted on held-out pictures.
     """
 
     temperature: float = 1.0
@@ -81,13 +81,13 @@ class Calibration:
         return np.asarray(1 / (1 + np.exp(-scaled)), np.float32)
 
     def score(self, confidence: float) -> float:
-        """The raw score of a confidence in (0, 1): the way back."""
+        """The raw score of a confidence in (0, 1): the inverse."""
         scaled = (math.log(confidence / (1 - confidence)) - self.shift) * self.temperature
         return 1 / (1 + math.exp(-scaled))
 
 
 def logit(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The logarithm of the odds; scores of 0 and 1 count as a millionth beside them."""
+    """The logarithm of the odds; scores of 0 and 1 are moved inwards by a millionth."""
     held = np.clip(scores, 1e-6, 1 - 1e-6)
     return np.asarray(np.log(held / (1 - held)))
 
@@ -116,7 +116,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def manifest_path(model: str | Path | None) -> Path:
-    """The manifest of a model: None is models/default.json; of a .onnx file, the .json beside it."""
+    """The manifest of a model: None means models/default.json; for a .onnx file, the .json beside it."""
     if model is None:
         return MODELS / "default.json"
     path = Path(model)
@@ -173,7 +173,7 @@ def _parse(path: Path, content: Any) -> Manifest:
 
 
 def _check(name: str, manifest: Manifest) -> None:
-    """Raise ModelError for the first thing that cannot be true."""
+    """Raise ModelError for the first thing that cannot be right."""
 
     def refuse(reason: str) -> None:
         raise ModelError(f"The manifest {name} cannot be used: {reason}.")

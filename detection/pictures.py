@@ -1,4 +1,4 @@
-"""Pictures in files: read with a clear refusal, and drawn upon for people to look at."""
+"""Pictures in files: read, or refused with a clear reason, and drawn on for people to look at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 MAX_PIXELS = 40_000_000
-# OpenCV reads this once, at its first picture: a header that promises more is refused before memory is taken.
+# OpenCV reads this once, at its first picture: a header that declares more is refused before memory is allocated.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 import cv2
@@ -16,13 +16,13 @@ import numpy as np
 from detection.detector import Box, Detection, Image
 from detection.errors import PictureError
 
-# Blue, green, red. A mark goes with each colour, so that nobody needs to see colours.
+# Blue, green, red. A mark goes with each colour, so that nobody has to tell the colours apart.
 COLOURS = {"mask": (122, 134, 23), "no_mask": (38, 38, 200), "incorrect": (0, 150, 220), "unsure": (150, 150, 150)}
 MARKS = {"mask": "+", "no_mask": "!", "incorrect": "~", "unsure": "?"}
 
 
 def read_picture(path: str | Path) -> Image:
-    """Read a picture as BGR. Raises PictureError for what is missing, no picture, or over 40 megapixels."""
+    """Read a picture as BGR. Raises PictureError if it is missing, not a picture, or over 40 megapixels."""
     path = Path(path)
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
@@ -32,7 +32,7 @@ def read_picture(path: str | Path) -> Image:
 
 
 def decode_picture(data: bytes, name: str = "The picture") -> Image:
-    """Decode a picture's bytes as BGR; `name` stands in the error."""
+    """Decode a picture's bytes as BGR; `name` appears in the error."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:
@@ -41,13 +41,13 @@ def decode_picture(data: bytes, name: str = "The picture") -> Image:
         raise PictureError(f"{name} is not a picture that can be read.") from error
     if image is None:
         raise PictureError(f"{name} is not a picture that can be read. JPEG, PNG and WebP are.")
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # where somebody imported OpenCV before its limit was set
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # in case OpenCV was imported before its limit was set
         raise PictureError(f"{name} has over {MAX_PIXELS // 1_000_000} megapixels. Make it smaller.")
     return np.asarray(image, np.uint8)
 
 
 def scaled_down(image_bgr: Image, longer_side_px: int) -> Image:
-    """The picture with a longer side of at most so many pixels; itself where it is no larger."""
+    """The picture with a longer side of at most `longer_side_px`; itself if it is no larger."""
     height, width = image_bgr.shape[:2]
     factor = longer_side_px / max(height, width)
     if factor >= 1:
@@ -65,7 +65,7 @@ def encode_jpeg(image_bgr: Image, quality: int = 85) -> bytes:
 
 
 def write_picture(path: Path, image_bgr: Image) -> None:
-    """Write a JPEG, with its folder where that is missing; PictureError where it cannot be written."""
+    """Write a JPEG, creating its folder if that is missing; raises PictureError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_jpeg(image_bgr))

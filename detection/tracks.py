@@ -1,9 +1,9 @@
-"""Detections over time become tracks: one a person.
+"""Detections over time become tracks: one per person.
 
 Association is by intersection over union with the predicted box, then by distance (people near the camera move by
 more than a face between two analyses), confident detections first (after ByteTrack, Zhang et al., 2022: faint ones
 may continue a track but never begin one). A track lost away from the picture's edge is kept for LOST_S; a face found
-near by with similar colours within that time is the same person.
+nearby with similar colours within that time is the same person.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from detection.votes import Votes
 
 CONFIDENT = 0.5  # begins a track
 FAINT = 0.25  # continues one
-MISSING_S = 0.7  # until here a track is just missed for a frame or two
+MISSING_S = 0.7  # up to here, a track has merely been missed for a frame or two
 LOST_S = 3.0
-STILL_LOST_S = 60.0  # a portrait that flickers stays one
+STILL_LOST_S = 60.0  # a portrait that flickers stays one track
 EDGE = 0.015
 SIMILAR = 0.72
 MATCH_IOU = 0.25
 REACH = 1.3  # of the face's side: how far it may jump between two analyses
-PACE = 1.5  # of the side a second: how much further after a gap; who walks past makes seven
+PACE = 1.5  # of the side, per second: how much further after a gap; somebody walking past moves seven
 CHANGED_LEVELS = 1.3
 CHANGE_WINDOW = 50  # analyses
 CHANGED_SHARE = 0.08
@@ -38,8 +38,8 @@ class Track:
     """One person's (or portrait's) boxes over time.
 
     Args:
-        key: made where the face was first seen; the passage's id.
-        velocity: of the box's centre, relative to the picture, a second.
+        key: made when the face was first seen; the passage's id.
+        velocity: of the box's centre, relative to the picture, per second.
     """
 
     key: UUID
@@ -79,7 +79,7 @@ class Track:
         return touching or gone
 
     def keep_s(self, at: float) -> float:
-        """For how long after it was last seen this track waits to be found again."""
+        """How long this track waits to be found again after it was last seen."""
         if not self.live and self.last_seen_at - self.started_at > 10:
             return STILL_LOST_S
         return MISSING_S if self.at_edge(at) else LOST_S
@@ -111,8 +111,8 @@ class Track:
     def _see_life(self, image_bgr: Image, input_scale: float) -> None:
         """A face whose box and pixels never change is a portrait.
 
-        Changes are counted against the last analysis, at one fixed place; somebody who passes before a portrait
-        changes few of its analyses, somebody who sits and blinks changes many.
+        Changes are counted against the last analysis, at one fixed place; somebody who passes in front of a
+        portrait changes few of its analyses, somebody who sits and blinks changes many.
         """
         if self.live:
             return
@@ -152,7 +152,7 @@ class Tracker:
     def update(
         self, detections: Sequence[Detection], image_bgr: Image, at: float
     ) -> tuple[dict[UUID, float], list[Track]]:
-        """Take one analysis in: the weights of the votes that it cast, by track, and the tracks that ended."""
+        """Take in one analysis; returns the weights of the votes that it cast, by track, and the tracks that ended."""
         scale = self._longer_side_px / max(image_bgr.shape[:2])
         ended = [track for track in self.tracks if at - track.last_seen_at > track.keep_s(at)]
         self.tracks = [track for track in self.tracks if track not in ended]

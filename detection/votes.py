@@ -1,7 +1,7 @@
 """What a track's frames say together: mask, no_mask, incorrect or unsure.
 
-One frame can err; a person is judged by many. Each frame votes with its scores, weighed by confidence, size and
-sharpness; old votes fade, so that who puts a mask on is seen to. Too small or too blurred faces do not vote.
+One frame can err; a person is judged by many. Each frame votes with its scores, weighted by confidence, size and
+sharpness; old votes fade, so that a mask being put on is noticed. Faces that are too small or too blurred do not vote.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ UNSURE = "unsure"
 BARE = frozenset({"no_mask", "incorrect"})
 
 LEAST_SIDE_PX = 9.0  # of the model's input; below it, the label is a guess
-FULL_SIDE_PX = 28.0  # from here on, size takes nothing from the vote
+FULL_SIDE_PX = 28.0  # from here on, size does not lower the vote
 LEAST_SHARPNESS = 0.02
 FULL_SHARPNESS = 0.15
 HALF_LIFE_S = 0.7
-FADE_AT_MOST_S = 0.4  # between two votes: a camera that is looked at once a second must come to a decision, too
+FADE_AT_MOST_S = 0.4  # between two votes: a camera that is analysed once a second must come to a decision too
 ENOUGH = 1.5  # summed weight: about three good frames
 MASK_SHARE = 0.62
 BARE_SHARE = 0.66
@@ -35,12 +35,12 @@ class Votes:
     cast: int = 0
 
     def cast_vote(self, found: Detection, side_px: float, sharpness: float, at: float) -> float:
-        """Count one frame and decide anew; returns the vote's weight, 0 where the face cannot vote.
+        """Count one frame and decide again; returns the vote's weight, 0 if the face cannot vote.
 
         Args:
             side_px: the geometric mean of the box's sides, in pixels of the model's input.
             sharpness: as detection/appearance.py measures it.
-            at: seconds, on any clock that only grows.
+            at: seconds, on any clock that only moves forward.
         """
         weight = vote_weight(found.confidence, side_px, sharpness)
         if weight == 0:

@@ -1,5 +1,5 @@
-"""What may be opened, and how does one sign in?
+"""What may be opened, and how do we sign in?
 
 `addresses` judges, resolves and connects; `checked_http` is HTTP that cannot go anywhere else; `login` answers
-challenges and `login_guard` keeps them few; `credentials` seals passwords at rest.
+challenges and `login_guard` limits logins; `credentials` seals passwords at rest.
 """

@@ -1,16 +1,16 @@
-"""The one place that decides what a camera's address may open, and that opens connections to cameras.
+"""The one place that decides what a camera's address may open, and opens connections to cameras.
 
 Worked examples::
 
-    rtsp://192.168.1.20/stream1        allowed: cameras live in private networks
-    rtsp://2130706433/                 127.0.0.1 in another spelling: refused, as every loopback address is
-    http://[::ffff:169.254.169.254]/   link-local, IPv4 in IPv6: refused, as a cloud's metadata service is
-    file:///etc/passwd                 no scheme of a camera: refused before anything is opened
+    rtsp://192.168.1.20/stream1        allowed: cameras are in private networks
+    rtsp://2130706433/                 127.0.0.1 in another spelling: refused, like every loopback address
+    http://[::ffff:169.254.169.254]/   link-local (a cloud's metadata service), IPv4 in IPv6: refused
+    file:///etc/passwd                 not a camera's scheme: refused before anything is opened
     lobby.mp4                          (a clip) a file in DATA_DIR/clips; ``../secret-key`` and links out are refused
 
-What is connected to is what was checked: a name is resolved once, each of its addresses is judged, and the connection
-goes to an address that passed. Names are not looked up again, so a name that changes in between (DNS rebinding) is
-of no use. `CAMERA_NETWORKS` opens networks that are refused otherwise.
+The address connected to is the one that was checked: a name is resolved once, each of its addresses is judged, and the
+connection goes to one that passed. Names are not looked up again, so a name that changes in between (DNS rebinding)
+gains nothing. `CAMERA_NETWORKS` allows networks that would otherwise be refused.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 RESOLVE_S = 4.0
 CONNECT_S = 5.0
-TICK_S = 0.2  # how often a wait looks whether it should end
+TICK_S = 0.2  # how often a wait checks whether it should end
 DEFAULT_PORTS = {"rtsp": 554, "http": 80, "https": 443}
 MOST_CHARACTERS = 500
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
@@ -49,14 +49,14 @@ _VIDEO_DEVICE = re.compile(r"/dev/video\d{1,2}")
 
 
 def clips_folder() -> Path:
-    """DATA_DIR/clips, made where it is missing."""
+    """DATA_DIR/clips, created if it is missing."""
     folder = Path(settings.DATA_DIR) / "clips"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
 
 def clip_path(address: str) -> Path:
-    """The file that a clip's address names; AddressError where it may not be opened or is not there."""
+    """The file that a clip's address names; raises AddressError if it may not be opened or does not exist."""
     folder = clips_folder().resolve()
     try:
         path = (folder / address).resolve()
@@ -64,13 +64,13 @@ def clip_path(address: str) -> Path:
         raise AddressError(_("This is no file name. Write the name of a file in DATA_DIR/clips.")) from error
     if not address or "\0" in address or not path.is_relative_to(folder) or path == folder:
         raise AddressError(_("Clips are read from DATA_DIR/clips only. Put the file there and write its name."))
-    if not os.path.isfile(path):  # unlike Path.is_file, it answers for a name that is too long, too
+    if not os.path.isfile(path):  # unlike Path.is_file, it does not raise for a name that is too long
         raise AddressError(_("There is no such clip. Put the file into DATA_DIR/clips."))
     return path
 
 
 def device_path(address: str) -> str:
-    """The video device of the worker's machine that this address names."""
+    """The video device on the worker's machine that this address names."""
     if not _VIDEO_DEVICE.fullmatch(address):
         raise AddressError(_("A USB camera's address is its device on the worker's machine, like /dev/video0."))
     return address
@@ -81,10 +81,10 @@ def device_path(address: str) -> str:
 
 @dataclass(frozen=True)
 class NetworkAddress:
-    """A camera's address in the network, without its login.
+    """A camera's address on the network, without its login.
 
     Args:
-        target: path and query, as they were written; begins with "/".
+        target: path and query, as written; begins with "/".
     """
 
     scheme: str
@@ -94,7 +94,7 @@ class NetworkAddress:
 
     @property
     def authority(self) -> str:
-        """Host and port as a URL has them."""
+        """Host and port as they appear in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -104,9 +104,9 @@ class NetworkAddress:
 
 
 def parse_address(address: str, schemes: tuple[str, ...], most: int = MOST_CHARACTERS) -> NetworkAddress:
-    """Read an address of one of these schemes, of at most so many characters; opens nothing.
+    """Parse an address with one of these schemes and at most `most` characters; opens nothing.
 
-    AddressError says what to write instead.
+    Raises AddressError, which says what to write instead.
     """
     like = f"{schemes[0]}://192.168.1.20/{'stream1' if schemes[0] == 'rtsp' else 'video.mjpg'}"
     if not address.strip():
@@ -135,10 +135,10 @@ def parse_address(address: str, schemes: tuple[str, ...], most: int = MOST_CHARA
 
 
 def split_login(address: str) -> tuple[str, str, str]:
-    """An address as people paste it, its user and its password: ("rtsp://host/x", "user", "p@ss").
+    """Split an address as people paste it into address, user and password: ("rtsp://host/x", "user", "p@ss").
 
-    A password that holds @ or / as they are is understood, too: the login ends at the last @ before something that
-    reads as a host.
+    A password that contains an unescaped @ or / is understood too: the login ends at the last @ before something that
+    looks like a host.
     """
     scheme, separator, rest = address.strip().partition("://")
     found = re.match(r"(?P<login>.*)@(?P<place>(\[[0-9a-fA-F:.]+\]|[^@/:?#\s]+)(:\d+)?([/?#].*)?)$", rest)
@@ -146,20 +146,20 @@ def split_login(address: str) -> tuple[str, str, str]:
         return address.strip(), "", ""
     before_path = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if "@" not in before_path and ":" not in before_path.partition(":")[0] and not re.match(r"[^/?#]*:", rest):
-        return address.strip(), "", ""  # an @ in the path alone
+        return address.strip(), "", ""  # an @ only in the path
     user, _colon, password = found["login"].partition(":")
     return f"{scheme}://{found['place']}", unquote(user), unquote(password)
 
 
 def authority_of(address: str) -> str:
-    """Scheme, host and port of an address, to compare two; the port that the scheme implies is left out."""
+    """Scheme, host and port of an address, for comparing two; the port that the scheme implies is left out."""
     scheme, _separator, rest = address.lower().partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     return f"{scheme}://{authority.removesuffix(f':{DEFAULT_PORTS.get(scheme, 0)}')}"
 
 
 def mask_login(text: str) -> str:
-    """A text without what stands between :// and @, for errors and logs that may quote an address."""
+    """The text without what is between :// and @, for errors and logs that may quote an address."""
     return re.sub(r"://[^\s]*@", "://…@", text)
 
 
@@ -167,7 +167,7 @@ def mask_login(text: str) -> str:
 
 
 def judge(ip: IpAddress, port: int) -> str:
-    """Why this address may not be connected to, as a sentence for people; empty where it may be."""
+    """Why this address may not be connected to, as a sentence for people; empty if it may be."""
     plain = unwrap(ip)
     if any(plain.version == network.version and plain in network for network in allowed_networks()):
         return ""
@@ -183,7 +183,7 @@ def judge(ip: IpAddress, port: int) -> str:
 
 
 def unwrap(ip: IpAddress) -> IpAddress:
-    """The IPv4 address inside of an IPv6 one (mapped, 6to4, Teredo, NAT64), else the address itself."""
+    """The IPv4 address inside an IPv6 one (mapped, 6to4, Teredo, NAT64), else the address itself."""
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is None and ip in _NAT64:
@@ -236,7 +236,7 @@ def _resolved_services(redis_url: str, database_host: str, database_port: str) -
 
 
 def is_this_machine(ip: IpAddress) -> bool:
-    """Whether this address is one of this machine's: one can bind only to those."""
+    """Whether this address is one of this machine's: only those can be bound to."""
     try:
         with socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.bind((str(ip), 0))
@@ -251,7 +251,7 @@ def is_this_machine(ip: IpAddress) -> bool:
 def resolve(host: str, port: int, stop: threading.Event) -> list[IpAddress]:
     """The addresses of a host that may be connected to, in the resolver's order, within RESOLVE_S.
 
-    Raises StreamError where the name is unknown or the resolver silent, AddressError where every address is refused.
+    Raises StreamError if the name is unknown or the resolver silent, AddressError if every address is refused.
     """
     answer: list[list[IpAddress] | OSError] = []
 
@@ -261,7 +261,7 @@ def resolve(host: str, port: int, stop: threading.Event) -> list[IpAddress]:
         except (OSError, UnicodeError) as error:
             answer.append(error if isinstance(error, OSError) else OSError(str(error)))
 
-    thread = threading.Thread(target=ask, name="resolver", daemon=True)  # getaddrinfo knows no deadline
+    thread = threading.Thread(target=ask, name="resolver", daemon=True)  # getaddrinfo has no deadline
     thread.start()
     until = time.monotonic() + RESOLVE_S
     while thread.is_alive() and time.monotonic() < until and not stop.is_set():
@@ -290,7 +290,7 @@ def _look_up(host: str) -> list[IpAddress]:
 
 
 def connect(addresses: list[IpAddress], port: int, stop: threading.Event) -> socket.socket:
-    """A TCP connection to the first of these checked addresses that answers; StreamError says why none does."""
+    """A TCP connection to the first of these checked addresses that answers; StreamError says why if none does."""
     reason = _("Nothing answers there within %(seconds)d s. Is the camera on, and is the number right?") % {
         "seconds": CONNECT_S
     }

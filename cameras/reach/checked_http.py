@@ -1,6 +1,6 @@
-"""HTTP to a camera's or loudspeaker's address: httpx, over connections that the one door of addresses opened.
+"""HTTP to a camera's or loudspeaker's address: httpx, over connections opened by cameras/reach/addresses.py.
 
-No redirect is followed, no proxy of the environment asked; the connection goes to the checked address.
+No redirect is followed and no proxy from the environment used; the connection goes to the checked address.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Check = Callable[[], None]
 
 
 class CheckedStream(httpcore.NetworkStream):
-    """A connection whose reads end when `check` raises; httpx's time-out begins anew with each read."""
+    """A connection whose reads end when `check` raises; httpx's time-out starts again with each read."""
 
     def __init__(self, connection: socket.socket, check: Check, write_s: float) -> None:
         self._connection = connection
@@ -65,7 +65,7 @@ class CheckedStream(httpcore.NetworkStream):
 
 
 class CheckedBackend(httpcore.NetworkBackend):
-    """Connects to checked addresses only, by the one door."""
+    """Connects only to checked addresses, through cameras/reach/addresses.py."""
 
     def __init__(self, check: Check, stop: threading.Event, write_s: float, reached: Callable[[str], None]) -> None:
         self._check = check
@@ -89,7 +89,7 @@ class CheckedBackend(httpcore.NetworkBackend):
 
 
 class CheckedTransport(httpx.HTTPTransport):
-    """httpx's own transport, over a pool that connects by CheckedBackend."""
+    """httpx's own transport, over a pool that connects through CheckedBackend."""
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         super().__init__(trust_env=False)
@@ -99,15 +99,15 @@ class CheckedTransport(httpx.HTTPTransport):
 def checked_client(
     check: Check, stop: threading.Event, write_s: float, reached: Callable[[str], None] = lambda step: None
 ) -> httpx.Client:
-    """A client for one camera; close it.
+    """A client for one camera; the caller closes it.
 
     Args:
-        check: raises a CameraError where reading should end, which passes through httpx as it is.
-        stop: set, names are looked up and connections made no longer.
+        check: raises a CameraError when reading should end; it passes through httpx unchanged.
+        stop: once set, no more names are looked up and no more connections made.
         write_s: how long a write may take, in seconds.
-        reached: told "name" and "connection".
+        reached: called with "name" and "connection".
 
-    A request raises CameraError where the address may not be opened or does not answer, httpx.HTTPError otherwise.
+    A request raises CameraError if the address may not be opened or does not answer, httpx.HTTPError otherwise.
     """
     return httpx.Client(
         transport=CheckedTransport(CheckedBackend(check, stop, write_s, reached)), follow_redirects=False,

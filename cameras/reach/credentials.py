@@ -1,9 +1,9 @@
-"""Passwords of cameras at rest: sealed with a key that lies apart from the database, in DATA_DIR/keys.
+"""Camera passwords at rest: sealed with a key that is kept apart from the database, in DATA_DIR/keys.
 
     sealed = seal("p@ss/w%rd")     "gAAAAAB…", Fernet (AES-128-CBC with HMAC-SHA256): goes into the row
     unseal(sealed)                 "p@ss/w%rd", where a worker opens the camera, and nowhere else
 
-The key file holds one key a line. The first seals, all unseal: to change keys, put a new line on top, run
+The key file holds one key per line. The first seals, all unseal: to change keys, add a new line at the top, run
 `manage.py reseal`, and delete the old line. Workers on other machines need a copy of the file.
 """
 
@@ -21,7 +21,7 @@ from cameras.errors import CameraError
 
 
 class SealError(CameraError):
-    """What was sealed cannot be read with the keys that are here."""
+    """The sealed text cannot be read with any of the keys here."""
 
     permanent = True
 
@@ -31,12 +31,12 @@ def key_path() -> Path:
 
 
 def seal(text: str) -> str:
-    """`text`, so that only who has the key can read it; empty stays empty."""
+    """Seal `text` so that only someone with the key can read it; empty stays empty."""
     return _fernet().encrypt(text.encode()).decode() if text else ""
 
 
 def unseal(sealed: str) -> str:
-    """What was sealed; raises SealError, with a sentence for people, where no key here fits."""
+    """The text that was sealed; raises SealError, with a sentence for people, if no key here fits."""
     if not sealed:
         return ""
     try:
@@ -48,7 +48,7 @@ def unseal(sealed: str) -> str:
 
 
 def reseal(sealed: str) -> str:
-    """Sealed anew with the first key."""
+    """Seal again with the first key."""
     return _fernet().rotate(sealed.encode()).decode() if sealed else ""
 
 
@@ -66,7 +66,7 @@ def _keys() -> list[bytes]:
 
 
 def _make_key(path: Path) -> None:
-    """The first key, 0600. Two processes may do so at once: the one that links its file first has made it."""
+    """Create the first key, 0600. Two processes may do so at once: the one that links its file first wins."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

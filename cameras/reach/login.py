@@ -1,6 +1,6 @@
-"""Answers to a camera's question for user and password: Basic (RFC 7617) and Digest (RFC 7616).
+"""Answers to a camera's challenge for user and password: Basic (RFC 7617) and Digest (RFC 7616).
 
-The same for HTTP and RTSP, and httpx does the arithmetic. One answer a connection: cameras lock an account after a few
+They are the same for HTTP and RTSP; httpx computes them. One answer per connection: cameras lock an account after a few
 wrong ones. The login is never part of an address, so no library can put it into a message.
 """
 
@@ -16,7 +16,7 @@ from cameras.errors import LoginError
 
 
 class Login(httpx.Auth):
-    """Who signs in at one camera, over one connection."""
+    """The login at one camera, over one connection."""
 
     def __init__(self, user: str, password: str) -> None:
         self._user = user
@@ -29,17 +29,17 @@ class Login(httpx.Auth):
         return self._method is not None
 
     def forget(self) -> None:
-        """The next challenge is answered anew: the login was right, the camera only wants a new nonce."""
+        """Answer the next challenge again: the login was right, the camera only needs a new nonce."""
         self._method = None
 
     def header(self, method: str, uri: str) -> str:
-        """The Authorization for a further request, after `answer`; empty before."""
+        """The Authorization header for a further request, after `answer`; empty before."""
         return self._header(method, uri, None) if isinstance(self._method, httpx.DigestAuth) else self._basic()
 
     def answer(self, method: str, uri: str, challenges: Sequence[str]) -> str:
-        """The Authorization that answers a 401's WWW-Authenticate headers.
+        """The Authorization header that answers a 401's WWW-Authenticate headers.
 
-        Raises LoginError where there is no user, the camera asks a second time, or asks in a way that is not known.
+        Raises LoginError if there is no user, the camera asks a second time, or it asks in an unknown way.
         """
         if not self._user:
             raise LoginError(_("The camera asks for a user and a password. Fill in both."))

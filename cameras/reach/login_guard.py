@@ -1,6 +1,6 @@
-"""Cameras lock an account after a few wrong logins: who may sign in where, and when.
+"""Who may sign in where, and when: cameras lock an account after a few wrong logins.
 
-After a refusal, one try every ten minutes until the camera is edited, whichever worker watches it. And a test and a
+After a refusal, one try every ten minutes until the camera is edited, whichever worker watches it. A test and a
 watch never sign in at the same camera at once. Both are remembered in Redis; without it a watch still remembers its
 own refusal.
 """
@@ -11,8 +11,8 @@ from cameras.reach.addresses import authority_of
 from cameras.reach.place import Place
 from cameras.redis import connection
 
-REFUSED_S = 600  # an edit of the camera begins anew
-SIGNING_IN_S = 4  # at most, where the signing in comes to nothing
+REFUSED_S = 600  # an edit of the camera resets it
+SIGNING_IN_S = 4  # at most, if the login never completes
 
 
 def refused_key(camera_id: int, version: int) -> str:
@@ -20,7 +20,7 @@ def refused_key(camera_id: int, version: int) -> str:
 
 
 def wait_s(place: Place, camera_id: int, version: int) -> float:
-    """For how long the watch of this camera, in this version, must not sign in: 0 where it may."""
+    """For how long the watch of this camera, in this version, must not sign in; 0 if it may."""
     if not place.user:
         return 0.0
     left = connection().ttl(refused_key(camera_id, version))
@@ -38,7 +38,7 @@ def note_refused(camera_id: int, version: int) -> None:
 
 
 def give_turn_back(place: Place, who: str) -> None:
-    """Signed in: the next one may. One recorder has many cameras at one address."""
+    """Let the next one sign in, once `who` has: one recorder has many cameras at one address."""
     key = turn_key(place)
     if connection().get(key) == who.encode():
         connection().delete(key)
@@ -49,7 +49,7 @@ def turn_key(place: Place) -> str:
 
 
 def take_turn(place: Place, who: str) -> bool:
-    """Whether it is this one's turn to sign in at this address; its own turn it keeps."""
+    """Whether it is `who`'s turn to sign in at this address; a turn already taken is kept."""
     key = turn_key(place)
     if connection().set(key, who, nx=True, ex=SIGNING_IN_S):
         return True

@@ -1,4 +1,4 @@
-"""Where a stream is and how one signs in there: what is typed, what is tested and what a watch opens."""
+"""Where a stream is and how to sign in there: what is typed, what is tested and what a watch opens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Place:
     Args:
         kind: one of Camera.Kind: "rtsp", "http", "usb", "clip" or "device".
         address: without a login; empty for a device, which has none.
-        transport: of RTSP's pictures: "tcp" or "udp".
+        transport: how RTSP's pictures travel: "tcp" or "udp".
     """
 
     kind: str

@@ -1,6 +1,6 @@
 """Pictures in, an H.264 clip out: for replay's drawings and for the demo's clips.
 
-Encoding needs libx264, which PyAV's wheel carries; watching a camera never does.
+Encoding needs libx264, which PyAV's wheel includes; watching a camera never needs it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from detection import Image
 
 
 class ClipWriter:
-    """Writes one .mp4; the first picture gives its size (an odd last row or column is cut off)."""
+    """Writes one .mp4; the first picture sets its size (an odd last row or column is cut off)."""
 
     def __init__(self, path: Path, rate: float, *, crf: int = 23, preset: str = "veryfast") -> None:
-        """`rate` is in pictures a second; `crf` is x264's: less is better and larger, 18 to 35.
+        """`rate` is in pictures a second; `crf` is x264's, 18 to 35: less is a better picture and a larger file.
 
-        Raises StreamError where no such file can be made.
+        Raises StreamError if the file cannot be created.
         """
         try:
-            path.open("wb").close()  # PyAV would only say so with the first picture, or the last
+            path.open("wb").close()  # PyAV would report it only at the first picture, or the last
             self._container = av.open(str(path), "w", options={"movflags": "faststart"})
         except (FFmpegError, OSError, ValueError) as error:
             raise StreamError(

@@ -1,4 +1,4 @@
-"""A clip through exactly the pipeline that watches cameras, faster than real time, without Redis or a database."""
+"""Runs a clip through exactly the pipeline that watches cameras, faster than real time, without Redis or a database."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from detection.votes import UNSURE
 
 @dataclass
 class Replay:
-    """What a clip held: the last finding of each passage and violation, times in seconds from its start."""
+    """What was found in a clip: the last finding of each passage and violation, times in seconds from its start."""
 
     passages: dict[UUID, PassageFinding] = field(default_factory=dict)
     violations: dict[UUID, ViolationFinding] = field(default_factory=dict)
     snapshots: dict[UUID, Snapshot] = field(default_factory=dict)  # the best of each violation
     seconds: float = 0.0  # the clip's length
-    analyses: dict[UUID, int] = field(default_factory=dict)  # in how many a person was seen, by the passage's key
-    sure_after: dict[UUID, int] = field(default_factory=dict)  # with which of them the vote was sure
+    analyses: dict[UUID, int] = field(default_factory=dict)  # in how many a person was seen, by passage key
+    sure_after: dict[UUID, int] = field(default_factory=dict)  # after how many of them the vote was sure
 
     def count(self, sightings: list[Sighting]) -> None:
-        """Take note of who is in one analysed frame, and of whom the vote is sure now."""
+        """Note who is in one analysed frame, and whose vote is sure now."""
         for seen in sightings:
             self.analyses[seen.key] = self.analyses.get(seen.key, 0) + 1
             if seen.label != UNSURE:
@@ -42,7 +42,7 @@ class Replay:
                     self.snapshots[finding.key] = finding.snapshot
 
     def as_json(self) -> dict[str, list[dict[str, object]]]:
-        """Passages and violations; of a passage also in how many analyses the person was seen, and sure after which."""
+        """Passages and violations; a passage also has its number of analyses, and after how many the vote was sure."""
         return {
             "passages": [
                 as_json(passage) | {"analyses": self.analyses.get(key), "sure_after": self.sure_after.get(key)}
@@ -67,7 +67,7 @@ def replay(path: Path, analyses_per_second: float = 5.0, model: str | None = Non
     """Run a clip through detector, tracks and votes; with `out`, also write it with boxes and labels drawn in.
 
     Raises CameraError for a clip that cannot be read, ModelError for a model that cannot be used. A clip that breaks
-    off is analysed up to there before the error is raised.
+    off is analysed up to that point before the error is raised.
     """
     analyzer = Analyzer(Detector.load(model))
     result = Replay()
@@ -94,7 +94,7 @@ def replay(path: Path, analyses_per_second: float = 5.0, model: str | None = Non
 
 
 def draw_sightings(image: Image, sightings: list[Sighting]) -> Image:
-    """A copy of the picture with everybody's box, label, confidence, the end of the track's key, and its votes."""
+    """A copy of the picture with each person's box, label, confidence, the end of their track's key, and its votes."""
     picture = image.copy()
     for seen in sightings:
         votes = " ".join(f"{label} {weight:.1f}" for label, weight in seen.votes.items() if weight >= 0.05)

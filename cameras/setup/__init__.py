@@ -1,4 +1,4 @@
 """How is a camera added?
 
-`probe` tests what somebody typed, step by step; `makes` knows the addresses of the makers' streams.
+`probe` tests what somebody typed, step by step; `makes` knows the addresses of each make's streams.
 """

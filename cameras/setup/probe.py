@@ -1,12 +1,12 @@
 """The staged test of an address before it is saved: name, connection, login, video, picture, face.
 
-It opens the camera by the very code that watches it, within PROBE_S altogether. Each step says what was found, or what
-is wrong and what to do; a face is not a must: nobody may stand there. The report grows in Redis while the test goes on:
+It opens the camera with the same code that watches it, within PROBE_S in total. Each step says what was found, or what
+is wrong and what to do; a face is not required: nobody may be there. The report grows in Redis while the test runs:
 
     probe:<id>          JSON: {"done": false, "steps": [{"name": "login", "status": "passed", "text": "…"}, …]}
     probe-picture:<id>  JPEG with boxes around faces, longer side at most 960 px
 
-What was typed comes as the id of a sealed row (ProbeRequest), never through the broker.
+What was typed is passed as the id of a sealed row (ProbeRequest), never through the broker.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ MEASURE_S = 2.5  # of video, for its rate
 CODECS = {"h264": "H.264", "hevc": "H.265", "mjpeg": "MJPEG"}
 TURN_S = 5.0
 PICTURE_PX = 960
-WHO = "test"  # signs in
+WHO = "test"  # the name that signs in
 
 
 class Step(models.TextChoices):
-    """The steps, in their order."""
+    """The steps, in order."""
 
     NAME = "name", gettext_lazy("Address")
     CONNECTION = "connection", gettext_lazy("Connection")
@@ -66,7 +66,7 @@ class Step(models.TextChoices):
 
 
 class Status(models.TextChoices):
-    """How a step went. Each has its shape and word on the page."""
+    """How a step went. Each has its own shape and word on the page."""
 
     WAITING = "waiting", gettext_lazy("waiting")
     RUNNING = "running", gettext_lazy("running")
@@ -84,7 +84,7 @@ class StepReport:
 
 @dataclass
 class Report:
-    """What is known of a test so far."""
+    """What is known about a test so far."""
 
     steps: list[StepReport] = field(default_factory=lambda: [StepReport(step.value) for step in Step])
     done: bool = False
@@ -153,7 +153,7 @@ def publish(probe_id: UUID, report: Report) -> None:
 
 
 def read_report(probe_id: UUID) -> Report | None:
-    """The report as it now is; None where it is over and forgotten."""
+    """The current report; None once it has expired."""
     value = cast("bytes | None", connection().get(report_key(probe_id)))
     if value is None:
         return None
@@ -166,7 +166,7 @@ def read_picture(probe_id: UUID) -> bytes | None:
 
 
 def fail(probe_id: UUID, text: str) -> None:
-    """End a test that nobody carries out, with its reason."""
+    """End a test that nobody will carry out, with the reason."""
     report = Report(done=True)
     report.steps[0].status, report.steps[0].text = Status.FAILED.value, text
     publish(probe_id, report)
@@ -176,12 +176,12 @@ def fail(probe_id: UUID, text: str) -> None:
 
 
 def carry_out(probe_id: UUID, detector_for: Callable[[str, int], Detector]) -> None:
-    """Test what was typed, and publish each step as it happens. Does nothing where the row is gone."""
+    """Test what was typed, and publish each step as it happens. Does nothing if the row is gone."""
     request = ProbeRequest.objects.filter(pk=probe_id).first()
     if request is None:
         return
     typed = Typed.decode(unseal(request.sealed))
-    ProbeRequest.objects.filter(pk=probe_id).update(sealed="")  # it is needed once
+    ProbeRequest.objects.filter(pk=probe_id).update(sealed="")  # it is needed only once
 
     def publish_all(report: Report, picture: Image | None) -> None:
         if picture is not None:
@@ -200,7 +200,7 @@ def carry_out(probe_id: UUID, detector_for: Callable[[str, int], Detector]) -> N
 
 
 class Probe:
-    """One test. `tell` is given the report after each step, and the picture where there is a new one."""
+    """One test. `tell` is called with the report after each step, and with the picture if there is a new one."""
 
     def __init__(
         self,
@@ -247,7 +247,7 @@ class Probe:
             timer.cancel()
 
     def _wait_for_turn(self) -> None:
-        """Test and watch do not sign in at once: the camera would count it as guessing."""
+        """A test and a watch do not sign in at the same time: the camera would take it for password guessing."""
         if not self._typed.place.user:
             return
         until = time.monotonic() + TURN_S
@@ -295,7 +295,7 @@ class Probe:
         self._video_at = time.monotonic()
 
     def _look_at(self, source: Source) -> None:
-        """Frames until a face was seen and the rate measured, or FACE_S are over."""
+        """Read frames until a face has been seen and the rate measured, or FACE_S have passed."""
         facts = source.facts
         self._set(Step.VIDEO, Status.PASSED, describe(facts))
         self._begin(Step.PICTURE)
@@ -338,7 +338,7 @@ class Probe:
         return True
 
     def _too_late(self) -> str:
-        """What the test waited for when its time was over."""
+        """What the test was waiting for when its time ran out."""
         if self.report.current.name in {Step.VIDEO, Step.PICTURE}:
             return _(
                 "No picture yet: your camera sends a whole picture only every 10 s or so. "
@@ -360,7 +360,7 @@ def describe(facts: StreamFacts) -> str:
 
 
 def judge_video(facts: StreamFacts) -> tuple[Status, str]:
-    """What was measured, and what should be set otherwise at the camera."""
+    """What was measured, and what should be set differently on the camera."""
     said = describe(facts)
     if 0 < facts.packets_per_second < SLOW_RATE:
         return Status.REMARK, said + ". " + _("Few pictures: people pass unseen between two. Set 5 a second or more.")

@@ -1,4 +1,4 @@
-"""Where frames come from: each kind of camera is one file, and registers itself in `open_source`."""
+"""Where frames come from: each kind of camera is one file, and registers itself for `open_source`."""
 
 from cameras.sources import clip as _clip  # noqa: F401  (each registers itself)
 from cameras.sources import device as _device  # noqa: F401

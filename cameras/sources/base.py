@@ -1,4 +1,4 @@
-"""What every kind of camera gives: frames with the time at which they were taken."""
+"""What every kind of camera provides: frames with the time at which they were taken."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Frame:
 
     Args:
         captured_at: seconds since the epoch, UTC.
-        image_bgr: makes the full picture, upright, blue first; only called for frames that are looked at.
-        answer: told who is in the frame, where its sender waits for that; such a frame is always looked at.
-        refuse: told why the frame could not be looked at, likewise.
+        image_bgr: makes the full picture, upright, blue first; called only for frames that are analysed.
+        answer: called with who is in the frame, if its sender waits for that; such a frame is always analysed.
+        refuse: likewise, called with why the frame could not be analysed.
     """
 
     captured_at: float
@@ -32,11 +32,11 @@ class Frame:
 
 @dataclass
 class StreamFacts:
-    """What is known of a stream's video so far; it grows while frames are read.
+    """What is known about a stream's video so far; it grows while frames are read.
 
     Args:
-        packets_per_second: measured, or as the stream says; 0 while unknown.
-        key_frame_gap_s: between the last two whole pictures; None before the second.
+        packets_per_second: measured, or as the stream declares; 0 while unknown.
+        key_frame_gap_s: between the last two key frames; None before the second.
     """
 
     codec: str = ""
@@ -53,9 +53,9 @@ class Opening:
     """How to open a camera.
 
     Args:
-        stop: set, whatever opens or reads ends within a second.
-        reached: told the name of each step that was passed: "name", "connection", "login".
-        camera_id: of a device, which has no address; 0 for what is no camera of the portal yet.
+        stop: once set, opening and reading end within a second.
+        reached: called with the name of each step that was passed: "name", "connection", "login".
+        camera_id: of a device, which has no address; 0 for one that is not a camera of the portal yet.
     """
 
     place: Place
@@ -65,7 +65,7 @@ class Opening:
 
 
 class Source(Protocol):
-    """A stream that was opened. `frames` ends by raising StreamError, or quietly once `stop` is set."""
+    """An open stream. `frames` ends by raising StreamError, or quietly once `stop` is set."""
 
     facts: StreamFacts
 
@@ -79,7 +79,7 @@ _OPENERS: dict[str, Opener] = {}
 
 
 def register(kind: str) -> Callable[[Opener], Opener]:
-    """Mark a function as what opens cameras of a kind."""
+    """Register a function that opens cameras of this kind."""
 
     def note(opener: Opener) -> Opener:
         _OPENERS[kind] = opener

@@ -1,4 +1,4 @@
-"""What brings a camera's bytes to FFmpeg: watched for silence, ended by `stop`, its fault in words for people."""
+"""What brings a camera's bytes to FFmpeg: watched for silence, ended by `stop`, with its fault in words for people."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from django.utils.translation import gettext as _
 from cameras.errors import CameraError, StreamError
 
 LEAST_LIMIT_S = 10.0
-FIRST_S = 25.0  # some cameras begin with their next whole picture, and send one every 10 s
-GAPS = 3  # so many times the usual gap between two packets of video
+FIRST_S = 25.0  # some cameras begin with their next key frame, and send one every 10 s
+GAPS = 3  # this many times the usual gap between two packets of video
 
 
 class Watchdog:
-    """How old the last video packet may become, max(10 s, 3 times the usual gap).
+    """How old the last video packet may become: max(10 s, 3 times the usual gap).
 
-    A camera of one picture a second does not flap, and a frozen one is found out before FFmpeg's own time-out, which
-    comes late (after twice what it is set to).
+    A camera that sends one picture a second does not flap, and a frozen one is detected before FFmpeg's own time-out,
+    which comes late (after twice what it is set to).
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Watchdog:
 
 
 class Carrier(Protocol):
-    """Brings bytes. `fault` says why it ended, if it knows; FFmpeg's own texts are not for people."""
+    """Brings bytes. `fault` says why it ended, if known; FFmpeg's own messages are not for people."""
 
     watchdog: Watchdog
     stop: threading.Event
@@ -57,7 +57,7 @@ class Carrier(Protocol):
 
 
 def fault_of_status(status: int) -> StreamError | None:
-    """What an answer means that HTTP and RTSP have in common; None for the others."""
+    """The meaning of a status that HTTP and RTSP have in common; None for the others."""
     if 300 <= status < 400:
         return StreamError(
             _("The camera sends us on to another address. That is not followed: write the final address yourself."),

@@ -1,4 +1,4 @@
-"""A clip: read as fast as it goes (replay), or in a loop at its own pace, as if it were live."""
+"""A clip: read as fast as possible (replay), or in a loop at its own pace, as if it were live."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from cameras.sources.base import Frame, Opening, StreamFacts, register
 from detection import MAX_PIXELS, Image
 
 LEAST_GAP_S = 1 / 120
-CLOCK_STEP_S = 2.0  # the clock was set, or the machine slept: time is anchored anew
+CLOCK_STEP_S = 2.0  # the clock was set, or the machine slept: time is anchored again
 
 
 class Clip:
-    """A video file that was opened; raises StreamError where it is no video, is empty, or is too large."""
+    """An open video file; raises StreamError if it is not a video, is empty, or is too large."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,7 +54,7 @@ class Clip:
         return float(self.stream.average_rate or 25)
 
     def decode(self) -> Iterator[tuple[float, av.VideoFrame]]:
-        """Frames with their seconds from the clip's start; StreamError where there are none or one is broken."""
+        """Frames with their seconds from the clip's start; raises StreamError if there are none or one is broken."""
         seconds, count, base = 0.0, 0, None
         try:
             for frame in self.container.decode(self.stream):
@@ -80,14 +80,14 @@ class Clip:
 
 
 def upright(frame: av.VideoFrame) -> Image:
-    """The picture as it is meant to be seen: phones store it lying, with the rotation beside it."""
+    """The picture as it is meant to be seen: phones store it sideways, with the rotation beside it."""
     image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 class LoopedClip:
-    """A clip as a live camera: real pace, for ever, `captured_at` from the wall clock of its first frame."""
+    """A clip as a live camera: in real time, for ever, `captured_at` counted from the wall clock at its first frame."""
 
     def __init__(self, path: Path) -> None:
         self.clip = Clip(path)

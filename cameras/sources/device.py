@@ -19,11 +19,11 @@ from cameras.sources.base import Frame, Opening, StreamFacts, register
 from detection import Image, PictureError, Sighting, decode_picture
 
 TICK_S = 0.5
-PATIENCE_S = 10.0  # without a frame; some devices push one every few seconds only
+PATIENCE_S = 10.0  # without a frame; some devices push one only every few seconds
 
 
 class PushedFrames:
-    """The frames of one device, as they come; those that came while one was looked at are passed over."""
+    """The frames of one device, as they come; those that come while one is being analysed are skipped."""
 
     def __init__(self, camera_id: int) -> None:
         self._camera_id = camera_id
@@ -37,7 +37,7 @@ class PushedFrames:
             raise StreamError(_("The portal's Redis does not answer; the device's pictures wait for it.")) from error
 
     def _follow(self, pubsub: PubSub, stop: threading.Event) -> Iterator[Frame]:
-        lying = device_frames.newest_frame(self._camera_id)  # of a while ago, perhaps
+        lying = device_frames.newest_frame(self._camera_id)  # perhaps from a while ago
         last, heard_at, captured_at = lying.number if lying else 0, time.monotonic(), 0.0
         while not stop.is_set():
             newest = device_frames.newest_frame(self._camera_id)
@@ -50,7 +50,7 @@ class PushedFrames:
                     self._refuse(newest.number, str(error))
                     continue
                 self.facts.height, self.facts.width = image.shape[:2]
-                # By this machine's clock, as of any other camera: the web's may differ.
+                # By this machine's clock, as for any other camera: the web server's may differ.
                 captured_at = max(time.time(), captured_at + 0.001)
                 answer, refuse = partial(self._answer, newest.number), partial(self._refuse, newest.number)
                 yield Frame(captured_at, partial(_itself, image), answer, refuse)
@@ -60,7 +60,7 @@ class PushedFrames:
             pubsub.get_message(timeout=TICK_S)
 
     def _answer(self, number: int, sightings: Sequence[Sighting]) -> None:
-        with contextlib.suppress(*Errors):  # who asked learns it by the time-out
+        with contextlib.suppress(*Errors):  # the sender learns of it through the time-out
             device_frames.answer(self._camera_id, number, sightings)
 
     def _refuse(self, number: int, fault: str) -> None:
@@ -74,7 +74,7 @@ class PushedFrames:
         return _("The device sends no pictures. Is it switched on, and its page open?")
 
     def close(self) -> None:
-        """Nothing is held but while frames are read."""
+        """Nothing to do: something is held only while frames are read."""
 
 
 def _itself(image: Image) -> Image:

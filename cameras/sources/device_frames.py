@@ -1,12 +1,12 @@
 """Frames that a device pushes to the portal, and what its worker answers, through Redis: the newest wins.
 
-Web and worker meet here, and nowhere else; neither waits for the other. Of one camera there are
+Web and worker meet here, and nowhere else; neither waits for the other. For each camera there are
 
     device-frame:ID    the newest frame, with a time-to-live; its number is published on a channel of this name
-    device-answer:ID   what was found in the newest one looked at, likewise
+    device-answer:ID   what was found in the newest one analysed, likewise
     device-word:ID     why the device sends no frames, in its own word (cameras/states.py: DeviceWord)
 
-A frame is its number (8 bytes, big-endian), its arrival (8 bytes, a double, s since the epoch), and a JPEG.
+A frame is its number (8 bytes, big-endian), its arrival time (8 bytes, a double, s since the epoch), and a JPEG.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found in the frame of this number; `fault` says why nothing was, in a sentence."""
+    """What was found in the frame with this number; `fault` says in a sentence why it could not be analysed."""
 
     number: int
     faces: tuple[Face, ...] = ()
@@ -88,7 +88,7 @@ def _box(values: Iterable[float]) -> Box:
 
 
 def _put(key: str, value: bytes, word: bytes | str) -> None:
-    """Put a value in the place of the one before, and say this word on the channel of the same name."""
+    """Store a value in place of the previous one, and publish this word on the channel of the same name."""
     pipeline = connection().pipeline(transaction=False)
     pipeline.set(key, value, ex=TIME_TO_LIVE_S)
     pipeline.publish(key, word)
@@ -99,14 +99,14 @@ def _put(key: str, value: bytes, word: bytes | str) -> None:
 
 
 def push(camera_id: int, jpeg: bytes) -> int:
-    """Put a frame in the place of the one before; its number. Raises cameras.redis.Errors."""
+    """Store a frame in place of the previous one; returns its number. Raises cameras.redis.Errors."""
     number = int(connection().incr(device_number_key(camera_id)))
     _put(device_frame_key(camera_id), pack(DeviceFrame(number, time.time(), jpeg)), str(number))
     return number
 
 
 def ask(camera_id: int, jpeg: bytes, within_s: float) -> Answer | None:
-    """Push a frame and wait for its answer; None where none comes in time, or another frame was faster.
+    """Push a frame and wait for its answer; None if none comes in time, or a newer frame was faster.
 
     Raises cameras.redis.Errors.
     """
@@ -124,7 +124,7 @@ def ask(camera_id: int, jpeg: bytes, within_s: float) -> Answer | None:
 
 
 def say(camera_id: int, word: DeviceWord | None) -> None:
-    """Keep why the device sends nothing, for who asks; None: it sends. Raises cameras.redis.Errors."""
+    """Keep why the device sends nothing, for anyone who asks; None if it does send. Raises cameras.redis.Errors."""
     if word is None:
         connection().delete(device_word_key(camera_id))
     else:
@@ -149,7 +149,7 @@ def answer(camera_id: int, number: int, sightings: Sequence[Sighting]) -> None:
 
 
 def refuse(camera_id: int, number: int, fault: str) -> None:
-    """Publish why a frame could not be looked at; raises cameras.redis.Errors."""
+    """Publish why a frame could not be analysed; raises cameras.redis.Errors."""
     _tell(camera_id, Answer(number, fault=fault))
 
 

@@ -1,7 +1,7 @@
 """Video over HTTP: MJPEG (multipart/x-mixed-replace), MPEG-TS, MP4.
 
-httpx fetches, FFmpeg gets a file object: so it opens no connection of its own. No redirect is followed, no playlist
-read, no proxy of the environment asked; the connection goes to the checked address (cameras/reach/checked_http.py).
+httpx fetches and FFmpeg gets a file object, so it opens no connection of its own. No redirect is followed, no playlist
+read, no proxy from the environment used; the connection goes to the checked address (cameras/reach/checked_http.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cameras.sources.stream import Stream
 
 log = logging.getLogger(__name__)
 
-HEADERS_S = 8.0  # for all of an answer's headers together, however slowly they drip
+HEADERS_S = 8.0  # for all of an answer's headers together, however slowly they trickle in
 FORMATS = {
     "multipart/x-mixed-replace": "mpjpeg",
     "video/mp2t": "mpegts",
@@ -54,7 +54,7 @@ class Body:
         return self._fault
 
     def check(self) -> None:
-        """Raise where reading should end now."""
+        """Raise if reading should end now."""
         if self.stop.is_set() or self._ending:
             raise self._fail(StreamError(_("The camera is not watched any more.")))
         if self._deadline is not None and time.monotonic() > self._deadline:
@@ -67,7 +67,7 @@ class Body:
         return self._fault
 
     def open(self, opening: Opening) -> str:
-        """Ask for the stream; the name of FFmpeg's format that it is in. Raises CameraError."""
+        """Ask for the stream; returns FFmpeg's name of its format. Raises CameraError."""
         address = addresses.parse_address(opening.place.address, ("http", "https"))
         request = self._client.build_request("GET", address.url)
         try:
@@ -105,7 +105,10 @@ class Body:
             raise StreamError(_("The camera answers with error %(status)d.") % {"status": status})
 
     def _format(self, content_type: str) -> str:
-        """FFmpeg's format, forced: by the type that was told, or by the first bytes. Playlists name other addresses."""
+        """FFmpeg's format, forced: by the declared type, or by the first bytes.
+
+        Playlists are refused: they name other addresses.
+        """
         told = content_type.partition(";")[0].strip().lower()
         first = self._rest[:512]
         if told in PLAYLISTS or first.lstrip().startswith((b"#EXTM3U", b"<MPD", b"[playlist]", b"v=0")):

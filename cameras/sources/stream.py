@@ -1,4 +1,4 @@
-"""A live stream that FFmpeg takes apart: packets in, frames out, each with the time at which it was taken."""
+"""A live stream decoded by FFmpeg: packets in, frames out, each with the time at which it was taken."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ MOST_SPAN_S = 600.0  # over which a rate is measured
 
 
 class Anchor:
-    """Turns pts into wall time: an anchor + pts, where the anchor is the least (arrival − pts) of late.
+    """Turns pts into wall time: anchor + pts, where the anchor is the smallest (arrival − pts) seen lately.
 
-    The least, for a packet can come late but not early; of the last half to whole minute, for clocks drift. It is set
-    anew when pts jump: a camera that starts again begins at zero.
+    The smallest, because a packet can come late but not early; over the last half to whole minute, because clocks
+    drift. It is reset when pts jump: a camera that restarts begins at zero.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Anchor:
         self._turned_at = float("-inf")
 
     def note(self, pts_s: float, arrival_s: float) -> None:
-        """A packet of this time came in at that moment."""
+        """A packet with this pts came in at that moment."""
         offset = arrival_s - pts_s
         least = min(self._older, self._newer)
         if least != float("inf") and abs(offset - least) > PTS_JUMP_S:
@@ -55,7 +55,7 @@ class Anchor:
         self._newer = min(self._newer, offset)
 
     def stamp(self, pts_s: float | None, now_s: float) -> float:
-        """When a frame of this time was taken; never later than now."""
+        """When a frame with this pts was taken; never later than now."""
         least = min(self._older, self._newer)
         if pts_s is None or least == float("inf"):
             return now_s
@@ -63,9 +63,9 @@ class Anchor:
 
 
 class Stream:
-    """One connection to a camera. `close` ends FFmpeg first, then what brings its bytes.
+    """One connection to a camera. `close` ends FFmpeg first, then the carrier.
 
-    MJPEG carries no times: there a frame was taken when it came in.
+    MJPEG carries no times: its frames count as taken when they came in.
     """
 
     def __init__(self, container: Any, carrier: Carrier) -> None:
@@ -83,7 +83,7 @@ class Stream:
 
     @classmethod
     def open(cls, carrier: Carrier, file: Any, name: str, options: Mapping[str, str]) -> Stream:
-        """Let FFmpeg look into the stream. Raises the carrier's fault, or StreamError; the carrier is closed then."""
+        """Let FFmpeg open the stream. Raises the carrier's fault, or StreamError, after closing the carrier."""
         try:
             container = av.open(file, format=name, options={**PROBING, **options})
         except (FFmpegError, OSError, ValueError) as error:
@@ -143,7 +143,7 @@ class Stream:
         try:
             return list(packet.decode())
         except FFmpegError:
-            return []  # what is broken is left out; whether pictures come at all is seen by _check_progress
+            return []  # broken packets are left out; _check_progress notices if no pictures come at all
 
     def _note_packet(self, packet: Any, at_s: float | None) -> None:
         now, facts = time.monotonic(), self.facts

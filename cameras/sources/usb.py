@@ -1,4 +1,4 @@
-"""A USB camera of the worker's machine, by Video4Linux. Untested on hardware: see docs/cameras.md."""
+"""A USB camera on the worker's machine, through Video4Linux. Untested on hardware: see docs/cameras.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Device:
 
 @register("usb")
 def open_usb(opening: Opening) -> Stream:
-    """The camera's own nearest size and rate are taken where it has no 1280x720 at 15 pictures a second."""
+    """The camera's own nearest size and rate are used if it does not have 1280x720 at 15 pictures a second."""
     path = device_path(opening.place.address)
     for step in ("name", "connection", "login"):
         opening.reached(step)

@@ -1,10 +1,10 @@
-"""What a watch has to say, one dataclass a kind: it keeps its type from the analyzer to the row.
+"""What a watch reports, one dataclass per kind: a finding keeps its type from the analyzer to the row.
 
     spool.put(findings.encode(camera_id, token, finding))      in the worker
     match findings.decode(record).finding: ...                 where it is recorded
 
 In the spool a finding is a record whose header has `kind`, `camera`, `token`, and the finding's own fields by name; a
-violation's picture stands behind the header as JPEG:
+violation's picture follows the header as JPEG:
 
     {"kind": "passage", "camera": 7, "token": 3, "key": "0198…", "seq": 1, "label": "no_mask", "confidence": 0.97,
      "started_at": 1767225600.2, "last_seen_at": 1767225602.4, "ended_at": null, "box": [0.4, 0.3, 0.6, 0.7]}
@@ -27,7 +27,7 @@ PICTURE_QUALITY = 88
 
 @dataclass(frozen=True)
 class ReignFinding:
-    """The watch began under a new token: what older tokens left open has ended."""
+    """The watch began under a new token: whatever older tokens left open is over."""
 
     at: float
 
@@ -52,7 +52,7 @@ class OutageFinding:
 
 @dataclass(frozen=True)
 class RecoveryFinding:
-    """Pictures come steadily again, since `ended_at`."""
+    """Pictures have come steadily again since `ended_at`."""
 
     ended_at: float
     at: float
@@ -71,7 +71,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Told:
-    """A finding, and under which camera and token it was made. Its snapshot, if it had one, is `picture` now."""
+    """A finding, with the camera and token under which it was made. Its snapshot, if it had one, is `picture` now."""
 
     camera_id: int
     token: int
@@ -80,7 +80,7 @@ class Told:
 
 
 def encode(camera_id: int, token: int, finding: WatchFinding) -> Record:
-    """As the spool keeps it. A picture is scaled to PICTURE_SIDE_PX and encoded, some 10 ms; few findings have one."""
+    """Its spool record. A picture is scaled to PICTURE_SIDE_PX and encoded (some 10 ms); few findings have one."""
     kind, body = KINDS[type(finding)], _bodies[type(finding)](finding)
     picture = b""
     if isinstance(finding, ViolationFinding) and finding.snapshot is not None:
@@ -90,7 +90,7 @@ def encode(camera_id: int, token: int, finding: WatchFinding) -> Record:
 
 
 def decode(record: Record) -> Told:
-    """The finding of a record; raises ValueError where it is none, or says what cannot be."""
+    """The finding in a record; raises ValueError if it holds none, or an impossible one."""
     body = record.body
     try:
         finding = _readers[record.kind](body)
@@ -189,7 +189,7 @@ def _read_violation(body: Mapping[str, Any]) -> ViolationFinding:
         **_read_person(body),
         passage=UUID(_text(body["passage"])),
         opened_at=_number(body["opened_at"]),
-        bare_since=_number(body.get("bare_since", body["started_at"])),  # spools of 0.2 have none
+        bare_since=_number(body.get("bare_since", body["started_at"])),  # spools of version 0.2 have none
     )
 
 

@@ -1,7 +1,7 @@
 """Who watches what: token, time-to-live, compare-and-swap, reconcile.
 
-A lease's row in the database says to whom a camera was given, under which token; a key in Redis with a time-to-live
-says that they live. Worked example, two workers:
+A lease's row in the database says which worker a camera was given to, and under which token; a key in Redis with a
+time-to-live says that the worker is alive. Worked example with two workers:
 
     north takes camera 7:   row (token 4 → 5, worker north), reign 5 [10:00:00, …
     north watches:          key lease:7 = "north 5", renewed every 3 s, gone 10 s after the last renewal
@@ -33,18 +33,18 @@ TIME_TO_LIVE_S = 10
 RENEW_EVERY_S = 3.0
 RECONCILE_EVERY_S = 1.0
 RING_AGAIN_S = 10.0
-RINGS = 3  # unanswered, after which the camera goes to somebody else
+RINGS = 3  # unanswered, after which the camera goes to another worker
 Ring = Callable[[str, int, int], None]  # worker, camera, token
 
 
 @dataclass(frozen=True)
 class WorkerState:
-    """What a stream worker says of itself.
+    """What a stream worker reports about itself.
 
     Args:
         instance: of one run of the worker; two runs never share one.
-        site_ids: the sites that it serves; empty is all.
-        trouble: why it cannot write its spool, in the words of the system; empty when all is well.
+        site_ids: the sites that it serves; empty means all.
+        trouble: why it cannot write its spool, in the system's words; empty when all is well.
         dropped: how many findings it lost because it could not write them for too long.
     """
 
@@ -70,7 +70,7 @@ def decode_worker(text: bytes | str) -> WorkerState:
 
 
 def announce(state: WorkerState) -> bool:
-    """Say that this worker lives; False where a living twin has its name."""
+    """Announce that this worker is alive; False if another living worker has its name."""
     key = worker_key(state.name)
     current = cast("bytes | None", connection().get(key))
     if current is not None and decode_worker(current).instance != state.instance:
@@ -83,13 +83,13 @@ def announce(state: WorkerState) -> bool:
 
 
 def withdraw(state: WorkerState) -> None:
-    """Say goodbye, so that nobody waits for the time-to-live."""
+    """Say goodbye, so that nobody waits for the time-to-live to run out."""
     connection().delete(worker_key(state.name))
     connection().srem(WORKERS_KEY, state.name)
 
 
 def living_workers() -> list[WorkerState]:
-    """Those stream workers whose time-to-live is not over."""
+    """The stream workers whose time-to-live has not run out."""
     names = sorted(name.decode() for name in cast("set[bytes]", connection().smembers(WORKERS_KEY)))
     if not names:
         return []
@@ -102,7 +102,7 @@ def living_workers() -> list[WorkerState]:
 
 @transaction.atomic
 def take(camera_id: int, token: int, worker: str, now: datetime | None = None) -> int | None:
-    """Give a camera to a worker, by compare-and-swap: only if `token` is still the lease's. The new token, or None."""
+    """Give a camera to a worker, by compare-and-swap: if `token` is still the lease's. Returns the new one, or None."""
     now = now or timezone.now()
     swapped = CameraLease.objects.filter(camera_id=camera_id, token=token).update(
         token=token + 1, worker=worker, taken_at=now, state=CameraState.WAITING, state_since=now, state_detail=""
@@ -116,7 +116,7 @@ def take(camera_id: int, token: int, worker: str, now: datetime | None = None) -
 
 @transaction.atomic
 def release(camera_id: int, token: int, state: CameraState = CameraState.WAITING) -> bool:
-    """Give a camera back; False where the token is no longer the lease's."""
+    """Give a camera back; False if the token is no longer the lease's."""
     now = timezone.now()
     freed = CameraLease.objects.filter(camera_id=camera_id, token=token).update(
         worker="", state=state, state_since=now, state_detail=""
@@ -127,15 +127,15 @@ def release(camera_id: int, token: int, state: CameraState = CameraState.WAITING
 
 
 def release_all(worker: str) -> int:
-    """Give back whatever an earlier run of this worker still holds; how many cameras that were."""
+    """Give back whatever an earlier run of this worker still holds; returns the number of cameras."""
     held = list(CameraLease.objects.filter(worker=worker).values_list("camera_id", "token"))
     return sum(release(camera_id, token) for camera_id, token in held)
 
 
 def renew(worker: str, watched: Iterable[tuple[int, int]]) -> list[int]:
-    """Say that these (camera, token) are alive; the cameras that a later token has taken.
+    """Mark these (camera, token) as alive; returns the cameras that a later token has taken.
 
-    A key that is gone is set again: after Redis was away, those who watched go on and re-assert their leases.
+    A key that is gone is set again: after Redis was away, workers that kept watching re-assert their leases.
     """
     pairs = list(watched)
     if not pairs:
@@ -153,13 +153,13 @@ def renew(worker: str, watched: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def forget(camera_id: int, worker: str, token: int) -> None:
-    """End the time-to-live of a lease that was given back."""
+    """Delete the Redis key of a lease that was given back."""
     if connection().get(lease_key(camera_id)) == f"{worker} {token}".encode():
         connection().delete(lease_key(camera_id))
 
 
 def alive_leases(given: Iterable[tuple[int, str, int]]) -> set[tuple[int, int]]:
-    """Those of these leases (camera, worker, token) whose time-to-live is not over, as (camera, token)."""
+    """Those of these leases (camera, worker, token) whose time-to-live has not run out, as (camera, token)."""
     leases = list(given)
     if not leases:
         return set()
@@ -190,7 +190,7 @@ class Wanted:
 
 
 def wanted_cameras() -> list[Wanted]:
-    """All cameras that should be watched; a lease row is made for those that have none yet. One query, mostly."""
+    """All cameras that should be watched; a lease row is created for those that have none yet. Usually one query."""
     rows = Camera.objects.filter(Camera.wanted()).values_list("pk", "site_id", "lease__token", "lease__worker")
     found = list(rows.order_by("pk"))
     missing = [pk for pk, _, token, _ in found if token is None]
@@ -201,7 +201,7 @@ def wanted_cameras() -> list[Wanted]:
 
 @dataclass
 class Reconciler:
-    """Hands cameras without a living lease to workers. One in each stream worker; a lock in Redis lets one act."""
+    """Hands cameras without a living lease to workers. Each stream worker has one; a lock in Redis lets one act."""
 
     name: str
     instance: str
@@ -209,7 +209,7 @@ class Reconciler:
     _rings: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
 
     def step(self) -> int:
-        """One round; how many bells were rung. Does nothing, and asks nothing of the database, unless it leads."""
+        """Run one round; returns how many bells were rung. Unless it leads, does nothing and queries no database."""
         if not self._leads():
             return 0
         workers = {worker.name: worker for worker in living_workers()}
@@ -233,7 +233,7 @@ class Reconciler:
                 return False
             return self._ring(camera.camera_id, camera.token, camera.worker, rings)
         if camera.worker and holder is None and not settled:
-            return False  # Redis was away: whoever watches has not had the time to say so
+            return False  # Redis was away: a worker that still watches has not had time to say so
         chosen = choose_worker(camera, workers.values(), load)
         if chosen is None:
             return False
@@ -265,7 +265,7 @@ class Reconciler:
 
 
 def era_age_s() -> float:
-    """For how long Redis has remembered: a restart without persistence wipes every time-to-live."""
+    """For how long Redis has kept its data: a restart without persistence wipes every time-to-live."""
     now, _ = connection().time()
     connection().set(ERA_KEY, str(now), nx=True)
     began = cast("bytes | None", connection().get(ERA_KEY))
@@ -273,9 +273,9 @@ def era_age_s() -> float:
 
 
 def choose_worker(camera: Wanted, workers: Iterable[WorkerState], load: dict[str, int]) -> str | None:
-    """The worker with most free capacity that serves the camera's site; None where nobody has room.
+    """The worker with the most free capacity that serves the camera's site; None if none has room.
 
-    One that cannot write its spool is taken only where there is no other: live pictures are better than none.
+    One that cannot write its spool is chosen only if there is no other: live pictures are better than none.
     """
     free = [
         (not worker.trouble, worker.capacity - load.get(worker.name, 0), worker.name)

@@ -1,6 +1,6 @@
 """When a camera counts as out, and when as back.
 
-An outage opens when there was no picture for OPENS_AFTER_S, and closes after STEADY_S of steady picture: a hiccup is no
+An outage opens when there is no picture for OPENS_AFTER_S, and closes after STEADY_S of steady picture: a hiccup is no
 outage, and one frame between two faults is no recovery. It begins with the first fault, and ends with the first frame
 of the steady picture.
 """
@@ -12,14 +12,14 @@ from collections.abc import Callable
 
 OPENS_AFTER_S = 15.0
 STEADY_S = 10.0
-HICCUP_S = 5.0  # between two frames that are looked at, or three times their usual gap
+HICCUP_S = 5.0  # between two analysed frames, or three times their usual gap
 
 
 class OutageClock:
-    """One camera's, in its watch. A watch begins in the dark: it does not know what was before it."""
+    """One camera's outages, in its watch. A watch begins in the dark: it does not know what came before it."""
 
     def __init__(self, opened: Callable[[float, str], None], recovered: Callable[[float], None]) -> None:
-        """`opened` is told when it began, and why; `recovered` when the steady picture began (seconds, UTC)."""
+        """`opened` is given when it began, and why; `recovered` when the steady picture began (seconds, UTC)."""
         self._opened = opened
         self._recovered = recovered
         self._dark_since: float | None = time.monotonic()
@@ -31,7 +31,7 @@ class OutageClock:
         self._gap_s = 0.0
 
     def fault(self, reason: str) -> None:
-        """No picture comes, and this is why."""
+        """No picture is coming, and this is why."""
         self._reason = reason
         self._steady_since = None
         if self._dark_since is None:
@@ -40,7 +40,7 @@ class OutageClock:
         self.tick()
 
     def tick(self) -> None:
-        """Time went by without a picture."""
+        """Time has passed without a picture."""
         if self._told or self._dark_since is None or not self._reason:
             return
         dark_s = time.monotonic() - self._dark_since
@@ -49,7 +49,7 @@ class OutageClock:
             self._opened(time.time() - dark_s, self._reason)
 
     def picture(self) -> None:
-        """A picture came and was looked at."""
+        """A picture came and was analysed."""
         now = time.monotonic()
         gap, self._last_picture = now - self._last_picture, now
         if self._settled:

@@ -1,12 +1,12 @@
-"""JPEGs for those who look, through Redis: the newest wins, nothing queues, nothing is encoded that nobody looks at.
+"""JPEGs for live viewers, through Redis: the newest wins, nothing queues, nothing is encoded that nobody is looking at.
 
-A preview is one value of Redis with a time-to-live, and its number is published on a channel of the same name:
+A preview is one value in Redis with a time-to-live, and its number is published on a channel of the same name:
 
     length   4 bytes, big-endian: of the header
     header   JSON: camera, token, number, captured_at (s since the epoch), faces [{box, label, key}]
     picture  JPEG, longer side at most 960 px
 
-The browser gets these very bytes as one binary message.
+The browser gets exactly these bytes as one binary message.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def read_header(preview: bytes) -> dict[str, Any]:
 
 
 class PreviewWriter:
-    """A worker's one thread that encodes and publishes; camera threads only leave their newest frame with it."""
+    """A worker's one thread that encodes and publishes; camera threads only hand it their newest frame."""
 
     def __init__(self) -> None:
         self._newest: dict[int, Offer] = {}
@@ -83,7 +83,7 @@ class PreviewWriter:
         self._thread.start()
 
     def wanted(self, camera_id: int) -> bool:
-        """Whether somebody looks at this camera, as known half a second ago."""
+        """Whether somebody is looking at this camera, as known half a second ago."""
         return camera_id in self._looked_at
 
     def offer(self, offer: Offer) -> None:
@@ -120,7 +120,7 @@ class PreviewWriter:
                 log.exception("a preview could not be made")
 
     def step(self) -> bool:
-        """Ask who is looked at, if that is long ago; publish what waits. True if something was published."""
+        """Ask which cameras are looked at, if not done lately; publish what waits. True if something was published."""
         with self._wake:
             if not self._newest:
                 self._wake.wait(LOOK_EVERY_S if self._watched else None)
@@ -152,7 +152,7 @@ class PreviewWriter:
 
 
 def who_is_looked_at(camera_ids: Sequence[int]) -> frozenset[int]:
-    """Those of these cameras that a web process marked within the last seconds."""
+    """Those of these cameras that a web process marked within the last few seconds."""
     if not camera_ids:
         return frozenset()
     marks = connection().mget([looked_at_key(camera_id) for camera_id in camera_ids])
@@ -160,6 +160,6 @@ def who_is_looked_at(camera_ids: Sequence[int]) -> frozenset[int]:
 
 
 def encoded_counts(camera_ids: Iterable[int]) -> dict[int, int]:
-    """How many previews were ever encoded, by camera; for the tests and for the bench."""
+    """How many previews have ever been encoded, by camera; for the tests and for the bench."""
     counts = connection().hgetall(ENCODED_KEY)
     return {camera_id: int(counts.get(str(camera_id).encode(), 0)) for camera_id in camera_ids}

@@ -1,7 +1,7 @@
 """Findings on disk until they are recorded, so that a slow database costs no frame and a killed worker no finding.
 
 A worker's spool is a folder DATA_DIR/spool/<worker>.<instance>/ with a file `lock`, held by `flock` while the worker
-lives, and segments 000001.log, 000002.log, … A segment is a row of records, each
+lives, and segments 000001.log, 000002.log, … A segment is a sequence of records, each
 
     length   4 bytes, big-endian: of the payload
     checksum 4 bytes, big-endian: CRC-32 of the payload
@@ -11,7 +11,7 @@ so that the state "online" of camera 7 under token 3 reads (lengths and checksum
 
     00000056 5b1c90f3 00000052 {"kind": "state", "camera": 7, "token": 3, "state": "online", …}
 
-A record whose checksum does not fit ends its segment: it was cut by a crash, and nothing was promised for it.
+A record whose checksum does not match ends its segment: it was cut by a crash, and nothing was promised for it.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S = 0.05
 SEGMENT_BYTES = 8_000_000
-MOST_WAITING_BYTES = 64_000_000  # in memory while the disk takes none
+MOST_WAITING_BYTES = 64_000_000  # in memory while the disk accepts none
 RETRY_S = 1.0
 _FRAME = struct.Struct(">II")
 _LENGTH = struct.Struct(">I")
-MOST_BYTES = 64_000_000  # a longer length is a cut record, not a record
+MOST_BYTES = 64_000_000  # a greater length is a cut record, not a record
 
 
 @dataclass(frozen=True)
 class Record:
-    """One thing that a camera's watch has to say; findings.py knows what each kind holds.
+    """One thing that a camera's watch reports; findings.py knows what each kind holds.
 
     Args:
-        body: what is said, as JSON can hold it; `kind`, `camera` and `token` are in it too.
-        picture: JPEG, empty where there is none.
+        body: what is reported, as values that JSON can hold; includes `kind`, `camera` and `token`.
+        picture: JPEG, empty if there is none.
     """
 
     body: dict[str, Any]
@@ -73,7 +73,7 @@ class Record:
 
 
 def decode_record(payload: bytes) -> Record:
-    """Raises ValueError where the payload is none of ours."""
+    """Parse a payload; raises ValueError if it is not one of ours."""
     if len(payload) < _LENGTH.size:
         raise ValueError("too short")
     (length,) = _LENGTH.unpack_from(payload)
@@ -84,7 +84,7 @@ def decode_record(payload: bytes) -> Record:
 
 
 def read_records(file: IO[bytes]) -> Iterator[tuple[Record, int]]:
-    """Records from the file's position on, each with the position behind it; ends at the first cut one."""
+    """Records from the file's position on, each with the position after it; ends at the first cut one."""
     while len(head := file.read(_FRAME.size)) == _FRAME.size:
         length, checksum = _FRAME.unpack(head)
         if length > MOST_BYTES:
@@ -101,7 +101,7 @@ def read_records(file: IO[bytes]) -> Iterator[tuple[Record, int]]:
 
 @dataclass
 class SpoolWriter:
-    """The one writer of a worker's spool: camera threads hand in, its thread writes and fsyncs in groups."""
+    """The one writer of a worker's spool: camera threads hand records in, its thread writes and fsyncs in groups."""
 
     folder: Path
     trouble: str = ""  # why nothing can be written at the moment, in the system's words
@@ -123,8 +123,8 @@ class SpoolWriter:
         self._thread.start()
 
     def put(self, record: Record) -> None:
-        """Hand in, without waiting for the disk. Where MOST_WAITING_BYTES wait already, the oldest are dropped, and
-        counted: a disk that takes nothing must not fill the memory, too.
+        """Hand in a record, without waiting for the disk. If MOST_WAITING_BYTES are waiting already, the oldest are
+        dropped and counted: a disk that accepts nothing must not fill the memory too.
         """
         data = record.encode()
         with self._came:
@@ -136,7 +136,7 @@ class SpoolWriter:
             self._came.notify()
 
     def close(self, within_s: float = 2.0) -> None:
-        """Write what waits, as far as the disk takes it. The folder stays locked until `unlock`, for its reader."""
+        """Write what waits, as far as the disk accepts it. The folder stays locked until `unlock`, for its reader."""
         with self._came:
             self._ending.set()
             self._came.notify()
@@ -148,7 +148,7 @@ class SpoolWriter:
             self.written.notify_all()
 
     def unlock(self) -> None:
-        """Let go of the folder: from now on another worker may record what is left in it."""
+        """Release the folder: from now on another worker may record what is left in it."""
         self._lock.close()
 
     def segments(self) -> list[Path]:
@@ -215,7 +215,7 @@ class SpoolWriter:
 
 
 def write_all(file: IO[bytes], data: bytes) -> None:
-    """An unbuffered file may take a part only, as when the disk fills up."""
+    """Write all of the data: an unbuffered file may accept only a part, as when the disk fills up."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
@@ -223,7 +223,7 @@ def write_all(file: IO[bytes], data: bytes) -> None:
 
 @dataclass
 class SpoolReader:
-    """Reads a spool in order. What was recorded is forgotten by `done`; after a crash all of it comes once more."""
+    """Reads a spool in order. `done` discards what was recorded; after a crash all that is left is read once more."""
 
     folder: Path
     _segment: Path | None = None
@@ -245,7 +245,7 @@ class SpoolReader:
         return found
 
     def done(self, place: tuple[Record, Path, int], active: Path | None) -> None:
-        """Everything up to this record is recorded: whole segments before it are deleted, but for the active one."""
+        """Everything up to this record is recorded: whole segments before it are deleted, except the active one."""
         _, path, position = place
         self._segment, self._position = path, position
         for other in segments(self.folder):
@@ -275,7 +275,7 @@ def abandoned(root: Path) -> Iterator[tuple[Path, IO[str]]]:
 
 
 def discard(folder: Path) -> None:
-    """Delete a spool that was recorded to its end."""
+    """Delete a spool that was recorded in full."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,6 +1,6 @@
 """One camera's loop: source → analyzer → spool and preview; it reconnects for ever.
 
-A watch runs in a thread of its own and writes no SQL: what it has to say goes to the worker's spool.
+A watch runs in its own thread and executes no SQL: what it reports goes to the worker's spool.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from detection import Analyzer, DetectionError, Finding, Image
 BACKOFF_S = (1.0, 5.0)
 PERMANENT_S = 30.0  # until an address that cannot be opened is tried again
 BUSY_S = 1.0  # while another of us signs in at the same camera
-BLACK_BELOW = 12  # mean brightness, of 255
+BLACK_BELOW = 12  # mean brightness, out of 255
 DARK_EVERY = 25  # analyses from one look at the brightness to the next
-CLOCK_STEP_S = 10.0  # from one frame to the next: beyond it, nobody is known any more
+CLOCK_STEP_S = 10.0  # from one frame to the next: beyond it, all known people are forgotten
 CLOCK_BACK_S = 0.5
-LATE_S = 1.0  # a frame that waited so long is not analysed: what comes next is nearer to now
+LATE_S = 1.0  # a frame that waited longer is not analysed: the next one is nearer to now
 BLACK = gettext_lazy("The picture is black. Is the lens covered, or the room dark?")
 
 
 class Outlet(Protocol):
-    """Where a watch's words go; the worker implements it."""
+    """Where a watch's reports go; the worker implements it."""
 
     def tell(self, finding: Finding) -> None: ...
 
@@ -60,7 +60,7 @@ class Outlet(Protocol):
 
 
 def is_black(image_bgr: Image) -> bool:
-    """Whether a picture shows as good as nothing; a few of its pixels are looked at."""
+    """Whether a picture shows next to nothing; only a few of its pixels are checked."""
     return bool(image_bgr[::16, ::16].mean() < BLACK_BELOW)
 
 
@@ -72,7 +72,7 @@ class AnalysisPace:
         self._next_at: float | None = None
 
     def due(self, at: float) -> bool:
-        """Whether a frame of this time is to be analysed; call it once a frame."""
+        """Whether a frame taken at this time should be analysed; call it once per frame."""
         if self._next_at is None or at - self._next_at > 10 * self._interval_s:
             self._next_at = at
         if at < self._next_at - 1e-6:
@@ -94,7 +94,7 @@ class Watch:
         outlet: Outlet,
         stop: threading.Event,
     ) -> None:
-        """`make_analyzer` gives an empty memory, for each connection and after each step of the clock."""
+        """`make_analyzer` makes one with an empty memory, for each connection and after each step of the clock."""
         self._settings = settings
         self._token = token
         self._make_analyzer = make_analyzer
@@ -107,21 +107,21 @@ class Watch:
         self._analysed = 0
 
     def run(self) -> None:
-        """Connect, watch, wait a little, and again."""
+        """Connect, watch, wait a little, and repeat."""
         while not self._stop.is_set():
             pause_s = self.watch_once()
             self._flush()
             self._wait(pause_s)
 
     def _wait(self, seconds: float) -> None:
-        """Until the next try. An outage begins meanwhile, too."""
+        """Wait until the next try. An outage may begin meanwhile."""
         until = time.monotonic() + seconds
         while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
             self._outage.tick()
             self._stop.wait(min(left, 1.0))
 
     def watch_once(self) -> float:
-        """One connection, from its opening to its end; how long to wait before the next."""
+        """One connection, from its opening to its end; returns how long to wait before the next."""
         if self._state is None:
             self._tell_state(CameraState.CONNECTING, "")
         if wait_s := self._outlet.login_wait_s():
@@ -153,7 +153,7 @@ class Watch:
         pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")
         for frame in source.frames(self._stop):
             if not -CLOCK_BACK_S < frame.captured_at - last < CLOCK_STEP_S:
-                self._flush()  # who was there is gone, or the clock was set: either way their times are no guide
+                self._flush()  # the people there are gone, or the clock was set: either way, their times are no guide
                 pace = AnalysisPace(self._settings.analyses_per_second)
             last = frame.captured_at
             is_due = pace.due(frame.captured_at) or frame.answer is not None
@@ -179,7 +179,7 @@ class Watch:
                 self._outlet.offer_preview(Offer(camera_id, self._token, frame.captured_at, image, sightings))
 
     def _remark(self, image: Image) -> str:
-        """What is wrong with a picture that comes: it is looked at now and then, and at the first."""
+        """What is wrong with a picture that came: checked on the first one, and now and then."""
         self._analysed += 1
         if self._analysed % DARK_EVERY != 1:
             return self._state[1] if self._state and self._state[0] is CameraState.ONLINE else ""

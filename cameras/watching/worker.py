@@ -1,6 +1,6 @@
 """One stream worker: its model, its spool, its previews, its leases, and a watch for each camera that it was given.
 
-The process is Celery's (a thread a camera); this is what lives in it. portal/celery.py starts and ends it.
+The process is Celery's (a thread per camera); this is what lives in it. portal/celery.py starts and ends it.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ def refused_root() -> Path:
 
 @dataclass
 class Running:
-    """A watch that goes on in a thread of Celery's."""
+    """A watch running in one of Celery's threads."""
 
     token: int
     version: int
     stop: threading.Event
-    again: bool = False  # end it only to begin it anew with changed settings
-    told: tuple[CameraState, str] | None = None  # its state, as it was told last
+    again: bool = False  # end it only to start it again with changed settings
+    told: tuple[CameraState, str] | None = None  # its state, as last reported
     outlet: WorkerOutlet | None = None
 
 
 @dataclass(frozen=True)
 class WorkerOutlet:
-    """Where one watch's words go."""
+    """Where one watch's reports go."""
 
     worker: StreamWorker
     camera_id: int
@@ -117,7 +117,7 @@ class StreamWorker:
     """Everything that the threads of one stream worker share."""
 
     def __init__(self, name: str, capacity: int, site_ids: tuple[int, ...], ring: leases.Ring) -> None:
-        """Loads the model and opens a spool; raises ModelError where the model cannot be used."""
+        """Loads the model and opens a spool; raises ModelError if the model cannot be used."""
         self.name = name
         self.instance = uuid4().hex[:12]
         self.capacity = capacity
@@ -146,7 +146,7 @@ class StreamWorker:
     # -- watching ---------------------------------------------------------------------------------------------------
 
     def watch(self, camera_id: int, token: int) -> bool:
-        """Watch a camera until its lease ends; False at once where the lease is not ours, or it is watched already.
+        """Watch a camera until its lease ends; False at once if the lease is not ours, or it is watched already.
 
         The message that led here is only a doorbell: what counts is the row.
         """
@@ -204,7 +204,7 @@ class StreamWorker:
         )
 
     def keep_leases(self) -> None:
-        """One round: say that we and our cameras live, and end the watches that are no longer ours."""
+        """One round: say that we and our cameras are alive, and end the watches that are no longer ours."""
         if not leases.announce(self.state()):
             log.warning("another worker is called %s; waiting until it is gone", self.name)
             self._registered = False
@@ -223,9 +223,9 @@ class StreamWorker:
             self._compare_with_rows(watched)
 
     def _compare_with_rows(self, watched: dict[int, Running]) -> None:
-        """End a watch whose camera was paused, deleted or taken; begin it anew where its settings changed.
+        """End a watch whose camera was paused, deleted or taken; restart it if the camera's settings changed.
 
-        A row that says another state than the watch does was marked while this worker did not renew in time.
+        A row with a different state from the watch's was marked while this worker did not renew in time.
         """
         columns = ("camera_id", "token", "camera__version", "off", "state")
         off = ExpressionWrapper(~Camera.wanted("camera__"), output_field=BooleanField())
@@ -273,13 +273,13 @@ class StreamWorker:
     # -- end --------------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Ask all watches to end; returns at once, may be called from a signal's handler."""
+        """Ask all watches to end; returns at once, and may be called from a signal handler."""
         self.stopping.set()
         for running in list(self._watches.values()):
             running.stop.set()
 
     def close(self) -> None:
-        """Give back what is held, and write what waits."""
+        """Give back what is held, and write what is waiting."""
         self.stop()
         if self._registered:
             self._safely(lambda: leases.release_all(self.name))

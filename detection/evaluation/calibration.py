@@ -1,4 +1,4 @@
-"""What a confidence is worth: fitted so that of what is said with 0.9 nine in ten are right; and the threshold."""
+"""What a confidence is worth: fitted so that nine in ten detections at 0.9 are right; and the threshold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detection.manifest import Calibration, logit
 
 Floats = npt.NDArray[np.float64]
 BINS = 10
-LEAST_FITTED = 0.1  # scores below are never shown, and are so many that they would decide the fit
+LEAST_FITTED = 0.1  # lower scores are never shown, and are so many that they would dominate the fit
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Reliability:
 
 
 def outcomes(evaluation: Evaluation, least: float = LEAST_FITTED) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """The confidence of each detection from `least` on, and whether a known face is there that wears what it says."""
+    """The confidence of each detection from `least` on, and whether it is a known face with that label."""
     chosen = [(each, (each.confidences >= least) & ((each.faces >= 0) | each.made_up)) for each in evaluation.found]
     scores = [each.confidences[counts].astype(np.float64) for each, counts in chosen]
     right = [each.right[counts] for each, counts in chosen]
@@ -44,10 +44,10 @@ def outcomes(evaluation: Evaluation, least: float = LEAST_FITTED) -> tuple[Float
 
 
 def fit(scores: Floats, right: npt.NDArray[np.bool_]) -> Calibration:
-    """Temperature and shift that make the scores likeliest: logit(p) = logit(score) / temperature + shift.
+    """Temperature and shift that make the scores most likely: logit(p) = logit(score) / temperature + shift.
 
     Platt's scaling (1999) of the logit, by Newton's method; temperature alone (Guo et al., 2017, section 4.2) cannot
-    mend a score that is too high or too low throughout.
+    correct a score that is too high or too low throughout.
     """
     if not right.any() or right.all():
         return Calibration()
@@ -75,7 +75,7 @@ def reliability(scores: Floats, right: npt.NDArray[np.bool_]) -> Reliability:
 
 
 def threshold_for(evaluation: Evaluation, false_alarms: float) -> float:
-    """The least threshold at which at most `false_alarms` a picture are shown where no known face is.
+    """The lowest threshold at which at most `false_alarms` per picture are shown where there is no known face.
 
     Rounded up to a hundredth; from 0.05 to 0.95.
     """

@@ -30,7 +30,7 @@ def _pyplot() -> Any:
 
 
 def draw_precision(curves: Mapping[str, Mapping[str, Ranked]], path: Path, title: str) -> None:
-    """Precision over recall, a panel a class; of each the models by name, the first one in front.
+    """Precision over recall, one panel per class; in each, the models by name, the first one in front.
 
     Args:
         curves: class, then model, then what it found. path: a .png, and a .json of the same name beside it.

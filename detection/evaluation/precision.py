@@ -18,7 +18,7 @@ class Ranked:
     """What was found of one class in all pictures, most confident first.
 
     Args:
-        scores: (n,), falling.
+        scores: (n,), descending.
         right: (n,) whether it is a face that nothing more confident had found.
         known: how many faces there are.
     """
@@ -29,17 +29,17 @@ class Ranked:
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:
-        """The part of all faces found so far, at each rank."""
+        """The share of all faces found so far, at each rank."""
         return np.cumsum(self.right) / max(self.known, 1)
 
     @property
     def precision(self) -> npt.NDArray[np.float64]:
-        """The part of what was found so far that is right, at each rank."""
+        """The share of what was found so far that is right, at each rank."""
         return np.cumsum(self.right) / np.arange(1, len(self.right) + 1)
 
     @property
     def average_precision(self) -> float | None:
-        """The area under the curve of precision over recall, 0 to 1; None where there is no face to find.
+        """The area under the curve of precision over recall, 0 to 1; None if there is no face to find.
 
         Precision is made monotone from the right, and every rank counts (Everingham et al., "The PASCAL visual object
         classes challenge: a retrospective", 2015, section 2.2).
@@ -54,8 +54,8 @@ class Ranked:
 def match(found: Floats, known: Floats, iou_threshold: float) -> npt.NDArray[np.intp]:
     """Which known face each found box is, -1 for none: (n,).
 
-    Boxes come most confident first; each takes the face that it overlaps most of those still free, from
-    `iou_threshold` intersection over union on (COCO's rule).
+    Boxes come most confident first; each takes the face that it overlaps most among those still free, if
+    the intersection over union is at least `iou_threshold` (COCO's rule).
     """
     overlaps = intersection_over_union(found, known)
     result = np.full(len(found), -1, np.intp)
@@ -80,7 +80,7 @@ def rank(
 
     Args:
         found: boxes (n, 4) of each picture; scores: (n,) of each; known: boxes (m, 4) of each.
-        ignored: boxes (k, 4) of each: what is found there, and is no known face, is neither right nor wrong.
+        ignored: boxes (k, 4) of each: what is found there and is not a known face is neither right nor wrong.
     """
     right: list[npt.NDArray[np.bool_]] = []
     ordered: list[Floats] = []

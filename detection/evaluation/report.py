@@ -40,7 +40,7 @@ class Found:
 
     Args:
         boxes: (n, 4) in pixels of the picture. labels: (n,) indices into LABELS. confidences: (n,), 0 to 1.
-        light: (m,) of each known face, the mean grey of its box, 0 to 255; empty where nobody measured it.
+        light: (m,) the mean grey of each known face's box, 0 to 255; empty if it was not measured.
     """
 
     example: Example
@@ -56,18 +56,18 @@ class Found:
 
     @cached_property
     def made_up(self) -> npt.NDArray[np.bool_]:
-        """Which boxes are no known face, and not in an ignored place: (n,)."""
+        """Which boxes are neither a known face nor in an ignored place: (n,)."""
         forgiven = intersection_over_union(self.boxes, self.example.ignored).max(1, initial=0) >= 0.5
         return np.asarray((self.faces < 0) & ~forgiven)
 
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:
-        """Which boxes are a known face that wears what they say: (n,)."""
-        known = np.append(self.example.labels, -1)  # -1, no face, is the last: no label is right there
+        """Which boxes are a known face with the label that they give: (n,)."""
+        known = np.append(self.example.labels, -1)  # -1, no face, indexes the last: no label is right there
         return np.asarray(known[self.faces] == self.labels)
 
     def above(self, threshold: float) -> Found:
-        """What is left of it at a threshold."""
+        """What is left at a threshold."""
         shown = self.confidences >= threshold
         return replace(self, boxes=self.boxes[shown], labels=self.labels[shown], confidences=self.confidences[shown])
 
@@ -98,7 +98,7 @@ class Evaluation:
     unread: list[str]
 
     def curve(self, name: str, iou_threshold: float = 0.5) -> Ranked | None:
-        """The ranked detections of a class of CLASSES; None where the model does not know all of its labels."""
+        """The ranked detections of a class of CLASSES; None if the model does not know all of its labels."""
         if name in LABELS and name not in self.detector.manifest.labels:
             return None
         return ranked(self.found, CLASSES[name], iou_threshold)
@@ -109,7 +109,7 @@ class Evaluation:
         return [each.above(self.detector.confidence_threshold) for each in self.found]
 
     def average_precisions(self, iou_threshold: float) -> dict[str, float | None]:
-        """Average precision of each class, 0 to 1; None where it cannot be said."""
+        """Average precision of each class, 0 to 1; None if it cannot be computed."""
         curves = {name: self.curve(name, iou_threshold) for name in CLASSES}
         return {name: _rounded(curve.average_precision) if curve else None for name, curve in curves.items()}
 
@@ -162,7 +162,7 @@ class Evaluation:
         return result
 
     def by_light(self) -> dict[str, dict[str, float | int | None]]:
-        """For each of LIGHTS: how many faces, how many of them the threshold finds, and how many bear their label."""
+        """For each of LIGHTS: how many faces, how many of them the threshold finds, and how many get their label."""
 
         def figures(low: float, high: float) -> dict[str, float | int | None]:
             return self._of_faces(lambda each, index: len(each.light) > index and low <= each.light[index] < high)
@@ -196,7 +196,7 @@ class Evaluation:
         }
 
     def confusion(self) -> dict[str, dict[str, int]]:
-        """At the model's threshold: of each known label, what the model called it; of nothing, what it made up."""
+        """At the model's threshold: for each known label, what the model called it; for nothing, what it made up."""
         table = {row: dict.fromkeys((*LABELS, NOT_FOUND), 0) for row in (*LABELS, NOTHING)}
         for each in self.shown:
             called = _called(each)
@@ -216,7 +216,7 @@ class Evaluation:
         return sorted(result, key=lambda miss: -miss[2])
 
     def false_alarms(self) -> list[tuple[Example, Floats, float]]:
-        """What is shown and no face, or one called otherwise, most confident first: example, box, confidence."""
+        """What is shown but is no face, or has a wrong label, most confident first: example, box, confidence."""
         result = []
         for each in self.shown:
             wrong = each.made_up | ((each.faces >= 0) & ~each.right)
@@ -225,7 +225,7 @@ class Evaluation:
         return sorted(result, key=lambda alarm: -alarm[2])
 
     def merged(self, into: str) -> Evaluation:
-        """The same where "incorrect" is another label, known or found: there are sets that tell two labels apart.
+        """The same with "incorrect" as another label, known or found: some sets tell only two labels apart.
 
         Args:
             into: "mask" or "no_mask".
@@ -266,7 +266,7 @@ class Evaluation:
 def evaluate(detector: Detector, examples: Sequence[Example]) -> Evaluation:
     """Run a detector over labelled pictures; a picture that cannot be read is named and left out.
 
-    Raises DataError where none can be read.
+    Raises DataError if none can be read.
     """
     found: list[Found] = []
     unread: list[str] = []
@@ -293,7 +293,7 @@ def evaluate(detector: Detector, examples: Sequence[Example]) -> Evaluation:
 
 
 def _called(found: Found) -> dict[int, int]:
-    """What each known face that was found is called: its index, and the label's."""
+    """What each known face that was found is called: the face's index to the label's."""
     return {int(face): int(label) for face, label in zip(found.faces, found.labels, strict=True) if face >= 0}
 
 

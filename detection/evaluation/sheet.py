@@ -1,4 +1,4 @@
-"""The worst errors on one sheet, to be looked at: what no figure says."""
+"""The worst errors on one sheet, to look at: they show what no figure says."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Timing:
 
 
 def measure(stages: dict[str, Run], rounds: int) -> dict[str, Timing]:
-    """Time each stage `rounds` times, one after the other in each round, so that a noisy machine hurts all alike."""
+    """Time each stage `rounds` times, one after the other in each round, so that a noisy machine affects all alike."""
     taken: dict[str, list[float]] = {name: [] for name in stages}
     for turn in range(rounds + WARM_UP):
         for name, run in stages.items():
@@ -99,7 +99,7 @@ def lobby_picture(seed: int = 1) -> Image:
 
 
 def _int8(shipped: Detector, picture: Image, folder: Path) -> Detector | None:
-    """The shipped model in INT8, made here: scales do not change its speed. None where the tools are not installed."""
+    """The shipped model in INT8, made here: scales do not change its speed. None if the tools are not installed."""
     try:
         from detection.training.export import write_manifest
         from detection.training.quantize import quantize

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from detection.training.augment import UNKNOWN
 
-REACH = 2.5  # a face's points lie within so many strides of its centre
-CANDIDATES = 10  # the face takes as many points as its best so many intersections over union add up to
+REACH = 2.5  # a face's points are within this many strides of its centre
+CANDIDATES = 10  # of a face's best intersections over union: their sum is how many points it takes
 IOU_WEIGHT, OUTSIDE = 3.0, 1e5
 
 
@@ -38,7 +38,7 @@ def assign(points: Tensor, boxes: Tensor, logits: Tensor, faces: Tensor, labels:
 
     Args:
         points: (p, 3) x, y, stride in pixels. boxes: (p, 4) as the network has them now. logits: (p, 1 + labels).
-        faces: (f, 4) boxes. labels: (f,), UNKNOWN where the wear is not known.
+        faces: (f, 4) boxes. labels: (f,), UNKNOWN if the wear is not known.
     """
     none = torch.zeros(0, dtype=torch.long)
     if not len(faces):
@@ -73,7 +73,7 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _label_cost(logits: Tensor, labels: Tensor) -> Tensor:
-    """What it costs a point to say what a face is: (f, points). Of a face of unknown wear only that it is one."""
+    """What it costs a point to say what a face is: (f, points). For a face of unknown wear, only that it is one."""
     face = logits[:, :1].sigmoid()
     score = (face * logits[:, 1:].sigmoid()).sqrt().clamp(1e-6, 1 - 1e-6)
     wrong = -torch.log(1 - score)

@@ -1,4 +1,4 @@
-"""From labelled pictures to training scenes: cut, scaled, put together, and degraded as cameras do it."""
+"""From labelled pictures to training scenes: cut, scaled, combined, and degraded the way cameras do it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from detection.manifest import LABELS
 from detection.training.drawing import put_accessory, put_mask
 
 Floats = npt.NDArray[np.float32]
-UNKNOWN = -1  # the label of a face that somebody saw, whose wear nobody said
+UNKNOWN = -1  # the label of a face that was seen, but whose wear is unknown
 GRIDS = ((1, 1), (2, 1), (2, 2), (3, 2), (4, 3))  # columns and rows of pictures in a wide scene
-SMALLEST_PX = 7.0  # faces below are neither found nor punished
+SMALLEST_PX = 7.0  # smaller faces are ignored: neither to be found nor penalised
 TURNS, TURN_SHARES = (7.0, 30.0), (0.8, 0.2)  # standard deviations of a head's turn in degrees: standing, and lying
-SEEN_WHOLE, SEEN_PARTLY = 0.6, 0.2  # of a face that an edge cuts: at least so much is a face; between, it is ignored
+SEEN_WHOLE, SEEN_PARTLY = 0.6, 0.2  # of a face cut by an edge: from the first up, a face; between the two, ignored
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Faces:
     Args:
         boxes: (n, 4) x1, y1, x2, y2.
         labels: (n,) indices into LABELS, or UNKNOWN.
-        landmarks: (n, 5, 2); NaN where nobody said.
-        ignored: (k, 4) places where there may be a face: nothing found there is right or wrong.
+        landmarks: (n, 5, 2); NaN where unknown.
+        ignored: (k, 4) places where there may be a face: what is found there is neither right nor wrong.
     """
 
     boxes: Floats
@@ -41,7 +41,7 @@ class Faces:
 
 @dataclass(frozen=True)
 class Scene:
-    """A training input (h, w, 3) with its faces; as `Faces`, without landmarks."""
+    """A training input (h, w, 3) with its faces; like `Faces`, without landmarks."""
 
     image: Image
     boxes: Floats
@@ -51,11 +51,11 @@ class Scene:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How often what is done; each is a share from 0 to 1 unless it says otherwise.
+    """How often each thing is done; each value is a share from 0 to 1 unless noted otherwise.
 
     Args:
-        smallest_px, largest: a scene's chosen face is from so many px to so large a part of the scene's shorter side.
-        whole: pictures that are shown whole, as the product does it, and not cut around a face.
+        smallest_px, largest: a scene's chosen face is from this many px to this share of the scene's shorter side.
+        whole: pictures that are shown whole, as the product does it, rather than cut around a face.
         drawn: pictures whose faces get masks, scarves, hands, beards, things, glasses and hats drawn on.
         degraded: pictures that go through a bad camera.
     """
@@ -102,7 +102,7 @@ def compose(take: Take, width: int, height: int, rng: np.random.Generator, recip
 
 
 def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
-    """Where a side is cut into so many parts, about even ones, the ends included."""
+    """Where a side is cut into `parts` roughly equal parts, the ends included."""
     even = np.arange(1, parts) + rng.uniform(-0.3, 0.3, parts - 1)
     return [0, *(round(length * float(each) / parts) for each in even), length]
 
@@ -148,7 +148,7 @@ def place(image: Image, faces: Faces, width: int, height: int, rng: np.random.Ge
     linear = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
     linear = linear @ np.diag([flip * stretch, 1 / stretch])
     offset = around - linear @ focus
-    # Boxes count from a pixel's edge, OpenCV from its centre: without the half a flipped face lies 1 px from its box.
+    # Boxes count from a pixel's edge, OpenCV from its centre: without the half, a flipped face is 1 px off its box.
     remaining = linear / shrink
     matrix = np.concatenate([remaining, (offset + remaining.sum(1) / 2 - 0.5)[:, None]], 1)
     fill = int(rng.integers(0, 256)) if rng.random() < 0.3 else 0
@@ -184,7 +184,7 @@ def _moved(boxes: Floats, linear: Floats, offset: Floats, width: int, height: in
 
 
 def colour(image: Image, rng: np.random.Generator) -> Image:
-    """Another light: brightness, contrast, gamma, tint, and now and then no colour at all."""
+    """A different light: brightness, contrast, gamma, tint, and now and then no colour at all."""
     if rng.random() < 0.1:
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         image = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
@@ -249,7 +249,7 @@ def _against_the_light(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _coarse(image: Image, rng: np.random.Generator) -> Image:
-    """A picture that was small once."""
+    """A picture that was once small."""
     height, width = image.shape[:2]
     factor = rng.uniform(0.35, 0.8)
     small = cv2.resize(image, (round(width * factor), round(height * factor)), interpolation=cv2.INTER_AREA)

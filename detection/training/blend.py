@@ -1,7 +1,8 @@
-"""Weights between two trainings: what a network learned anew, without losing what it knew before.
+"""Weights between two training runs: what a network newly learned, without losing what it knew before.
 
 Wortsman et al., "Robust fine-tuning of zero-shot models", 2022: networks that began with the same weights may be
-averaged weight by weight, and the average does better than either on pictures of another origin. Use costs no more.
+averaged weight by weight, and the average does better than either on pictures of another origin. Using it costs no
+more.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ SHARES = (0.2, 0.4, 0.6)
 
 
 def blended(network: Network, earlier: Mapping[str, Weights], held_out: list[Example], progress: Progress) -> Network:
-    """The network, or its average with earlier ones where that is better on the held-out pictures.
+    """The network, or its average with earlier ones if that is better on the held-out pictures.
 
     Args:
         earlier: weights of exported models by their names; each is tried in turn, in SHARES.
 
     Raises:
-        DataError: an earlier model is another network.
+        DataError: an earlier model is a different network.
     """
     if not earlier:
         return network
@@ -54,7 +55,7 @@ def average(mine: Weights, theirs: Weights, share: float) -> Weights:
 
 
 def unfolded(weights: Weights, residuals: tuple[int, int, int, int]) -> Network:
-    """A network for use with such weights, normalisations neutral. ValueError where they do not fit."""
+    """A network for inference with these weights, normalisations neutral. Raises ValueError if they do not fit."""
     network = Network(residuals)
     load_folded(network, weights)
     network.eval().to(memory_format=torch.channels_last)

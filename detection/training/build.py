@@ -31,16 +31,16 @@ CALIBRATION_PICTURES = 200
 
 @dataclass(frozen=True)
 class Order:
-    """What to make of what.
+    """What to build, and from what.
 
     Args:
         data, images: the COCO file, and the folder of its pictures.
-        folder: gets the checkpoint, the curves and the model; a second run with the same one goes on.
+        folder: gets the checkpoint, the curves and the model; a second run with the same one resumes.
         hold_out: the share of pictures, by groups of near-same ones, that thresholds and curves come from.
         teacher: a YuNet file, or None.
-        first: an exported model or a YuNet file to begin with, or None for chance.
-        blend: exported models that the result is averaged with, where that is better on the pictures held out.
-        false_alarms: how many a picture the threshold may leave.
+        first: an exported model or a YuNet file to begin with, or None for random weights.
+        blend: exported models that the result is averaged with, if that is better on the held-out pictures.
+        false_alarms: how many per picture the threshold may leave.
     """
 
     data: Path
@@ -56,13 +56,13 @@ class Order:
 
 
 def build(order: Order, progress: Progress) -> Path:
-    """Train and finish a model; the path of its manifest.
+    """Train and finish a model; returns the path of its manifest.
 
-    In the folder then are NAME.onnx and NAME.json, their INT8 copy NAME.int8.*, curve.csv and curve.png,
+    The folder then holds NAME.onnx and NAME.json, their INT8 copy NAME.int8.*, curve.csv and curve.png,
     reliability.png, and held-out.json with the pictures that were kept from training.
 
     Raises:
-        DataError, ModelError: what cannot be used, and what to do.
+        DataError, ModelError: something cannot be used; the text says what, and what to do.
     """
     examples = read_examples(order.data, order.images)
     for fault in examples.faults:
@@ -113,9 +113,9 @@ def finish(network: Network, order: Order, used: list[Example], held: list[Examp
 
 
 def _choose(raw: Evaluation, order: Order, manifest: Path, model: Path) -> dict[str, Any]:
-    """Put calibration and threshold, from the held-out pictures, into the manifest; the parts of it that were chosen.
+    """Write calibration and threshold, from the held-out pictures, to the manifest; returns the chosen parts.
 
-    Every other picture fits, and the rest tests it; what is shipped is fitted on all.
+    Every other picture is fitted on, and the rest test the fit; what is shipped is fitted on all.
     """
     halves = [Evaluation(raw.detector, raw.found[start::2], []) for start in (0, 1)]
     fitted = fit(*outcomes(halves[0]))

@@ -20,17 +20,17 @@ SIZES = ((320, 192), (320, 192), (320, 256), (256, 320), (320, 320), (192, 320),
 SURE = 0.7  # from this score on, what only the teacher saw is a face; below, a place where one may be
 SURE_OF_BOX = 0.5  # from this score on, its box of a labelled face is the better one
 SAME = 0.3  # intersection over union from which a labelled face and a teacher's are one
-APART = 0.1  # under this one, what the teacher saw is a face of its own
-# How often a picture of this source is taken, against 1: synthetic ones and the same few people teach less.
+APART = 0.1  # below this, what the teacher saw is a separate face
+# How often a picture of this source is taken, relative to 1: synthetic ones and the same few people teach less.
 SOURCE_WEIGHTS = {"maskedfacenet": 0.25, "calfaces_yn": 0.35, "rfmask": 1.5}
 CACHE_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Scenes of one size: images (n, 3, h, w) uint8, and of each its boxes, labels and ignored places.
+    """Scenes of one size: images (n, 3, h, w) uint8, and for each its boxes, labels and ignored places.
 
-    `taught` is what a teacher says of them, where there is one.
+    `taught` is what a teacher says about them, if there is one.
     """
 
     images: npt.NDArray[np.uint8]
@@ -41,11 +41,11 @@ class Batch:
 
 
 class Scenes:
-    """An endless supply of batches. Pictures that cannot be read are left out, and told once in `faults`.
+    """An endless supply of batches. Pictures that cannot be read are left out, and reported once in `faults`.
 
     Args:
         seen: what a teacher saw in each picture.
-        teacher: its file, to be asked about each scene too.
+        teacher: the teacher's file, if it is to be asked about each scene too.
 
     Raises DataError when no picture at all can be read.
     """
@@ -74,7 +74,7 @@ class Scenes:
         self._cached_bytes = 0
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Batches of so many scenes, for ever; the scenes' size changes from batch to batch."""
+        """Batches of `size` scenes, for ever; the scenes' size changes from batch to batch."""
         while True:
             width, height = SIZES[self._rng.integers(len(SIZES))]
             scenes = [compose(self._take, width, height, self._rng, self._recipe) for _ in range(size)]
@@ -106,7 +106,7 @@ def faces_of(example: Example, seen: Seen) -> Faces:
     """The labelled faces with the landmarks that the teacher gave them, and the faces that only the teacher saw.
 
     Where the teacher is sure of a labelled face, its box is taken: people draw a face from brow to chin or with all of
-    the hair, and a network that is told both puts its boxes between.
+    the hair, and a network that is taught both puts its boxes in between.
     """
     overlaps = intersection_over_union(seen.boxes, example.boxes)
     landmarks = np.full((len(example.boxes), 5, 2), np.nan, np.float32)
@@ -124,7 +124,7 @@ def faces_of(example: Example, seen: Seen) -> Faces:
 
 
 def forgiving(example: Example, seen: Seen) -> Example:
-    """The example for a test: its boxes as `faces_of` has them; what only the teacher saw counts as nothing."""
+    """The example for a test: its boxes as `faces_of` has them; what only the teacher saw is ignored."""
     overlaps = intersection_over_union(seen.boxes, example.boxes)
     alone = overlaps.max(1, initial=0) < SAME
     boxes = _harmonised(example, seen, overlaps)
@@ -132,7 +132,7 @@ def forgiving(example: Example, seen: Seen) -> Example:
 
 
 def _same(overlaps: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
-    """(labelled face, the teacher's) that are one: each is the other's best, and they overlap by SAME."""
+    """Pairs of (labelled face, the teacher's) that are the same face: each is the other's best, overlapping by SAME."""
     if not overlaps.size:
         return []
     best = overlaps.argmax(0)

@@ -1,4 +1,4 @@
-"""What people wear and hold before their faces, drawn on: rare in pictures, and a camera in a lobby meets it daily.
+"""What people wear and hold in front of their faces, drawn on: rare in pictures, but daily for a camera in a lobby.
 
 A face is measured by its landmarks: origin at the tip of the nose, x to the right along the eyes, y down towards the
 mouth, in units of the distance from the eyes to the mouth.
@@ -19,7 +19,7 @@ SURGICAL = ((246, 244, 240), (230, 215, 185), (225, 200, 150), (235, 225, 215), 
 
 
 class DrawnFace:
-    """Where things are in one face; None of it where the head is turned too far to say."""
+    """Where things are in one face; `is_frontal` is False if the head is turned too far to say."""
 
     def __init__(self, box: Floats, landmarks: Floats) -> None:
         eyes, mouth = landmarks[:2].mean(0), landmarks[3:].mean(0)
@@ -41,7 +41,7 @@ class DrawnFace:
 
 
 def put_mask(image: Image, box: Floats, landmarks: Floats, rng: np.random.Generator) -> int | None:
-    """Draw something over a bare face in place; the label that it has then, or None where nothing was drawn."""
+    """Draw something over a bare face in place; returns its label afterwards, or None if nothing was drawn."""
     face = DrawnFace(box, landmarks)
     if not face.is_frontal:
         return None
@@ -101,7 +101,7 @@ def _outline(face: DrawnFace, top: float, bottom: float, rng: np.random.Generato
 
 
 def _cloth(rng: np.random.Generator) -> Image:
-    """A piece of cloth, 64x64: surgical, black, plain or patterned; now and then half transparent comes from alpha."""
+    """A piece of cloth, 64x64: surgical, black, plain or patterned; occasional transparency comes from alpha."""
     kind = rng.choice(4, p=(0.38, 0.24, 0.18, 0.2))
     if kind == 0:
         colour = np.asarray(SURGICAL[rng.integers(len(SURGICAL))], np.float32) + rng.normal(0, 8, 3)
@@ -126,7 +126,7 @@ def _cloth(rng: np.random.Generator) -> Image:
 
 
 def _fill(image: Image, face: DrawnFace, outline: Floats, cloth: Image, rng: np.random.Generator, shade: float) -> None:
-    """Lay cloth over the outline, in the light of what was there before."""
+    """Lay cloth over the outline, lit like what was there before."""
     corners = face.pixels(outline)
     low = np.floor(corners.min(0)).astype(int) - 2
     high = np.ceil(corners.max(0)).astype(int) + 3
@@ -185,7 +185,7 @@ def _put_beard(image: Image, face: DrawnFace, rng: np.random.Generator) -> None:
 
 
 def _colour_at(image: Image, face: DrawnFace, place: tuple[float, float], reach: int) -> npt.NDArray[np.float64] | None:
-    """The median colour (3,) within so many px of a place of the face; None outside of the picture."""
+    """The median colour (3,) within `reach` px of a place in the face; None outside the picture."""
     x, y = face.pixels(np.asarray([place], np.float32))[0].astype(int)
     patch = image[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach]
     return np.asarray(np.median(patch.reshape(-1, 3), 0)) if patch.size else None
@@ -197,7 +197,7 @@ def _plain(colour: npt.NDArray[np.float64]) -> Image:
 
 
 def _put_thing(image: Image, face: DrawnFace, rng: np.random.Generator) -> None:
-    """A microphone, a cup or a phone before the mouth, held from below."""
+    """A microphone, a cup or a phone in front of the mouth, held from below."""
     x, y = rng.uniform(-0.35, 0.35), rng.uniform(0.35, 0.85)
     width = rng.uniform(0.2, 0.5)
     cloth = _cloth(rng)

@@ -23,7 +23,7 @@ OPSET = 18
 
 
 class Exported(nn.Module):
-    """The network for use: normalisation folded in, boxes and scores decoded in the graph.
+    """The network for inference: normalisation folded in, boxes and scores decoded in the graph.
 
     The strides are in the weights of each level's last convolution, and the places of all levels are cut from one grid:
     what is left of decoding costs a twentieth of a millisecond.
@@ -98,7 +98,7 @@ def to_onnx(network: Network, path: Path) -> None:
     program.optimize()
     model = program.model_proto
     model.producer_name, model.doc_string = "", ""
-    for node in model.graph.node:  # where each node came from in the code: half of the file, and nobody's concern
+    for node in model.graph.node:  # where each node came from in the code: half of the file, and of no use to anyone
         del node.metadata_props[:]
         node.doc_string = ""
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
@@ -110,7 +110,7 @@ def to_onnx(network: Network, path: Path) -> None:
 
 
 def write_manifest(path: Path, model: Path, name: str, extra: Mapping[str, Any]) -> None:
-    """Write the manifest of an exported model beside it; `extra` are thresholds, calibration and what was measured."""
+    """Write the manifest of an exported model beside it; `extra` is thresholds, calibration and measurements."""
     content = {
         "name": name,
         "file": model.name,

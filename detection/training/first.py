@@ -1,4 +1,4 @@
-"""What a training begins with: the weights of a model that it exported before, or those of YuNet."""
+"""What a training run begins with: the weights of a model exported before, or those of YuNet."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Floats = npt.NDArray[np.float32]
 def first_weights(path: Path) -> Weights:
     """The weights of an exported model, or of YuNet's ONNX file, by the names that `load_folded` knows.
 
-    YuNet has no fourth level and no labels; those begin by chance. Raises ModelError for any other file.
+    YuNet has no fourth level and no labels; those begin at random. Raises ModelError for any other file.
     """
     try:
         model = onnx.load(str(path))
-    except Exception as error:  # onnx raises protobuf's and its own
+    except Exception as error:  # onnx raises protobuf's errors and its own
         raise ModelError(f"{path} cannot be read as an ONNX file.") from error
     held = {
         each.name.removeprefix("network."): np.array(numpy_helper.to_array(each)) for each in model.graph.initializer
@@ -39,7 +39,7 @@ def first_weights(path: Path) -> Weights:
 
 
 def _yunets(model: Any, held: dict[str, Floats]) -> Weights:
-    """YuNet's convolutions by our names; its second estimate of a face and its landmarks have no place in ours."""
+    """YuNet's convolutions under our names; its second estimate of a face and its landmarks have no place in ours."""
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     takes = {node.input[0]: node for node in convolutions}
     gives = {node.input[1]: node.output[0] for node in convolutions}
@@ -64,7 +64,7 @@ def _yunets(model: Any, held: dict[str, Floats]) -> Weights:
 
 
 def _units() -> Iterator[tuple[str, str]]:
-    """Each unit of ours that YuNet has, and YuNet's name of it."""
+    """Each unit of ours that YuNet has, and YuNet's name for it."""
     yield "stem_unit", "backbone.model0.conv2"
     for index in range(4):
         yield f"stage4.{index}", f"backbone.model{1 + index // 2}.conv{1 + index % 2}"

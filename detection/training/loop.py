@@ -40,27 +40,27 @@ from detection.training.teacher import Seen
 
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"
-# Without instructions for bfloat16 they are imitated, and a step takes 1.7 times as long as in float.
+# Without instructions for bfloat16 it is emulated, and a step takes 1.7 times as long as in float.
 HAS_BFLOAT16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """A run of training.
+    """The settings of a training run.
 
     Args:
         epochs: an epoch is as many scenes as there are training pictures.
-        minutes: end by then, the learning rate falling accordingly; 0 is no limit.
-        batch: scenes a step.
+        minutes: end after this long, the learning rate falling accordingly; 0 means no limit.
+        batch: scenes per step.
         learning_rate: of AdamW, after a warm-up; falls to a fiftieth along a cosine.
-        first_rate: of it, for what came with the first weights; 0 to 1.
-        keep_stem: the layers before stride 8 stay as they came, and a step takes 0.6 of the time.
+        first_rate: the share of it for what came with the first weights, 0 to 1.
+        keep_stem: the layers before stride 8 stay as they are, and a step takes 0.6 of the time.
         average: how much of the moving average of the weights a step keeps, 0 to 1.
-        residuals: of the network.
+        residuals: see `Network`.
         evaluate_every: epochs between two scores on the held-out pictures.
         smoothing: see `batch_loss`.
-        seed: of everything that is drawn by chance.
-        threads: of torch; 0 is as many as there are cores.
+        seed: of everything that is random.
+        threads: of torch; 0 means as many as there are cores.
         workers: processes that make scenes; 0 makes them in this one.
     """
 
@@ -80,7 +80,7 @@ class TrainingSettings:
 
 
 class Progress(Protocol):
-    """Who is told how far the run is."""
+    """Receives reports of how far the run is."""
 
     def step(self, epoch: int, done: float, left_s: float, loss: float) -> None: ...
 
@@ -88,7 +88,7 @@ class Progress(Protocol):
 
 
 class _Stream(IterableDataset[Batch]):
-    """Batches made in a process of their own, so that the network never waits for pictures."""
+    """Batches made in a separate process, so that the network never waits for pictures."""
 
     def __init__(
         self, examples: list[Example], seen: list[Seen] | None, seed: int, batch: int, teacher: Path | None
@@ -117,16 +117,16 @@ def train(
     teacher: Path | None = None,
     first: Weights | None = None,
 ) -> Network:
-    """Train a network, or go on where `folder`'s checkpoint ends; the moving average of its weights is the result.
+    """Train a network, or resume from `folder`'s checkpoint; returns the moving average of its weights.
 
     Args:
-        folder: gets checkpoint.pt after each epoch, and curve.csv, a row an epoch.
+        folder: gets checkpoint.pt after each epoch, and curve.csv, a row per epoch.
         seen: what the teacher saw in each of `examples`.
-        teacher: its file: the network keeps to what it says of each scene where no label speaks.
+        teacher: its file; the network follows what it says about each scene where there is no label.
         first: weights to begin with, as an exported model has them.
 
     Raises:
-        DataError: no picture can be read, or the checkpoint or the first weights are another network's.
+        DataError: no picture can be read, or the checkpoint or the first weights are a different network's.
     """
     _keep_memory()
     torch.manual_seed(settings.seed)
@@ -218,7 +218,7 @@ def held_out_precision(network: Network, examples: list[Example]) -> dict[str, f
 
 
 def held_out_mean(network: Network, examples: list[Example]) -> float:
-    """What is chosen by: the mean of the average precisions of face and mask, 0 to 1."""
+    """The score for choosing: the mean of the average precisions of face and mask, 0 to 1."""
     reached = held_out_precision(network, examples)
     return (reached["ap50_face"] + reached["ap50_mask"]) / 2
 
@@ -246,14 +246,14 @@ def _step(network: Network, optimizer: torch.optim.Optimizer, batch: Batch, sett
 
 
 def _taught(batch: Batch) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-    """Scene by scene, what the teacher says of its points."""
+    """Scene by scene, what the teacher says about its points."""
     if batch.taught is not None:
         yield from zip(batch.taught.faces, batch.taught.boxes, strict=True)
 
 
 def _keep_memory() -> None:
-    """Have glibc keep what is freed: each step takes the same memory again, and asking anew is a fifth of its time."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library: slower, and no less right
+    """Have glibc keep what is freed: each step takes the same memory again, and asking again is a fifth of its time."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library: slower, but just as correct
         libc = ctypes.CDLL("libc.so.6")
         for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 1 << 29)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
             libc.mallopt(option, value)
@@ -264,7 +264,7 @@ def _tensor(batch: Batch) -> torch.Tensor:
 
 
 def _groups(network: Network, first: Weights, first_rate: float) -> list[dict[str, Any]]:
-    """Weights decay, biases and normalisations do not; what came with the first weights learns at a share."""
+    """Weights decay, biases and normalisations do not; what came with the first weights learns at `first_rate`."""
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {
         (came, decays): [] for came in (True, False) for decays in (True, False)
     }
@@ -331,7 +331,7 @@ def _write_checkpoint(
     }
     partial = path.with_suffix(".part")
     torch.save(content, partial)
-    partial.replace(path)  # a run that dies while it writes keeps the checkpoint before
+    partial.replace(path)  # a run that dies while writing keeps the previous checkpoint
 
 
 def _write_row(path: Path, row: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""What the network is punished for: a face missed or made up, a box beside it, a wrong label."""
+"""What the network is penalised for: a face missed or made up, a misplaced box, a wrong label."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from detection.training.assign import Assignment, assign, pairwise_iou
 from detection.training.augment import UNKNOWN
 
 BOX_WEIGHT = 5.0
-TAUGHT_FROM = 0.3  # a point learns the face whose box the teacher gives there, from this on
-SAME = 0.5  # intersection over union of the teacher's box and a face from which they are one
+TAUGHT_FROM = 0.3  # a point learns the face whose box the teacher gives there, from this score on
+SAME = 0.5  # intersection over union from which the teacher's box and a face are the same
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ def batch_loss(
 ) -> Loss:
     """The loss of a batch, a mean over the points that learn a face.
 
-    Where a teacher speaks, a point that has no face of its own is to be as much of a face as the teacher has it there
-    (after Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015), and a point whose box the
-    teacher puts on a face learns that face's box and label too, by as much.
+    Where there is a teacher, a point without a face of its own learns the teacher's face score there (after Hinton,
+    Vinyals and Dean, "Distilling the knowledge in a neural network", 2015), and a point whose box the teacher puts on
+    a face learns that face's box and label too, weighted by that score.
 
     Args:
         points: (p, 3). boxes: (n, p, 4) and logits: (n, p, 1 + labels), of the network.
-        faces, labels, ignored: of each scene its boxes (f, 4), labels (f,) and places (k, 4) that count as nothing.
-        taught: of each scene, how much of a face the teacher has at the first points (q,), 0 to 1, and its boxes
+        faces, labels, ignored: for each scene, its boxes (f, 4), labels (f,) and ignored places (k, 4).
+        taught: for each scene, the teacher's face scores at the first points (q,), 0 to 1, and its boxes
             (q, 4); these points count in ignored places too.
-        smoothing: what a masked face's target gives to "incorrect", and the other way round, 0 to 0.5.
+        smoothing: what a masked face's target gives to "incorrect", and vice versa, 0 to 0.5.
     """
     given = [
         assign(points, boxes[index].detach(), logits[index].detach(), faces[index], labels[index])
@@ -85,7 +85,7 @@ def batch_loss(
 
 @torch.no_grad()
 def _led(told: Tensor, told_boxes: Tensor, own: Assignment, boxes: Tensor, faces: Tensor) -> Assignment:
-    """The points without a face of their own that the teacher leads to one; they count as it is sure."""
+    """The points without a face of their own that the teacher leads to one; they count as much as it is sure."""
     led = told >= TAUGHT_FROM
     led[own.points[own.points < len(told)]] = False
     at = led.nonzero()[:, 0]

@@ -1,8 +1,8 @@
-"""The network: YuNet's layout, a fourth level for near faces, and a branch of its own for the labels.
+"""The network: YuNet's layout, a fourth level for near faces, and a separate branch for the labels.
 
 After Wu, Peng, Yu: "YuNet: a tiny millisecond-level face detector", Machine Intelligence Research 20 (2023): units of a
-pointwise and a depthwise convolution, a top-down neck, and one anchor point a cell at strides 8, 16 and 32; ours adds
-stride 64, residual units, and labels that are told apart by a branch of their own.
+pointwise and a depthwise convolution, a top-down neck, and one anchor point per cell at strides 8, 16 and 32; ours
+adds stride 64, residual units, and labels that are told apart by a separate branch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from detection.manifest import LABELS, ModelInput
 STRIDES = (8, 16, 32, 64)
 INPUT = ModelInput("image", "NCHW", "BGR", (0, 255), "letterbox", longer_side=320, multiple_of=32)
 CHANNELS = 64
-LARGEST_LOG = 6.0  # exp of it times the stride is larger than any picture: more is a diverged box
+LARGEST_LOG = 6.0  # its exp times the stride is larger than any picture: more is a diverged box
 
 
 class Unit(nn.Module):
@@ -45,7 +45,7 @@ class Unit(nn.Module):
 
 
 class Ends(nn.Module):
-    """What a level says of each of its cells: the box (4), that there is a face (1), and its labels."""
+    """What a level says about each of its cells: the box (4), whether there is a face (1), and its labels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Ends(nn.Module):
         self.place_depthwise = nn.Conv2d(5, 5, 3, padding=1, groups=5)
         self.wear = nn.Sequential(Unit(CHANNELS, CHANNELS), Unit(CHANNELS, CHANNELS))
         self.label = nn.Conv2d(CHANNELS, len(LABELS), 1)
-        with torch.no_grad():  # most points hold no face: said from the start, or the first steps learn nothing else
+        with torch.no_grad():  # most points hold no face: set from the start, or the first steps learn nothing else
             self.place_depthwise.bias[4] = -4.6
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +92,7 @@ class Network(nn.Module):
 
     @property
     def stem_parts(self) -> nn.ModuleList:
-        """What comes before stride 8."""
+        """The layers before stride 8."""
         return nn.ModuleList([self.stem, self.stem_norm, self.stem_unit, self.stage4])
 
     def levels(self, images: Tensor) -> list[Tensor]:
@@ -110,7 +110,7 @@ class Network(nn.Module):
         x = self.stage4(functional.max_pool2d(x, 2))
         features = []
         for stage, stride in zip(self.stages, STRIDES, strict=True):
-            x = stage(functional.max_pool2d(x, 2, ceil_mode=stride == 64))  # a side of 32 px has its one cell there
+            x = stage(functional.max_pool2d(x, 2, ceil_mode=stride == 64))  # a side of 32 px has one cell there
             features.append(x)
         fused: list[Tensor] = [self.laterals[3](features[3]), self.laterals[2](features[2])]
         for level in (1, 0):
@@ -155,14 +155,14 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 
 
 def load_folded(network: Network, weights: Weights) -> None:
-    """Take the weights of a model that was exported: convolutions with their normalisation folded in.
+    """Load the weights of an exported model: convolutions with their normalisation folded in.
 
-    What the weights lack begins as it is made: residual units as the identity, and by chance the labels and the level
-    of stride 64, which YuNet has not. Normalisations become neutral, and `settle` gives them back their scale, without
-    a change to what the network says.
+    What the weights lack stays as initialised: residual units as the identity, and at random the labels and the level
+    of stride 64, which YuNet does not have. Normalisations become neutral, and `settle` gives them back their scale,
+    without changing the network's output.
 
     Raises:
-        ValueError: a weight is missing or of another shape: it is another network.
+        ValueError: a weight is missing or has another shape: it is a different network.
     """
     state = network.state_dict()
     taken: dict[str, Tensor] = {}
@@ -176,7 +176,7 @@ def load_folded(network: Network, weights: Weights) -> None:
             held = "no such weight" if found is None else f"{tuple(found.shape)}"
             raise ValueError(f"{name}.weight is {tuple(module.weight.shape)} here; the file holds {held}")
         taken[f"{name}.weight"] = torch.from_numpy(np.array(found))
-        # Equal weights are stored once: the bias of a residual unit that never learned is another's zeros.
+        # Equal weights are stored once: the bias of a residual unit that never learned is stored as another's zeros.
         bias = torch.from_numpy(np.array(weights.get(f"{name}.bias", np.zeros(len(found), np.float32))))
         norm = norm_after(name)
         if norm is None:
@@ -194,7 +194,7 @@ def load_folded(network: Network, weights: Weights) -> None:
 
 @torch.no_grad()
 def settle(network: Network, images: list[Tensor]) -> None:
-    """Give each normalisation the mean and variance of what it sees, and scale and shift that undo them."""
+    """Give each normalisation the mean and variance of what it sees, and a scale and shift that undo them."""
     seen: dict[nn.BatchNorm2d, list[tuple[Tensor, Tensor]]] = {}
 
     def look(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -240,7 +240,7 @@ def folded(network: Network) -> dict[str, Tensor]:
 
 
 def norm_after(convolution: str) -> str | None:
-    """The normalisation that follows a convolution, by their names."""
+    """The normalisation that follows a convolution, by name."""
     if convolution == "stem":
         return "stem_norm"
     head, _, last = convolution.rpartition(".")
@@ -248,7 +248,7 @@ def norm_after(convolution: str) -> str | None:
 
 
 def _may_begin(network: Network, convolution: str) -> bool:
-    """Whether first weights may lack a convolution: earlier networks of ours, or YuNet, do not have it."""
+    """Whether first weights may lack a convolution: our earlier networks, or YuNet, do not have it."""
     unit = network.get_submodule(convolution.rpartition(".")[0])
     parts = convolution.split(".")
     is_last_level = parts[0] in {"stages", "laterals", "ends"} and parts[1] == str(len(STRIDES) - 1)

@@ -1,4 +1,4 @@
-"""How readily "incorrect" is said: training shows it far more often than any lobby does.
+"""How readily "incorrect" is predicted: training shows it far more often than any lobby does.
 
 Menon et al., "Long-tail learning via logit adjustment", ICLR 2021: the logit of a label that is rarer in use than in
 training is lowered. By how much is chosen here, not derived: nobody knows how often a mask slips.
@@ -19,7 +19,7 @@ SHIFTS = (-0.25, -0.5, -0.75, -1.0)  # of the logit
 
 
 def adjusted(network: Network, held_out: list[Example], progress: Progress) -> Network:
-    """The network, or a copy that says "incorrect" less readily where that is better on the held-out pictures."""
+    """The network, or a copy that says "incorrect" less readily if that is better on the held-out pictures."""
     best, score = network, held_out_mean(network, held_out)
     for shift in SHIFTS:
         candidate = shifted(network, shift)
@@ -32,7 +32,7 @@ def adjusted(network: Network, held_out: list[Example], progress: Progress) -> N
 
 @torch.no_grad()
 def shifted(network: Network, shift: float) -> Network:
-    """A copy of the network whose logit of "incorrect" is so much higher everywhere."""
+    """A copy of the network whose logit of "incorrect" is higher by `shift` everywhere."""
     copy = deepcopy(network)
     for end in copy.ends:
         end.label.bias[LABELS.index("incorrect")] += shift

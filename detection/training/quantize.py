@@ -1,4 +1,4 @@
-"""INT8 from float, without training: scales are taken from what training pictures do to the float model."""
+"""INT8 from float, without training: scales are taken from how the float model responds to training pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from detection.detector import Image, prepare
 from detection.manifest import ModelInput
 
-# What is computed in INT8; the boxes' and scores' decoding stays in float, where a step of 1/255 would be seen.
+# What is computed in INT8; the boxes' and scores' decoding stays in float, where a step of 1/255 would be noticeable.
 OPERATORS = ["Conv", "Relu", "MaxPool", "Add", "Resize"]
 
 

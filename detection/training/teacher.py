@@ -1,7 +1,7 @@
-"""What a face detector of today sees in the training pictures: faces that labels lack, and where eyes and mouth are.
+"""What a modern face detector sees in the training pictures: faces that labels lack, and where eyes and mouth are.
 
-The teacher is YuNet's ONNX file (ShiqiYu/libfacedetection.train, Apache-2.0; Wu, Peng, Yu, 2023): of each stride
-`cls_s`, `obj_s`, `bbox_s` and `kps_s`, a point a cell. Nothing of it is in the trained model but what it taught.
+The teacher is YuNet's ONNX file (ShiqiYu/libfacedetection.train, Apache-2.0; Wu, Peng, Yu, 2023): for each stride
+`cls_s`, `obj_s`, `bbox_s` and `kps_s`, one point per cell. Nothing of it is in the trained model except what it taught.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INPUT = ModelInput("input", "NCHW", "BGR", (0, 255), "letterbox", longer_side=64
 
 @dataclass(frozen=True)
 class Seen:
-    """The teacher's faces of one picture: boxes (n, 4) and landmarks (n, 5, 2) in its pixels, scores (n,).
+    """The teacher's faces in one picture: boxes (n, 4) and landmarks (n, 5, 2) in its pixels, scores (n,).
 
     Landmarks are the eye, the other eye, the tip of the nose, and both corners of the mouth, from left to right.
     """
@@ -40,7 +40,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Taught:
-    """What the teacher says at each anchor point of scenes: that a face is there (n, p), 0 to 1, and its box (n, p, 4).
+    """What the teacher says at each anchor point of scenes: a face's score there (n, p), 0 to 1, and its box (n, p, 4).
 
     Points are those of strides 8, 16 and 32, in that order; boxes are x1, y1, x2, y2 in pixels of the scene.
     """
@@ -50,11 +50,11 @@ class Taught:
 
 
 class Teacher:
-    """A face detector that is asked about each training picture, and about each scene. ModelError for another file.
+    """A face detector that is asked about each training picture, and each scene. Raises ModelError for another file.
 
     Args:
         path: a YuNet file.
-        threads: 0 is as many as there are cores.
+        threads: 0 means as many as there are cores.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
@@ -81,12 +81,12 @@ class Teacher:
         return Seen(boxes[kept] / factor, np.asarray(score[kept], np.float32), landmarks[kept] / factor)
 
     def points(self, images: npt.NDArray[np.uint8]) -> Taught:
-        """What it says of scenes (n, 3, h, w) at their own size, point by point."""
+        """What it says about scenes (n, 3, h, w) at their own size, point by point."""
         faces, boxes, _ = self._ask(images.astype(np.float32))
         return Taught(faces, boxes)
 
     def _ask(self, tensor: Floats) -> tuple[Floats, Floats, Floats]:
-        """Of each point its face (n, p), its box (n, p, 4) and its landmarks (n, p, 5, 2), in pixels of the input."""
+        """For each point, its face score (n, p), box (n, p, 4) and landmarks (n, p, 5, 2), in pixels of the input."""
         results = self._session.run(self._outputs, {self._session.get_inputs()[0].name: tensor})
         classes, objects, offsets, marks = (np.concatenate(results[first : first + 3], 1) for first in (0, 3, 6, 9))
         cells = []

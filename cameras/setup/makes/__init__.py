@@ -1,9 +1,9 @@
-"""Makes of cameras: where each has its main stream and its substream. One .toml a make, from its public documentation.
+"""Makes of cameras: where each has its main stream and substream. One .toml per make, from its public documentation.
 
 name   as people know it
-main   address of the sharp stream; {host} is the camera's name or number, maybe with a port
+main   address of the sharp stream; {host} is the camera's host name or IP address, possibly with a port
 sub    address of the light stream
-note   what must be done at the camera first; empty where there is nothing
+note   what must be done at the camera first; empty if there is nothing
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Make:
         return "http" if self.main.startswith("http") else "rtsp"
 
     def address(self, host: str, stream: str) -> str:
-        """The address of the "main" or "sub" stream of the camera at `host`; a port of the host's own wins."""
+        """The address of the "main" or "sub" stream of the camera at `host`; a port in `host` takes precedence."""
         pattern = self.sub if stream == "sub" else self.main
         scheme, _separator, rest = pattern.partition("://")
         place, slash, path = rest.partition("/")
@@ -41,6 +41,6 @@ class Make:
 
 @cache
 def makes() -> dict[str, Make]:
-    """All makes by key, in the order of their names."""
+    """All makes by key, ordered by name."""
     found = [Make(path.stem, **tomllib.loads(path.read_text("utf-8"))) for path in FOLDER.glob("*.toml")]
     return {make.key: make for make in sorted(found, key=lambda make: make.name.casefold())}

@@ -1,14 +1,14 @@
-"""RTSP (RFC 2326), through a relay of ours on loopback: FFmpeg talks to the relay, the relay to the camera.
+"""RTSP (RFC 2326), through our own relay on loopback: FFmpeg talks to the relay, the relay to the camera.
 
-FFmpeg by itself follows a 302 to wherever it leads, sends datagrams to whatever address a camera names, and writes the
+On its own, FFmpeg follows a 302 wherever it leads, sends datagrams to whatever address a camera names, and writes the
 password into its errors. Behind the relay it knows neither the camera's address nor the login:
 
     FFmpeg ── rtsp://127.0.0.1:port/token/0 ──▶ relay ── rtsp://192.168.1.20/stream1 ──▶ camera
               always interleaved (TCP)           signs in, maps addresses,   TCP or UDP, with the one checked
                                                  answers redirects itself    address alone
 
-`messages` cuts bytes into messages and packets, `sdp` maps addresses, `media` carries pictures, `conversation` asks the
-camera and signs in there, and `relay` brings them together.
+`messages` cuts bytes into messages and packets, `sdp` maps addresses, `media` carries pictures, `conversation` sends
+requests to the camera and signs in, and `relay` brings them together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cameras.sources.stream import Stream
 
 @register("rtsp")
 def open_rtsp(opening: Opening) -> Stream:
-    """Name, connection and login by ourselves, then FFmpeg, by the relay."""
+    """Name, connection and login are ours; FFmpeg goes through the relay."""
     address = addresses.parse_address(opening.place.address, ("rtsp",))
     checked = addresses.resolve(address.host, address.port, opening.stop)
     opening.reached("name")

@@ -1,4 +1,4 @@
-"""What is asked of the camera: requests on their way, one login, one session."""
+"""What is asked of the camera: requests in flight, one login, one session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cameras.sources.rtsp.messages import Message
 
 log = logging.getLogger(__name__)
 
-ANSWER_S = 8.0  # for one answer of the camera
+ANSWER_S = 8.0  # for one answer from the camera
 GOODBYE_S = 0.5
 MOST_PENDING = 16
 
@@ -36,7 +36,7 @@ class Exchange:
 
 
 class Conversation:
-    """Asks one camera over one connection."""
+    """Sends requests to one camera over one connection."""
 
     def __init__(self, camera: socket.socket, login: Login) -> None:
         self._camera = camera
@@ -49,7 +49,7 @@ class Conversation:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the camera owes an answer for too long."""
+        """Whether the camera has owed an answer for too long."""
         return any(time.monotonic() - each.asked_at > ANSWER_S for each in self._pending.values())
 
     def ask(self, exchange: Exchange) -> None:
@@ -59,13 +59,13 @@ class Conversation:
         cseq = self._send(exchange.method, exchange.uri, headers, exchange.request.body)
         exchange.asked_at = time.monotonic()
         self._pending[cseq] = exchange
-        while len(self._pending) > MOST_PENDING:  # a camera that never answers "are you there" is no fault
+        while len(self._pending) > MOST_PENDING:  # a camera that never answers "are you there" is not faulty
             del self._pending[next(iter(self._pending))]
 
     def answered(self, answer: Message) -> Exchange | None:
-        """What this answers; None where it was a login that is tried now, or nothing that was asked.
+        """What this answers; None if it asks for a login, which is tried now, or answers nothing that was asked.
 
-        Raises LoginError where the login is wrong, StreamError where the camera forgot it.
+        Raises LoginError if the login is wrong, StreamError if the camera forgot it.
         """
         self.has_answered = True
         exchange = self._pending.pop(answer.get("cseq"), None)
@@ -81,7 +81,7 @@ class Conversation:
         return exchange
 
     def say_goodbye(self, uri: str) -> None:
-        """TEARDOWN, so that the camera has room for the next viewer; nobody waits for the answer."""
+        """Send TEARDOWN, so that the camera has room for the next viewer; nobody waits for the answer."""
         if not self.session:
             return
         try:

@@ -17,8 +17,8 @@ PORT_PAIRS_TRIED = 50
 
 @dataclass
 class Medium:
-    """One medium that was set up: the camera's side and FFmpeg's. The even channel or port has pictures, the odd one
-    their reports (RTCP).
+    """One medium that was set up: the camera's side and FFmpeg's. The even channel or port carries pictures, the odd
+    one their reports (RTCP).
     """
 
     client_channel: int
@@ -52,7 +52,7 @@ class Media:
     # -- setting up -------------------------------------------------------------------------------------------------
 
     def offer(self, wanted: str) -> tuple[Medium, str]:
-        """What is offered to the camera where FFmpeg wants "RTP/AVP/TCP;unicast;interleaved=0-1"."""
+        """What to offer the camera when FFmpeg asks for "RTP/AVP/TCP;unicast;interleaved=0-1"."""
         found = re.search(r"interleaved=(\d+)", wanted)
         channel = int(found[1]) if found else 2 * len(self._media)
         if self._transport != "udp":
@@ -74,7 +74,7 @@ class Media:
     # -- from the camera --------------------------------------------------------------------------------------------
 
     def interleaved_part(self, packet: Packet) -> tuple[bytes, bool] | None:
-        """What FFmpeg gets for a packet of the camera's, and whether it has pictures; None for what nobody set up."""
+        """What FFmpeg gets for a packet from the camera, and whether it has pictures; None if nobody set it up."""
         channel, payload = packet
         for medium in self._media:
             offset = channel - medium.camera_channel
@@ -83,7 +83,7 @@ class Media:
         return None
 
     def datagram_part(self, one: socket.socket) -> tuple[bytes, bool] | None:
-        """The same for a datagram that waits at a socket; None where it came from anybody else than the camera."""
+        """The same for a datagram that waits at a socket; None if it came from anyone but the camera."""
         payload, peer = one.recvfrom(UDP_PACKET)
         if peer[0] != self._camera_ip:
             return None
@@ -96,7 +96,7 @@ class Media:
     # -- from FFmpeg ------------------------------------------------------------------------------------------------
 
     def report(self, packet: Packet) -> None:
-        """FFmpeg's receiver reports go to the camera."""
+        """Pass FFmpeg's receiver reports on to the camera."""
         channel, payload = packet
         for medium in self._media:
             offset = channel - medium.client_channel

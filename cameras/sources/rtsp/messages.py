@@ -16,7 +16,7 @@ class ProtocolFault(Exception):
 
 @dataclass
 class Message:
-    """A request or an answer, its headers by lower-case name, in order; a name may come twice."""
+    """A request or an answer, its headers by lower-case name, in order; a name may occur twice."""
 
     start: str
     headers: list[tuple[str, str]]
@@ -30,7 +30,7 @@ class Message:
 
     @property
     def status(self) -> int:
-        """Of an answer; 0 where there is none."""
+        """The status of an answer; 0 if there is none."""
         parts = self.start.split(" ", 2)
         return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() and len(parts[1]) == 3 else 0
 
@@ -48,7 +48,7 @@ def interleaved(channel: int, payload: bytes) -> bytes:
 
 
 class Reader:
-    """Cuts a byte stream, however it arrives."""
+    """Cuts a byte stream into messages and packets, however it arrives."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -57,7 +57,7 @@ class Reader:
         self._buffer += data
 
     def next(self) -> Message | Packet | None:
-        """The next message or packet; None where more must come first. Raises ProtocolFault."""
+        """The next message or packet; None if more must come first. Raises ProtocolFault."""
         buffer = self._buffer
         while buffer[:2] == b"\r\n":  # some send an empty line between two messages
             del buffer[:2]
@@ -95,7 +95,7 @@ class Reader:
 
 
 def body_length(message: Message) -> int:
-    """What Content-Length says; raises ProtocolFault where it cannot be, or is too much."""
+    """What Content-Length says; raises ProtocolFault if it is not a number, or too large."""
     text = message.get("content-length") or "0"
     if not text.isdecimal() or len(text) > 6 or int(text) > MOST_BODY_BYTES:
         raise ProtocolFault("its answer is too long")

@@ -89,7 +89,7 @@ class Relay(threading.Thread):
         self._fault = self._fault or fault
 
     def _accept(self) -> socket.socket | None:
-        """FFmpeg's connection, and no other afterwards."""
+        """Accept FFmpeg's connection, and no other afterwards."""
         self._listener.settimeout(TICK_S)
         until = time.monotonic() + ANSWER_S
         while not self._is_over() and time.monotonic() < until:
@@ -120,7 +120,7 @@ class Relay(threading.Thread):
             self._look_at_the_clock()
 
     def _read(self, one: socket.socket, reader: Reader, client: socket.socket) -> bool:
-        """What waits there; False where that side hung up."""
+        """Read what is waiting there; False if that side hung up."""
         data = one.recv(CHUNK)
         if not data:
             if one is not client and not self._conversation.has_answered:

@@ -1,4 +1,4 @@
-"""The table of a camera's addresses: FFmpeg knows each by a number of ours (SDP, RFC 4566; RFC 2326, appendix C.1.1).
+"""The table of a camera's addresses: FFmpeg knows each by our own number (SDP, RFC 4566; RFC 2326, appendix C.1.1).
 
     a=control:track1          at rtsp://192.168.1.20/stream1/
     a=control:rtsp://127.0.0.1:port/token/1      is what FFmpeg reads, and asks for
@@ -14,7 +14,7 @@ from cameras.reach.addresses import NetworkAddress
 
 
 class AddressTable:
-    """What stands behind `own`/<number>; number 0 is the stream as a whole."""
+    """What is behind `own`/<number>; number 0 is the stream as a whole."""
 
     def __init__(self, own: str, address: NetworkAddress) -> None:
         self._own = own
@@ -26,13 +26,13 @@ class AddressTable:
         return self._uris[0]
 
     def behind(self, uri: str) -> str:
-        """The camera's address behind one of ours; the whole stream's where there is none."""
+        """The camera's address behind one of ours; the whole stream's if there is none."""
         first = uri.removeprefix(self._own).strip("/").split("/", 1)[0]
         index = int(first) if first.isdecimal() and int(first) < len(self._uris) else 0
         return self._uris[index]
 
     def map_description(self, body: bytes, base: str) -> bytes:
-        """The SDP for FFmpeg: every control address becomes one of ours, connection lines name nobody."""
+        """The SDP for FFmpeg: every control address becomes one of ours, connection lines name no host."""
         base = self._at_camera(base)
         self._uris[0] = base
         lines = []
@@ -46,7 +46,7 @@ class AddressTable:
         return "\r\n".join(lines).encode()
 
     def _number(self, base: str, control: str) -> int:
-        """The number of what a control attribute names."""
+        """The number of the address that a control attribute names."""
         if control in {"", "*"}:
             return 0
         if "://" in control:
