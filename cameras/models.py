@@ -22,7 +22,7 @@ def check_time_zone(value: str) -> None:
         zoneinfo.ZoneInfo(value)
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
         raise ValidationError(
-            _("There is no time zone “%(zone)s”. Write one like Europe/Lisbon."), params={"zone": value}
+            _("There is no time zone “%(zone)s”. Enter one like Europe/Lisbon."), params={"zone": value}
         ) from error
 
 
@@ -69,7 +69,7 @@ class Camera(models.Model):
     class Kind(models.TextChoices):
         RTSP = "rtsp", _("Network camera (RTSP)")
         HTTP = "http", _("Network camera (HTTP)")
-        USB = "usb", _("USB camera of the worker's machine")
+        USB = "usb", _("USB camera on the worker's machine")
         DEVICE = "device", _("Phone, computer or program that sends its pictures")
         CLIP = "clip", _("Clip, played as if live")
 
@@ -79,10 +79,10 @@ class Camera(models.Model):
 
     class View(models.IntegerChoices):
         NEAR = 320, _("Near door: faces are large (320 px)")
-        WIDE = 512, _("Wide lobby: faces are small, costs twice the computing (512 px)")
+        WIDE = 512, _("Wide lobby: faces are small, needs twice the computing (512 px)")
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="cameras", verbose_name=_("site"))
-    name = models.CharField(_("name"), max_length=120, help_text=_("Like “Front door”. It stands below the picture."))
+    name = models.CharField(_("name"), max_length=120, help_text=_("Like “Front door”. It is shown below the picture."))
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.CLIP)
     address = models.CharField(
         _("address"), max_length=500, blank=True, help_text=_("For a clip: the name of a file in DATA_DIR/clips.")
@@ -99,7 +99,7 @@ class Camera(models.Model):
         _("seconds until the reminder"),
         default=2.0,
         validators=[MinValueValidator(0), MaxValueValidator(60)],
-        help_text=_("How long somebody is without a mask before the door says something."),
+        help_text=_("How long a person is without a mask before the door says something."),
     )
     paused = models.BooleanField(_("paused"), default=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
@@ -115,7 +115,7 @@ class Camera(models.Model):
                 fields=("site", "name"),
                 name="camera_name_unique_in_site",
                 condition=models.Q(deleted_at__isnull=True),
-                violation_error_message=_("There is a camera of this name at this site already."),
+                violation_error_message=_("There is already a camera with this name at this site."),
             )
         ]
 
@@ -177,7 +177,7 @@ class CameraLease(models.Model):
 
     camera = models.OneToOneField(Camera, on_delete=models.CASCADE, primary_key=True, related_name="lease")
     token = models.PositiveBigIntegerField(_("token"), default=0)
-    worker = models.CharField(_("worker"), max_length=200, blank=True, help_text=_("Empty: nobody watches."))
+    worker = models.CharField(_("worker"), max_length=200, blank=True, help_text=_("Empty: no worker watches it."))
     taken_at = models.DateTimeField(_("taken"), null=True, blank=True)
     state = models.CharField(_("state"), max_length=16, choices=CameraState.choices, default=CameraState.WAITING)
     state_since = models.DateTimeField(_("since"), null=True, blank=True)

@@ -28,13 +28,13 @@ class CameraState(models.TextChoices):
 _MEANINGS: dict[CameraState, tuple[str | Promise, str | Promise]] = {
     CameraState.WAITING: (
         _("No worker watches this camera yet."),
-        _("It is taken within seconds. If not, look whether a stream worker runs and has room."),
+        _("One takes it within seconds. If not, check that a stream worker is running and has room."),
     ),
     CameraState.CONNECTING: (_("The worker asks the camera for its pictures."), _("Nothing to do; it keeps trying.")),
     CameraState.ONLINE: (_("Pictures come in and are looked at."), _("Nothing to do.")),
     CameraState.OFFLINE: (
         _("No pictures come from this camera."),
-        _("Look at the camera's power and network."),
+        _("Check the camera's power and network."),
     ),
     CameraState.PAUSED: (_("Somebody paused this camera."), _("Resume it when it should watch again.")),
 }
@@ -49,7 +49,7 @@ class DeviceWord(models.TextChoices):
     NO_CAMERA = "no-camera", _("No camera")
     BUSY = "busy", _("Camera in use")
     INSECURE = "insecure", _("Needs HTTPS")
-    UNPAIRED = "unpaired", _("Not paired any more")
+    UNPAIRED = "unpaired", _("No longer paired")
 
     @property
     def meaning(self) -> str | Promise:
@@ -66,27 +66,27 @@ _DEVICE_MEANINGS: dict[DeviceWord, tuple[str | Promise, str | Promise]] = {
         _("Open it there again; it is in the browser's history."),
     ),
     DeviceWord.ASLEEP: (
-        _("The device sleeps, or shows another page."),
-        _("Wake it, and switch off its automatic lock while it stands at the door."),
+        _("The device is asleep, or shows another page."),
+        _("Wake it, and switch off its automatic lock while it is at the door."),
     ),
     DeviceWord.DENIED: (
         _("The device's browser does not let the page use the camera."),
-        _("Allow the camera in the browser's settings of this page, then load the page again."),
+        _("Allow the camera in the browser's settings for this page, then load the page again."),
     ),
     DeviceWord.NO_CAMERA: (
         _("The device has no camera that its browser can use."),
         _("Plug one in, or use another device."),
     ),
     DeviceWord.BUSY: (
-        _("Another program uses the device's camera."),
+        _("Another program is using the device's camera."),
         _("Close that program there; the page tries again by itself."),
     ),
     DeviceWord.INSECURE: (
-        _("Browsers give their camera only to pages that are opened by https."),
+        _("Browsers allow the camera only on pages that are opened over https."),
         _("Start the portal with HTTPS=1, or behind a server that speaks https, and pair the device again."),
     ),
     DeviceWord.UNPAIRED: (
-        _("The device's pairing was taken back."),
+        _("The device's pairing was revoked."),
         _("Pair it again, with a new link."),
     ),
 }

@@ -57,7 +57,7 @@ def begin(sender: Any, **kwargs: Any) -> None:
         try:
             streaming.start()
         except Exception as error:  # Celery would swallow it and carry on without watching anything
-            log.exception("the stream worker cannot start; its supervisor starts it again")
+            log.exception("the stream worker cannot start; its supervisor restarts it")
             sys.exit(f"The stream worker cannot start. {error}")
 
 

@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('camera', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='lease', serialize=False, to='cameras.camera')),
                 ('token', models.PositiveBigIntegerField(default=0, verbose_name='token')),
-                ('worker', models.CharField(blank=True, help_text='Empty: nobody watches.', max_length=200, verbose_name='worker')),
+                ('worker', models.CharField(blank=True, help_text='Empty: no worker watches it.', max_length=200, verbose_name='worker')),
                 ('taken_at', models.DateTimeField(blank=True, null=True, verbose_name='taken')),
                 ('state', models.CharField(choices=[('waiting', 'Waiting for a worker'), ('connecting', 'Connecting'), ('online', 'Online'), ('offline', 'Offline'), ('paused', 'Paused')], default='waiting', max_length=16, verbose_name='state')),
                 ('state_since', models.DateTimeField(blank=True, null=True, verbose_name='since')),

@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='camera',
             name='view',
-            field=models.PositiveSmallIntegerField(choices=[(320, 'Near door: faces are large (320 px)'), (512, 'Wide lobby: faces are small, costs twice the computing (512 px)')], default=320, verbose_name='what it looks at'),
+            field=models.PositiveSmallIntegerField(choices=[(320, 'Near door: faces are large (320 px)'), (512, 'Wide lobby: faces are small, needs twice the computing (512 px)')], default=320, verbose_name='what it looks at'),
         ),
         migrations.AddField(
             model_name='site',
@@ -108,11 +108,11 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='camera',
             name='name',
-            field=models.CharField(help_text='Like “Front door”. It stands below the picture.', max_length=120, verbose_name='name'),
+            field=models.CharField(help_text='Like “Front door”. It is shown below the picture.', max_length=120, verbose_name='name'),
         ),
         migrations.AddConstraint(
             model_name='camera',
-            constraint=models.UniqueConstraint(condition=models.Q(('deleted_at__isnull', True)), fields=('site', 'name'), name='camera_name_unique_in_site', violation_error_message='There is a camera of this name at this site already.'),
+            constraint=models.UniqueConstraint(condition=models.Q(('deleted_at__isnull', True)), fields=('site', 'name'), name='camera_name_unique_in_site', violation_error_message='There is already a camera with this name at this site.'),
         ),
         migrations.AddField(
             model_name='outage',

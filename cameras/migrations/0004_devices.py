@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='camera',
             name='kind',
-            field=models.CharField(choices=[('rtsp', 'Network camera (RTSP)'), ('http', 'Network camera (HTTP)'), ('usb', "USB camera of the worker's machine"), ('device', 'Phone, computer or program that sends its pictures'), ('clip', 'Clip, played as if live')], default='clip', max_length=16, verbose_name='kind'),
+            field=models.CharField(choices=[('rtsp', 'Network camera (RTSP)'), ('http', 'Network camera (HTTP)'), ('usb', "USB camera on the worker's machine"), ('device', 'Phone, computer or program that sends its pictures'), ('clip', 'Clip, played as if live')], default='clip', max_length=16, verbose_name='kind'),
         ),
     ]

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='camera',
             name='reminder_after_s',
-            field=models.FloatField(default=2.0, help_text='How long somebody is without a mask before the door says something.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(60)], verbose_name='seconds until the reminder'),
+            field=models.FloatField(default=2.0, help_text='How long a person is without a mask before the door says something.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(60)], verbose_name='seconds until the reminder'),
         ),
         migrations.AddField(
             model_name='site',
@@ -25,6 +25,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='site',
             name='thanks',
-            field=models.BooleanField(default=False, help_text='The door thanks who wears a mask, or puts one on.', verbose_name='thank those who wear a mask'),
+            field=models.BooleanField(default=False, help_text='The door thanks people who wear a mask, or put one on.', verbose_name='thank those who wear a mask'),
         ),
     ]

@@ -61,9 +61,9 @@ def clip_path(address: str) -> Path:
     try:
         path = (folder / address).resolve()
     except (OSError, ValueError) as error:
-        raise AddressError(_("This is no file name. Write the name of a file in DATA_DIR/clips.")) from error
+        raise AddressError(_("This is not a file name. Enter the name of a file in DATA_DIR/clips.")) from error
     if not address or "\0" in address or not path.is_relative_to(folder) or path == folder:
-        raise AddressError(_("Clips are read from DATA_DIR/clips only. Put the file there and write its name."))
+        raise AddressError(_("Clips are read from DATA_DIR/clips only. Put the file there and enter its name."))
     if not os.path.isfile(path):  # unlike Path.is_file, it does not raise for a name that is too long
         raise AddressError(_("There is no such clip. Put the file into DATA_DIR/clips."))
     return path
@@ -110,11 +110,11 @@ def parse_address(address: str, schemes: tuple[str, ...], most: int = MOST_CHARA
     """
     like = f"{schemes[0]}://192.168.1.20/{'stream1' if schemes[0] == 'rtsp' else 'video.mjpg'}"
     if not address.strip():
-        raise AddressError(_("Write the camera's address, like %(like)s.") % {"like": like})
+        raise AddressError(_("Enter the camera's address, like %(like)s.") % {"like": like})
     if len(address) > most:
         raise AddressError(_("This address is too long: at most %(most)d characters.") % {"most": most})
     if any(character.isspace() or not character.isprintable() for character in address):
-        raise AddressError(_("There is a space in the address. Take it out, or write %20 for it."))
+        raise AddressError(_("There is a space in the address. Remove it, or write %20 for it."))
     scheme, separator, _rest = address.partition("://")
     if not separator or scheme.lower() not in schemes:
         wanted = _(" or ").join(f"{each}://" for each in schemes)
@@ -125,11 +125,11 @@ def parse_address(address: str, schemes: tuple[str, ...], most: int = MOST_CHARA
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise AddressError(_("Host or port cannot be read. Write them like %(like)s.") % {"like": like}) from error
+        raise AddressError(_("The host or port cannot be read. Enter them like %(like)s.") % {"like": like}) from error
     if "@" in parts.netloc:
-        raise AddressError(_("User and password do not belong in the address: they have fields of their own."))
+        raise AddressError(_("User and password do not belong in the address: they have their own fields."))
     if not host or port == 0:
-        raise AddressError(_("The address names no host. Write it like %(like)s.") % {"like": like})
+        raise AddressError(_("The address names no host. Enter it like %(like)s.") % {"like": like})
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return NetworkAddress(scheme.lower(), host, port or DEFAULT_PORTS[scheme.lower()], target)
 
@@ -172,11 +172,11 @@ def judge(ip: IpAddress, port: int) -> str:
     if any(plain.version == network.version and plain in network for network in allowed_networks()):
         return ""
     if plain.is_unspecified or plain.is_loopback:
-        return _("This address leads to the portal's own machine. Write the camera's own address.")
+        return _("This address leads to the portal's own machine. Enter the camera's own address.")
     if plain.is_link_local or plain in _METADATA:
         return _("This address is link-local (169.254… or fe80…). Give the camera an address of your network.")
     if plain.is_multicast or plain.is_reserved:
-        return _("This address is nobody's own (multicast or reserved). Write the camera's own address.")
+        return _("This address belongs to no single device (multicast or reserved). Enter the camera's own address.")
     if (plain, port) in own_services() or (is_this_machine(plain) and port in own_ports()):
         return _("This is a service of the portal itself, not a camera.")
     return ""
@@ -268,13 +268,13 @@ def resolve(host: str, port: int, stop: threading.Event) -> list[IpAddress]:
         thread.join(TICK_S)
     if not answer:
         raise StreamError(
-            _("The name “%(host)s” could not be looked up in time. Write the camera's number, like 192.168.1.20.")
+            _("The name “%(host)s” could not be looked up in time. Enter the camera's IP address, like 192.168.1.20.")
             % {"host": host}
         )
     found = answer[0]
     if isinstance(found, OSError) or not found:
         raise StreamError(
-            _("There is no “%(host)s” in this network. Look at the spelling, or write the camera's number.")
+            _("There is no “%(host)s” in this network. Check the spelling, or enter the camera's IP address.")
             % {"host": host}
         )
     reasons = [judge(ip, port) for ip in found]
@@ -291,7 +291,7 @@ def _look_up(host: str) -> list[IpAddress]:
 
 def connect(addresses: list[IpAddress], port: int, stop: threading.Event) -> socket.socket:
     """A TCP connection to the first of these checked addresses that answers; StreamError says why if none does."""
-    reason = _("Nothing answers there within %(seconds)d s. Is the camera on, and is the number right?") % {
+    reason = _("Nothing answers there within %(seconds)d s. Is the camera on, and is the address right?") % {
         "seconds": CONNECT_S
     }
     for ip in addresses:
@@ -314,5 +314,5 @@ def connect(addresses: list[IpAddress], port: int, stop: threading.Event) -> soc
                 "port": port
             }
         elif error in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
-            reason = _("There is no way to that address from here. Is the camera in this network?")
+            reason = _("There is no route to that address from here. Is the camera in this network?")
     raise StreamError(reason)

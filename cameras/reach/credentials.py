@@ -43,7 +43,7 @@ def unseal(sealed: str) -> str:
         return _fernet().decrypt(sealed.encode()).decode()
     except InvalidToken as error:
         raise SealError(
-            _("The camera's password was sealed with a key that is not here. Type the password anew.")
+            _("The camera's password was sealed with a key that is missing here. Type the password again.")
         ) from error
 
 

@@ -53,7 +53,7 @@ class Login(httpx.Auth):
         if "basic" in ways:
             self._method = httpx.BasicAuth(self._user, self._password)
             return self._basic()
-        raise LoginError(_("The camera asks for a login in a way that is not known here. Set it to Digest or Basic."))
+        raise LoginError(_("The camera asks for a kind of login that is not supported. Set it to Digest or Basic."))
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         response = yield request
@@ -81,12 +81,12 @@ class Login(httpx.Auth):
                 flow.send(answer)
             except (httpx.ProtocolError, NotImplementedError, KeyError, ValueError) as error:
                 raise LoginError(
-                    _("The camera asks for a login in a way that is not known here. Set it to Digest or Basic.")
+                    _("The camera asks for a kind of login that is not supported. Set it to Digest or Basic.")
                 ) from error
         return str(request.headers.get("Authorization", ""))
 
 
 def refused() -> LoginError:
     return LoginError(
-        _("The camera does not accept this user and password. Type both anew; some have an own user for streams.")
+        _("The camera does not accept this user and password. Type both again; some have a separate user for streams.")
     )

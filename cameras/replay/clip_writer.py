@@ -30,7 +30,7 @@ class ClipWriter:
             self._container = av.open(str(path), "w", options={"movflags": "faststart"})
         except (FFmpegError, OSError, ValueError) as error:
             raise StreamError(
-                _("%(path)s cannot be written. Name a .mp4 in a folder that is there.") % {"path": path}
+                _("%(path)s cannot be written. Name a .mp4 in a folder that exists.") % {"path": path}
             ) from error
         self._stream = self._container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
         self._stream.pix_fmt = "yuv420p"

@@ -227,8 +227,8 @@ class Probe:
         except CameraError as error:
             self._end(Status.FAILED, self._too_late() if self._stop.is_set() else str(error))
         except Exception:
-            log.exception("a test broke off")
-            self._end(Status.FAILED, _("The portal had a fault while testing; its log says more."))
+            log.exception("a test failed")
+            self._end(Status.FAILED, _("The portal failed while testing; its log says more."))
         self.report.done = True
         self._tell(self.report, None)
         return self.report
@@ -261,7 +261,7 @@ class Probe:
         try:
             login_guard.give_turn_back(self._typed.place, WHO)
         except Errors:
-            log.debug("Redis does not answer; the turn ends by itself")
+            log.debug("Redis does not answer; the turn expires by itself")
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class Probe:
         entry = self.report.step(step.value)
         entry.status = Status.RUNNING.value
         if step is Step.FACE:
-            entry.text = _("Stand before the camera.")
+            entry.text = _("Stand in front of the camera.")
         self._tell(self.report, None)
 
     def _end(self, status: Status, text: str) -> None:
@@ -322,8 +322,8 @@ class Probe:
             self._set(
                 Step.FACE,
                 Status.REMARK,
-                _("Nobody was seen. That is no fault: stand before the camera and test again, to see whether your face "
-                  "is large enough."),
+                _("Nobody was seen. That is not an error: stand in front of the camera and test again, to see whether "
+                  "your face is large enough."),
             )  # fmt: skip
 
     def _look_for_face(self, image: Image) -> bool:
@@ -363,9 +363,9 @@ def judge_video(facts: StreamFacts) -> tuple[Status, str]:
     """What was measured, and what should be set differently on the camera."""
     said = describe(facts)
     if 0 < facts.packets_per_second < SLOW_RATE:
-        return Status.REMARK, said + ". " + _("Few pictures: people pass unseen between two. Set 5 a second or more.")
+        return Status.REMARK, said + ". " + _("Few pictures: people pass unseen between them. Set 5 a second or more.")
     if (facts.key_frame_gap_s or 0) > RARE_KEYS_S:
-        return Status.REMARK, said + ". " + _("Set its key-frame interval to 2 s, and it comes back faster.")
+        return Status.REMARK, said + ". " + _("Set its key-frame interval to 2 s, and the picture comes back faster.")
     return Status.PASSED, said
 
 
@@ -390,7 +390,7 @@ def judge_face(count: int, height_px: float, at_input_px: float) -> tuple[Status
     if at_input_px >= GOOD_FACE_PX:
         return Status.PASSED, seen + " " + _("That is large enough.")
     if at_input_px >= LEAST_FACE_PX:
-        return Status.REMARK, seen + " " + _("That is just enough. Choose “wide lobby”, or turn the camera nearer.")
+        return Status.REMARK, seen + " " + _("That is just enough. Choose “wide lobby”, or move the camera closer.")
     return Status.REMARK, seen + " " + _(
-        "That is too small to be sure of a mask. Choose “wide lobby”, or turn it nearer."
+        "That is too small to be sure of a mask. Choose “wide lobby”, or move it closer."
     )

@@ -39,7 +39,7 @@ class Watchdog:
 
     def fault(self) -> StreamError:
         return StreamError(
-            _("The connection stands, but no picture came for %(seconds)d s. Start the camera again if it stays so.")
+            _("The connection is up, but no picture came for %(seconds)d s. Restart the camera if this continues.")
             % {"seconds": self.limit_s}
         )
 
@@ -60,11 +60,11 @@ def fault_of_status(status: int) -> StreamError | None:
     """The meaning of a status that HTTP and RTSP have in common; None for the others."""
     if 300 <= status < 400:
         return StreamError(
-            _("The camera sends us on to another address. That is not followed: write the final address yourself."),
+            _("The camera redirects to another address. Redirects are not followed: enter the final address yourself."),
             permanent=True,
         )
     if status == 403:
         return StreamError(_("The camera knows this user, but does not let it watch. Give it the right to view live."))
     if status == 404:
-        return StreamError(_("The camera has no stream under this path. Choose its make, or look into its manual."))
+        return StreamError(_("The camera has no stream under this path. Choose its make, or look in its manual."))
     return None

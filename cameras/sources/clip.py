@@ -38,7 +38,7 @@ class Clip:
         context = self.stream.codec_context
         if context is None:
             self.container.close()
-            raise StreamError(_("This file's pictures are coded in a way that is not known here."), permanent=True)
+            raise StreamError(_("This file's pictures are in an encoding that is not supported."), permanent=True)
         if context.width * context.height > MAX_PIXELS:
             self.container.close()
             raise StreamError(

@@ -56,9 +56,9 @@ class Body:
     def check(self) -> None:
         """Raise if reading should end now."""
         if self.stop.is_set() or self._ending:
-            raise self._fail(StreamError(_("The camera is not watched any more.")))
+            raise self._fail(StreamError(_("The camera is no longer watched.")))
         if self._deadline is not None and time.monotonic() > self._deadline:
-            raise self._fail(StreamError(_("The camera took the connection, but does not answer. Start it again.")))
+            raise self._fail(StreamError(_("The camera accepted the connection, but does not answer. Restart it.")))
         if self._deadline is None and self.watchdog.is_due:
             raise self._fail(self.watchdog.fault())
 
@@ -88,13 +88,13 @@ class Body:
             return self._fault
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return StreamError(
-                _("The camera's certificate is not one that is trusted here. Use http:// inside your own network, or "
-                  "give the camera a certificate of an authority that this machine knows."),
+                _("The camera's certificate is not trusted here. Use http:// inside your own network, or "
+                  "give the camera a certificate from an authority that this machine trusts."),
                 permanent=True,
             )  # fmt: skip
         if isinstance(error, httpx.ProtocolError):
-            return StreamError(_("What answers there does not speak HTTP as it should. Is this the camera's web port?"))
-        return StreamError(_("The connection to the camera broke off."))
+            return StreamError(_("The answer from there is not valid HTTP. Is this the camera's web port?"))
+        return StreamError(_("The connection to the camera was lost."))
 
     def _check_status(self, status: int) -> None:
         if status == 401:
@@ -113,14 +113,14 @@ class Body:
         first = self._rest[:512]
         if told in PLAYLISTS or first.lstrip().startswith((b"#EXTM3U", b"<MPD", b"[playlist]", b"v=0")):
             raise StreamError(
-                _("This is a playlist, which names other addresses; those are not opened. Write the stream's own one."),
+                _("This is a playlist, which names other addresses; those are not opened. Enter the stream's own."),
                 permanent=True,
             )
         if told in FORMATS:
             return FORMATS[told]
         if told == "image/jpeg":
             raise StreamError(
-                _("This address gives one single picture. Write the address of the video (MJPEG or RTSP)."),
+                _("This address gives only a single picture. Enter the address of the video (MJPEG or RTSP)."),
                 permanent=True,
             )
         if first[4:8] == b"ftyp":
@@ -131,9 +131,9 @@ class Body:
             return "mpjpeg"
         if told == "text/html" or first.lstrip()[:1] == b"<":
             raise StreamError(
-                _("This is a web page, not a video. Write the address of the stream itself."), permanent=True
+                _("This is a web page, not a video. Enter the address of the stream itself."), permanent=True
             )
-        raise StreamError(_("What comes from this address is no video that is known here (MJPEG, MPEG-TS or MP4)."))
+        raise StreamError(_("This address does not send a supported video format (MJPEG, MPEG-TS or MP4)."))
 
     def _take(self) -> bytes:
         try:

@@ -91,11 +91,11 @@ class Stream:
             if carrier.fault is not None:
                 raise carrier.fault from None
             log.info("FFmpeg did not open the stream: %s", type(error).__name__)
-            raise StreamError(_("The camera answers, but what it sends is no video that can be read here.")) from None
+            raise StreamError(_("The camera answers, but does not send a video that can be read here.")) from None
         try:
             if not container.streams.video or container.streams.video[0].codec_context is None:
                 raise StreamError(
-                    _("The camera sends no video that can be read here. Set it to H.264, H.265 or MJPEG."),
+                    _("The camera does not send a video that can be read here. Set it to H.264, H.265 or MJPEG."),
                     permanent=True,
                 )
             return cls(container, carrier)
@@ -137,7 +137,7 @@ class Stream:
             if stop.is_set():
                 return
             log.info("the stream ended: %s", type(error).__name__)
-            raise self._carrier.fault or StreamError(_("The connection to the camera broke off.")) from None
+            raise self._carrier.fault or StreamError(_("The connection to the camera was lost.")) from None
 
     def _decode(self, packet: Any) -> list[Any]:
         try:

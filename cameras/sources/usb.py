@@ -42,6 +42,6 @@ def open_usb(opening: Opening) -> Stream:
             return Stream.open(Device(opening.stop), path, "v4l2", {})
         except StreamError:
             raise StreamError(
-                _("No camera answers at %(device)s on the worker's machine. Is it plugged in, and used by nobody else?")
+                _("No camera answers at %(device)s on the worker's machine. Is it plugged in, and not used elsewhere?")
                 % {"device": path}
             ) from None

@@ -165,7 +165,7 @@ class SpoolWriter:
         while data := self._next_group():
             while not self._write(data):
                 if self._ending.wait(RETRY_S):
-                    log.error("the worker ends, and the disk did not take %d bytes of findings", len(data))
+                    log.error("the worker is ending, and the disk did not take %d bytes of findings", len(data))
                     return
             with self.written:
                 self.written.notify_all()

@@ -138,8 +138,8 @@ class Watch:
         except CameraError as error:
             return self._failed(error)
         except Exception:
-            self._log.exception("the watch broke off; it begins anew")
-            return self._failed(CameraError(_("The portal had a fault while watching; its log says more.")))
+            self._log.exception("the watch failed; it starts again")
+            return self._failed(CameraError(_("The portal failed while watching; its log says more.")))
         return 0.0
 
     def _opening(self) -> Opening:
@@ -186,7 +186,7 @@ class Watch:
         return str(BLACK) if is_black(image) else ""
 
     def _login_failed(self, error: CameraError) -> None:
-        again = _("It is tried once in 10 minutes only, or the camera would lock the account; after a change, at once.")
+        again = _("It is retried once in 10 minutes, or the camera would lock the account; after a change, at once.")
         self._failed(CameraError(f"{error} {again}"))
 
     def _failed(self, error: CameraError) -> float:

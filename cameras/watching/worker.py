@@ -98,13 +98,13 @@ class WorkerOutlet:
         try:
             login_guard.give_turn_back(self.settings.place, login_guard.watcher(self.camera_id))
         except Errors:
-            log.debug("Redis does not answer; the turn ends by itself")
+            log.debug("Redis does not answer; the turn expires by itself")
 
     def login_refused(self) -> None:
         try:
             login_guard.note_refused(self.camera_id, self.settings.version)
         except Errors:
-            log.warning("Redis does not answer; the refused login is remembered by its watch alone")
+            log.warning("Redis does not answer; the refused login is remembered only by its watch")
 
     def wants_previews(self) -> bool:
         return self.worker.previews.wanted(self.camera_id)

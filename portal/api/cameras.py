@@ -97,7 +97,7 @@ def refused(request: HttpRequest, why: str) -> Problem:
     """Anyone who tries many links is slowed down; anyone with a valid one never is."""
     if pairing.may_try_again(audit.address_of(request)):
         return Problem(410, why)
-    return Problem(429, _("That was a try too many. Wait a minute."), 60)
+    return Problem(429, _("Too many tries. Wait a minute."), 60)
 
 
 @router.post("/cameras/{camera_id}/frames", auth=CameraToken(), response={200: FoundBody, **REFUSALS})
@@ -137,5 +137,5 @@ def own_camera(request: HttpRequest, camera_id: int) -> Camera:
     """The camera of the request's token, if it is this one."""
     camera: Camera = request.auth  # type: ignore[attr-defined]  # ninja's
     if camera.pk != camera_id:
-        raise Problem(403, _("This token is good for another camera only."))
+        raise Problem(403, _("This token is valid for another camera only."))
     return camera

@@ -12,8 +12,8 @@ from portal.api import cameras, problems
 
 ABOUT = """Any program that has pictures can be a camera: pair it once, then push JPEG frames and read what was found.
 
-A token is good for one camera. Frames go to the worker that watches it; it sees them as those of any other camera,
-so passages, violations and alerts follow."""
+A token is valid for one camera. Frames go to the worker that watches it, which treats them like those of any other
+camera, so passages, violations and alerts follow."""
 
 api = NinjaAPI(
     title="Mask portal",

@@ -54,10 +54,10 @@ def use(api: NinjaAPI) -> None:
         return answer(422, "; ".join(_where_and_what(each) for each in error.errors))
 
     def nobody(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-        return answer(401, _("Send the camera's token: “Authorization: Bearer …”. It may have been taken back."))
+        return answer(401, _("Send the camera's token: “Authorization: Bearer …”. It may have been revoked."))
 
     def missing(request: HttpRequest, error: Http404) -> HttpResponse:
-        return answer(404, _("There is no such thing here."))
+        return answer(404, _("There is nothing at this address."))
 
     def other(request: HttpRequest, error: HttpError) -> HttpResponse:
         return answer(error.status_code, str(error))

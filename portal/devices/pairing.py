@@ -104,7 +104,7 @@ def _use(secret: str, purpose: Purpose) -> Pairing:
 
 
 def gone() -> str:
-    return _("This link was used already, or is older than ten minutes. Ask for a new one.")
+    return _("This link has already been used, or is older than ten minutes. Ask for a new one.")
 
 
 def may_try_again(address: str) -> bool:

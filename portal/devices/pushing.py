@@ -26,7 +26,7 @@ class FrameError(Exception):
 def check_size(length: int) -> None:
     """Raise FrameError if a frame has too many bytes; an announced length can be checked before the body is read."""
     if length > MOST_BYTES:
-        raise FrameError(413, _("A frame has at most 512 KB. Send it smaller, or with a lower quality."))
+        raise FrameError(413, _("A frame may have at most 512 KB. Send a smaller one, or one of lower quality."))
 
 
 def check_frame(data: bytes) -> None:
@@ -36,14 +36,14 @@ def check_frame(data: bytes) -> None:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
             width, height = picture.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FrameError(415, _("A frame is a JPEG. This is none, or is broken.")) from error
+        raise FrameError(415, _("A frame must be a JPEG. This is not one, or it is broken.")) from error
     if min(width, height) < LEAST_SIDE_PX:
         raise FrameError(415, _("A frame this small shows no face. Send one of at least 16 pixels a side."))
     if width * height > MOST_PIXELS:
-        raise FrameError(413, _("A frame has at most 3840x2160 pixels. Send it smaller."))
+        raise FrameError(413, _("A frame may have at most 3840x2160 pixels. Send a smaller one."))
 
 
 def check_pace(camera_id: int, rate: float) -> None:
     """Raise FrameError if a device pushes faster than its camera is analysed, `rate` a second; each call is counted."""
     if not throttling.allow_a_second("device-frames", str(camera_id), round(rate * SPARE)):
-        raise FrameError(429, _("This camera takes %(rate)g frames a second. Send fewer.") % {"rate": rate})
+        raise FrameError(429, _("This camera accepts %(rate)g frames a second. Send fewer.") % {"rate": rate})

@@ -133,7 +133,7 @@ class DoorConsumer(AsyncWebsocketConsumer):
             else:
                 await self.hear(self.door, messages.decode(text_data or ""))
         except (ValueError, TypeError, KeyError, RecursionError):
-            await self.end(CLOSE_NONSENSE, "A message is a word of the device, or of what it said, as JSON.")
+            await self.end(CLOSE_NONSENSE, "A message is JSON: a word of the device, or how a reminder went.")
 
     async def hear(self, door: Door, message: Word | Heard) -> None:
         """Handle a message; raises ValueError for one that this kind of page does not send."""

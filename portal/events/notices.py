@@ -28,16 +28,16 @@ def current_notices() -> list[str]:
     found, workers = [], living_workers()
     if recording_trouble() or any(worker.trouble for worker in workers):
         found.append(
-            _("New violations cannot be stored at the moment: the disk or the database of the portal's machine has no "
-              "room or does not answer. Live pictures go on, and what was seen is stored as soon as there is room.")
+            _("New violations cannot be stored at the moment: the disk or the database of the portal's machine is full "
+              "or does not answer. Live pictures go on, and what was seen is stored as soon as there is room.")
         )  # fmt: skip
     if (lost := refused_count() + sum(worker.dropped for worker in workers)) > 0:
         found.append(
             ngettext(
-                "%(count)d finding could not be stored and is kept apart. "
-                "Ask who runs this portal to look into the logs.",
-                "%(count)d findings could not be stored and are kept apart. "
-                "Ask who runs this portal to look into the logs.",
+                "%(count)d finding could not be stored and is kept aside. "
+                "Ask the operator of this portal to check the logs.",
+                "%(count)d findings could not be stored and are kept aside. "
+                "Ask the operator of this portal to check the logs.",
                 lost,
             )
             % {"count": lost}

@@ -126,7 +126,7 @@ class Recorder:
         except (DatabaseError, OSError) as error:
             self._tell_trouble(type(error).__name__ if isinstance(error, DatabaseError) else str(error.strerror))
         except Exception:
-            log.exception("the recorder stumbled; it tries again")
+            log.exception("the recorder failed; it tries again")
             self._tell_trouble("fault")
         return False
 

@@ -46,7 +46,7 @@ def moment(seconds: float) -> datetime:
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, OSError, ValueError) as error:
-        raise RefusedError(f"{seconds} is no time") from error
+        raise RefusedError(f"{seconds} is not a time") from error
 
 
 def maybe_moment(seconds: float | None) -> datetime | None:

@@ -38,7 +38,7 @@ def clean_note(text: str) -> str:
     text = text.replace("\0", "").strip()
     if len(text) > NOTE_CHARACTERS:
         raise ValidationError(
-            _("A note has at most %(most)d characters; this one has %(here)d. Shorten it, then save again.")
+            _("A note may have at most %(most)d characters; this one has %(here)d. Shorten it, then save again.")
             % {"most": NOTE_CHARACTERS, "here": len(text)}
         )
     return text

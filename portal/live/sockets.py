@@ -136,7 +136,7 @@ class Sockets(Generic[M]):
             task.cancel()
         for task, member in tasks.items():
             if task in slow or task.exception() is not None:
-                log.info("a page went away, or does not read")
+                log.info("a page has gone away, or is not reading")
                 self._let_go(member)
 
     def _let_go(self, member: M) -> None:

@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(verbose_name='began')),
                 ('last_seen_at', models.DateTimeField(verbose_name='last seen')),
                 ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='ended')),
-                ('opened_at', models.DateTimeField(help_text='When the vote was sure.', verbose_name='told')),
+                ('opened_at', models.DateTimeField(help_text='When the vote was sure.', verbose_name='reported')),
                 ('box', models.JSONField(default=list, help_text='The face in the snapshot: x1, y1, x2, y2, from 0 to 1.', verbose_name='box')),
                 ('snapshot', models.FileField(blank=True, max_length=200, upload_to='', verbose_name='snapshot')),
                 ('snapshot_at', models.DateTimeField(blank=True, null=True, verbose_name='snapshot taken')),

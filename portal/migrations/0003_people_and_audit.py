@@ -23,12 +23,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='user',
             name='session_epoch',
-            field=models.PositiveIntegerField(default=0, editable=False, help_text='Raised, it ends all sessions.', verbose_name='session epoch'),
+            field=models.PositiveIntegerField(default=0, editable=False, help_text='Raising it ends all sessions.', verbose_name='session epoch'),
         ),
         migrations.AddField(
             model_name='user',
             name='theme',
-            field=models.CharField(choices=[('system', 'As the device is set'), ('light', 'Light'), ('dark', 'Dark')], default='system', max_length=8, verbose_name='appearance'),
+            field=models.CharField(choices=[('system', 'As set on the device'), ('light', 'Light'), ('dark', 'Dark')], default='system', max_length=8, verbose_name='appearance'),
         ),
         migrations.AddField(
             model_name='user',
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
                 ('email', models.EmailField(max_length=254, verbose_name='e-mail')),
                 ('role', models.CharField(choices=[('manager', 'Manager'), ('reviewer', 'Reviewer'), ('viewer', 'Viewer')], default='reviewer', max_length=16, verbose_name='role')),
                 ('secret_hash', models.CharField(max_length=64, unique=True, verbose_name="hash of the link's secret")),
-                ('expires_at', models.DateTimeField(verbose_name='good until')),
+                ('expires_at', models.DateTimeField(verbose_name='valid until')),
                 ('accepted_at', models.DateTimeField(blank=True, null=True, verbose_name='accepted')),
                 ('invited_by', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to=settings.AUTH_USER_MODEL, verbose_name='invited by')),
                 ('site', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to='cameras.site', verbose_name='site')),

@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('token_hash', models.CharField(max_length=64, unique=True, verbose_name='hash of the token')),
                 ('agent', models.CharField(blank=True, max_length=300, verbose_name='device')),
                 ('made_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='paired')),
-                ('revoked_at', models.DateTimeField(blank=True, null=True, verbose_name='taken back')),
+                ('revoked_at', models.DateTimeField(blank=True, null=True, verbose_name='revoked')),
                 ('camera', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='cameras.camera', verbose_name='camera')),
             ],
             options={
@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('secret_hash', models.CharField(max_length=64, unique=True, verbose_name="hash of the link's secret")),
                 ('made_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='made')),
-                ('expires_at', models.DateTimeField(verbose_name='good until')),
+                ('expires_at', models.DateTimeField(verbose_name='valid until')),
                 ('redeemed_at', models.DateTimeField(blank=True, null=True, verbose_name='redeemed')),
                 ('camera', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='cameras.camera', verbose_name='camera')),
                 ('made_by', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='made by')),

@@ -28,7 +28,7 @@ class Pairing(models.Model):
     secret_hash = models.CharField(_("hash of the link's secret"), max_length=64, unique=True)
     made_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", verbose_name=_("made by"))
     made_at = models.DateTimeField(_("made"), default=timezone.now)
-    expires_at = models.DateTimeField(_("good until"))
+    expires_at = models.DateTimeField(_("valid until"))
     redeemed_at = models.DateTimeField(_("redeemed"), null=True, blank=True)
     camera = models.ForeignKey(
         Camera, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("camera")
@@ -54,7 +54,7 @@ class DeviceToken(models.Model):
     token_hash = models.CharField(_("hash of the token"), max_length=64, unique=True)
     agent = models.CharField(_("device"), max_length=300, blank=True)
     made_at = models.DateTimeField(_("paired"), default=timezone.now)
-    revoked_at = models.DateTimeField(_("taken back"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("device's token")

@@ -101,7 +101,7 @@ class Violation(models.Model):
     masked_at = models.DateTimeField(
         _("masked"), null=True, blank=True, help_text=_("When this person put a mask on, if it was seen.")
     )
-    opened_at = models.DateTimeField(_("told"), help_text=_("When the vote was sure."))
+    opened_at = models.DateTimeField(_("reported"), help_text=_("When the vote was sure."))
     quiet = models.BooleanField(
         _("quiet"), default=False, help_text=_("Outside the site's opening hours: kept and listed, nobody was alerted.")
     )

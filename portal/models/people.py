@@ -34,7 +34,7 @@ class Accounts(BaseUserManager["User"]):
 class Theme(models.TextChoices):
     """Which colours a person prefers."""
 
-    SYSTEM = "system", _("As the device is set")
+    SYSTEM = "system", _("As set on the device")
     LIGHT = "light", _("Light")
     DARK = "dark", _("Dark")
 
@@ -57,7 +57,7 @@ class User(AbstractUser):
     )
     theme = models.CharField(_("appearance"), max_length=8, choices=Theme.choices, default=Theme.SYSTEM)
     session_epoch = models.PositiveIntegerField(
-        _("session epoch"), default=0, editable=False, help_text=_("Raised, it ends all sessions.")
+        _("session epoch"), default=0, editable=False, help_text=_("Raising it ends all sessions.")
     )
 
     USERNAME_FIELD = "email"
@@ -121,7 +121,7 @@ class Invitation(models.Model):
         User, on_delete=models.CASCADE, related_name="invitations", verbose_name=_("invited by")
     )
     secret_hash = models.CharField(_("hash of the link's secret"), max_length=64, unique=True)
-    expires_at = models.DateTimeField(_("good until"))
+    expires_at = models.DateTimeField(_("valid until"))
     accepted_at = models.DateTimeField(_("accepted"), null=True, blank=True)
 
     class Meta:

@@ -57,7 +57,7 @@ class SitePolicy(models.Model):
         max_length=8,
         choices=LANGUAGES,
         default="en",
-        help_text=_("What is said at its door is said in this language."),
+        help_text=_("Its doors speak this language."),
     )
     opening_hours: models.JSONField[Hours, Hours] = models.JSONField(
         _("opening hours"), default=dict, blank=True, validators=[check_hours]
@@ -71,7 +71,7 @@ class SitePolicy(models.Model):
         _("reminder hours"), default=dict, blank=True, validators=[check_hours]
     )
     thanks = models.BooleanField(
-        _("thank those who wear a mask"),
+        _("thank people who wear a mask"),
         default=False,
         help_text=_("The door thanks people who wear a mask, or put one on."),
     )
@@ -79,13 +79,13 @@ class SitePolicy(models.Model):
         _("goal"),
         default=95,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text=_("What the reports compare with."),
+        help_text=_("What the reports compare against."),
     )
     retention_days = models.PositiveSmallIntegerField(
         _("days to keep"),
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(3650)],
-        help_text=_("Violations, their pictures and passages are deleted after so many days."),
+        help_text=_("Violations, their pictures and passages are deleted after this many days."),
     )
 
     class Meta:

@@ -22,11 +22,11 @@ CONFIRMED_WITHIN = timedelta(seconds=30)  # a door that reports nothing for this
 class Phrase(models.TextChoices):
     """What can be said at a door. A site may reword each."""
 
-    NO_MASK = "no_mask", _("To who wears no mask")
-    NO_MASK_AGAIN = "no_mask_again", _("To who still wears none")
-    INCORRECT = "incorrect", _("To who wears it wrongly")
-    INCORRECT_AGAIN = "incorrect_again", _("To who still wears it wrongly")
-    THANKS = "thanks", _("To who wears a mask")
+    NO_MASK = "no_mask", _("To anyone without a mask")
+    NO_MASK_AGAIN = "no_mask_again", _("To anyone still without one")
+    INCORRECT = "incorrect", _("To anyone wearing it wrongly")
+    INCORRECT_AGAIN = "incorrect_again", _("To anyone still wearing it wrongly")
+    THANKS = "thanks", _("To anyone wearing a mask")
 
 
 class SitePhrase(models.Model):
@@ -76,7 +76,7 @@ class Voice(models.Model):
         blank=True,
         validators=[
             RegexValidator(
-                r"^[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w.-]+)*$", _("Write one like application/json."), flags=re.A
+                r"^[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w.-]+)*$", _("Enter one like application/json."), flags=re.A
             )
         ],
     )
@@ -87,8 +87,8 @@ class Voice(models.Model):
         _("sound device"),
         max_length=80,
         blank=True,
-        validators=[RegexValidator(r"^[\w:,.=-]+$", _("Write it as `aplay -L` lists it, like plughw:1,0."))],
-        help_text=_("As `aplay -L` lists it there; empty for the usual one."),
+        validators=[RegexValidator(r"^[\w:,.=-]+$", _("Enter it as `aplay -L` lists it, like plughw:1,0."))],
+        help_text=_("As `aplay -L` lists it there; empty for the default one."),
     )
 
     class Meta:
@@ -117,12 +117,12 @@ class Silence(models.TextChoices):
 
 
 _REMEDIES: dict[Silence, str | Promise] = {
-    Silence.LATE: _("The person was seen more than three seconds before. If it happens often, the worker is too busy."),
+    Silence.LATE: _("The person was seen over three seconds earlier. If it happens often, the worker is too busy."),
     Silence.HOURS: _("The site's settings say when its doors may speak."),
-    Silence.COOLDOWN: _("A door speaks at most every twenty seconds; who stands there has heard it."),
-    Silence.NOBODY: _("Open the door's page on its device again, and leave it in front."),
+    Silence.COOLDOWN: _("A door speaks at most once every twenty seconds; anyone there has heard it."),
+    Silence.NOBODY: _("Open the door's page on its device again, and leave it in the foreground."),
     Silence.LOCKED: _("Browsers play nothing on a page that was never touched: tap “Switch the sound on” there."),
-    Silence.UNPLAYED: _("Look at the device's sound, or try another browser there."),
+    Silence.UNPLAYED: _("Check the device's sound, or try another browser there."),
     Silence.UNREACHED: _("Try “Play it now” in the camera's settings; it says what went wrong."),
     Silence.NO_WORKER: _("Start a stream worker that serves the site."),
 }
@@ -200,9 +200,9 @@ class Reminder(models.Model):
         if self.played_at:
             return str(_("Played"))
         if self.is_under_way:
-            return str(_("Sent; waiting for its end")) if self.sent_at else str(_("Being sent"))
+            return str(_("Sent; waiting for it to finish")) if self.sent_at else str(_("Being sent"))
         if self.sent_at is None:
             return str(_("Never sent"))
         if self.output == Voice.Output.CALL:
-            return str(_("Taken by the loudspeaker"))
-        return str(_("Sent; the door did not tell whether it played"))
+            return str(_("Accepted by the loudspeaker"))
+        return str(_("Sent; the door did not report whether it played"))

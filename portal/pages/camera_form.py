@@ -27,10 +27,10 @@ from portal.people.access import Right
 OTHER = {
     "rtsp": gettext_lazy("Another make (RTSP)"),
     "http": gettext_lazy("Another make (HTTP)"),
-    "usb": gettext_lazy("USB camera of the worker's machine"),
+    "usb": gettext_lazy("USB camera on the worker's machine"),
     "clip": gettext_lazy("A clip, played as if live"),
 }
-STREAMS = [("sub", gettext_lazy("Substream (lighter, mostly enough)")), ("main", gettext_lazy("Main stream (sharp)"))]
+STREAMS = [("sub", gettext_lazy("Substream (lighter, usually enough)")), ("main", gettext_lazy("Main stream (sharp)"))]
 HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 
@@ -47,7 +47,7 @@ class CameraForm(SealedLoginForm):
         label=gettext_lazy("Host"),
         max_length=260,
         required=False,
-        help_text=gettext_lazy("The camera's number or name in the network, like 192.168.1.20."),
+        help_text=gettext_lazy("The camera's IP address or name in the network, like 192.168.1.20."),
     )
     stream = forms.ChoiceField(label=gettext_lazy("Stream"), choices=STREAMS, required=False, initial="sub")
     version = forms.IntegerField(widget=forms.HiddenInput, required=False)
@@ -56,10 +56,10 @@ class CameraForm(SealedLoginForm):
         model = Camera
         fields = ("site", "name", "address", "user", "transport", "view", "model", "analyses_per_second")
         widgets = {"user": forms.TextInput(attrs={"autocomplete": "off"})}
-        labels = {"analyses_per_second": gettext_lazy("Looks a second")}
+        labels = {"analyses_per_second": gettext_lazy("Pictures analysed a second")}
         help_texts = {
             "address": gettext_lazy("The whole address, as the camera's manual gives it."),
-            "analyses_per_second": gettext_lazy("Five are good for a door. Fewer cost less computing."),
+            "analyses_per_second": gettext_lazy("Five are enough for a door. Fewer need less computing."),
         }  # fmt: skip
 
     instance: Camera
@@ -89,7 +89,7 @@ class CameraForm(SealedLoginForm):
     def clean_host(self) -> str:
         host: str = self.cleaned_data["host"].strip()
         if host and not HOST.fullmatch(host):
-            raise ValidationError(_("Write only the host here, like 192.168.1.20 or camera.lan."))
+            raise ValidationError(_("Enter only the host here, like 192.168.1.20 or camera.lan."))
         return host
 
     def clean_model(self) -> str:
@@ -115,14 +115,14 @@ class CameraForm(SealedLoginForm):
         """Django cannot check this by itself: the constraint leaves out deleted cameras."""
         name, site = cleaned.get("name"), cleaned.get("site")
         if name and site and is_taken(name, site, self.instance):
-            self.add_error("name", _("There is a camera of this name at this site already. Choose another name."))
+            self.add_error("name", _("There is already a camera with this name at this site. Choose another name."))
 
     def _compose(self, cleaned: dict[str, Any], key: str) -> None:
         if "host" not in cleaned:
             return
         make, host = makes()[key], cleaned["host"]
         if not host:
-            self.add_error("host", _("Write the camera's number or name, like 192.168.1.20."))
+            self.add_error("host", _("Enter the camera's IP address or name, like 192.168.1.20."))
             return
         cleaned["kind"] = make.kind
         self._check(cleaned, make.address(host, cleaned.get("stream") or "sub"), "host")

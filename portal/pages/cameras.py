@@ -72,7 +72,7 @@ def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
         changed = [name for name in form.changed_data if name not in {"version"}]
         form.store()
         audit.note(request, Action.CAMERA_CHANGED, f"{found.name}: {', '.join(changed)}", found.site)
-        messages.success(request, _("%(camera)s is saved, and watched anew within seconds.") % {"camera": found})
+        messages.success(request, _("%(camera)s is saved, and watched again within seconds.") % {"camera": found})
         return redirect("camera", found.pk)
     as_stored = access.get_camera(request, camera_id)
     context = {
@@ -89,7 +89,7 @@ def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
 def show_form(request: HttpRequest, form: CameraForm, context: dict[str, Any]) -> HttpResponse:
     if form.moved_login:
         messages.info(
-            request, _("The address held a login: it moved into its own fields. Type the password once more.")
+            request, _("The address contained a login: it moved into its own fields. Type the password once more.")
         )
         shown = request.POST.copy()  # the address is shown as it will be stored
         shown["address"], shown["user"] = form.cleaned_data["address"], form.cleaned_data["user"]
@@ -116,12 +116,12 @@ def test_camera(request: HttpRequest) -> HttpResponse:
             return JsonResponse({"errors": errors}, status=422)
     site: Site = form.cleaned_data["site"]
     if not throttling.allow("camera-test", str(request.user.pk), TESTS_A_MINUTE):
-        return problem(_("That was a test too many. Wait a minute, then test again."), 429)
+        return problem(_("Too many tests. Wait a minute, then test again."), 429)
     typed = form.typed()
     try:
         asked = probe.ask(site.pk, access.person(request).pk, typed)
         if not tasks.send_probe(asked.pk, site.pk):
-            probe.fail(asked.pk, _("No worker serves this site now, so nobody can look. Start one, then test again."))
+            probe.fail(asked.pk, _("No worker serves this site now, so no test can run. Start one, then test again."))
     except (*Errors, ConnectionError):
         return problem(_("The portal cannot test at the moment. Try again soon."), 503)
     audit.note(request, Action.CAMERA_TESTED, addresses.mask_login(typed.place.address), site)
@@ -199,7 +199,7 @@ def pause_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     Camera.objects.filter(pk=found.pk).update(paused=True)
     audit.note(request, Action.CAMERA_PAUSED, found.name, found.site)
     undo = undo_by(reverse("camera_resume", args=[found.pk]))
-    messages.success(request, _("%(camera)s is paused: nobody is seen by it.") % {"camera": found}, extra_tags=undo)
+    messages.success(request, _("%(camera)s is paused: it sees nobody.") % {"camera": found}, extra_tags=undo)
     return redirect("cameras")
 
 
@@ -208,7 +208,7 @@ def resume_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     found = access.get_camera(request, camera_id)
     Camera.objects.filter(pk=found.pk).update(paused=False)
     audit.note(request, Action.CAMERA_RESUMED, found.name, found.site)
-    messages.success(request, _("%(camera)s watches again within seconds.") % {"camera": found})
+    messages.success(request, _("%(camera)s will be watching again within seconds.") % {"camera": found})
     return redirect("cameras")
 
 

@@ -90,7 +90,7 @@ def unpair(request: HttpRequest, camera_id: int) -> HttpResponse:
     camera = get_device(request, camera_id)
     pairing.revoke(camera)
     audit.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
-    messages.success(request, _("%(camera)s is paired with no device any more.") % {"camera": camera})
+    messages.success(request, _("%(camera)s is no longer paired with a device.") % {"camera": camera})
     return redirect("camera", camera.pk)
 
 

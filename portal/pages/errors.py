@@ -44,7 +44,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         status = 507
     else:
         title = _("Something went wrong on our side")
-        advice = _("Nothing else is touched. Try again; if it stays, tell who runs this portal the number below.")
+        advice = _("Nothing else is affected. Try again; if it persists, tell this portal's operator the number below.")
         status = 500
     page = render_to_string("error.html", {"title": title, "advice": advice, "number": number})
     return HttpResponse(page, status=status)
@@ -52,8 +52,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     context = {
-        "title": _("This page is not here"),
-        "advice": _("It may be gone, or belong to a site that you are no member of. Ask its manager for access."),
+        "title": _("There is no such page"),
+        "advice": _("It may be gone, or belong to a site that you are not a member of. Ask its manager for access."),
     }
     return render(request, "not_here.html", context, status=404)
 
@@ -68,7 +68,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     context = {
-        "title": _("This form is too old to be sent"),
+        "title": _("This form has expired"),
         "advice": _("Go back, load the page again, and send it once more. Cookies must be allowed for this address."),
     }
     return render(request, "error.html", context, status=403)

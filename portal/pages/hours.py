@@ -18,7 +18,7 @@ def clock_field() -> forms.TimeField:
     return forms.TimeField(
         required=False,
         widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
-        error_messages={"invalid": gettext_lazy("Write a time like 08:30.")},
+        error_messages={"invalid": gettext_lazy("Enter a time like 08:30.")},
     )
 
 
@@ -43,7 +43,7 @@ class HoursForm(forms.ModelForm[SitePolicy]):
             opens: time | None = cleaned.get(f"opens_{day}")
             closes: time | None = cleaned.get(f"closes_{day}")
             if (opens is None) != (closes is None):
-                wrong = _("%(day)s: write both, from and until, or neither for a day that is closed.")
+                wrong = _("%(day)s: enter both, from and until, or neither for a day that is closed.")
                 self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
             elif opens is not None and opens == closes:
                 wrong = _("%(day)s: from and until are the same. Change one, or clear both for a day that is closed.")

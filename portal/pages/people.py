@@ -214,7 +214,7 @@ def get_membership(request: HttpRequest, membership_id: int) -> Membership:
 def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
     membership, role = get_membership(request, membership_id), request.POST.get("role", "")
     if role not in Membership.Role.values:
-        messages.error(request, _("This is no role. Choose one from the list."))
+        messages.error(request, _("This is not a role. Choose one from the list."))
         return redirect("people")
     try:
         memberships.change_role(membership, role)
@@ -244,7 +244,7 @@ def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
         messages.error(request, str(error))
         return redirect("people")
     audit.note(request, Action.REMOVED, membership.user.email, membership.site)
-    told = _("%(who)s has no access to %(site)s any more.") % {"who": membership.user, "site": membership.site}
+    told = _("%(who)s no longer has access to %(site)s.") % {"who": membership.user, "site": membership.site}
     undo = reverse("bring_back", args=[signing.dumps(kept, salt=UNDO_SALT)])
     messages.success(request, told, extra_tags=undo_by(undo))
     return back_to_people(request)
@@ -273,7 +273,7 @@ def hand_over(request: HttpRequest, membership_id: int) -> HttpResponse:
     memberships.hand_over(membership.site, access.person(request), membership)
     audit.note(request, Action.TRANSFERRED, membership.user.email, membership.site)
     told = {"who": membership.user, "site": membership.site}
-    messages.success(request, _("%(who)s manages %(site)s now.") % told)
+    messages.success(request, _("%(who)s now manages %(site)s.") % told)
     return back_to_people(request)
 
 

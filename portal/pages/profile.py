@@ -50,7 +50,7 @@ class ProfileForm(forms.ModelForm[User]):
     time_zone = ZoneField(
         label=gettext_lazy("Time zone"),
         required=False,
-        empty=gettext_lazy("That of each site"),
+        empty=gettext_lazy("Each site's own"),
         help_text=gettext_lazy("Times of a site in another zone are marked with its name."),
     )
     language = forms.ChoiceField(label=gettext_lazy("Language"), required=False)
@@ -61,7 +61,7 @@ class ProfileForm(forms.ModelForm[User]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["language"].choices = [("", _("As the browser is set")), *settings.LANGUAGES]  # type: ignore[attr-defined]
+        self.fields["language"].choices = [("", _("As set in the browser")), *settings.LANGUAGES]  # type: ignore[attr-defined]
 
 
 class ChangePasswordForm(ShortHelpMixin, PasswordChangeForm):
@@ -117,7 +117,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
     form.save()
     update_session_auth_hash(request, form.user)
     audit.note(request, Action.PASSWORD_CHANGED)
-    messages.success(request, _("Your password is changed. All your other sessions have ended."))
+    messages.success(request, _("Your password is changed. All your other sessions are signed out."))
     return redirect("profile")
 
 
@@ -126,7 +126,7 @@ def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     """End all sessions of this person except this one."""
     end_other_sessions(request, access.person(request))
     audit.note(request, Action.SIGNED_OUT_EVERYWHERE)
-    messages.success(request, _("Everywhere but here you are signed out now."))
+    messages.success(request, _("You are now signed out everywhere but here."))
     return redirect("profile")
 
 

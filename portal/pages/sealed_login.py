@@ -34,7 +34,7 @@ class SealedLoginForm(forms.ModelForm[Any]):
         stored = {name: getattr(self.instance, name) for name in self.address_fields}
         self._kept_for = addresses.authority_of(self.login_address(stored))
         if self._kept:
-            self.fields["password"].help_text = _("One is kept, and never shown. Leave this empty to keep it.")
+            self.fields["password"].help_text = _("A password is stored, and never shown. Leave this empty to keep it.")
 
     address_fields: tuple[str, ...] = ()
 

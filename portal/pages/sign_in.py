@@ -32,7 +32,7 @@ FIRST_USER_SALT = "portal.first-user"
 FIRST_USER_LINK_S = 24 * 3600
 
 
-PASSWORD_HELP = _("At least 10 characters, no common password, not like your name.")
+PASSWORD_HELP = _("At least 10 characters, not a common password, not similar to your name.")
 
 
 class ShortHelpMixin:
@@ -55,8 +55,8 @@ class SignInForm(AuthenticationForm):
         label=_("E-mail"), widget=forms.EmailInput(attrs={"autofocus": True, "autocomplete": "username"})
     )
     error_messages = {
-        "invalid_login": _("This e-mail and password do not belong together. Look at both, then try again."),
-        "inactive": _("This account is switched off. Ask your manager."),
+        "invalid_login": _("This e-mail and password do not match. Check both, then try again."),
+        "inactive": _("This account is disabled. Ask your manager."),
     }
 
 
@@ -123,7 +123,7 @@ class ResetPasswordForm(ShortHelpMixin, SetPasswordForm):  # type: ignore[type-a
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"]
         if two_factor.matching_device(self.user, code) is None:
-            raise ValidationError(_("This code does not fit. Wait for the next one in your app."))
+            raise ValidationError(_("This code is wrong. Wait for the next one in your app."))
         return code
 
 

@@ -118,7 +118,7 @@ def add_site(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         site = form.save()
         audit.note(request, Action.SITE_ADDED, site=site)
-        messages.success(request, _("%(site)s is there. Now its first camera.") % {"site": site})
+        messages.success(request, _("%(site)s is created. Now add its first camera.") % {"site": site})
         return redirect(f"{reverse('camera_add')}?site={site.pk}")
     return render(request, "sites/site.html", {"form": form, "first": is_first}, status=422 if form.errors else 200)
 
@@ -161,7 +161,7 @@ def archive_site(request: HttpRequest, site_id: int) -> HttpResponse:
         return redirect("sites")
     Site.objects.filter(pk=found.pk).update(archived_at=timezone.now())
     audit.note(request, Action.SITE_ARCHIVED, site=found)
-    told = _("%(site)s is archived: its cameras rest, and nobody sees it. What it kept goes when its days are over.")
+    told = _("%(site)s is archived: its cameras stop, and nobody sees it. Its data is deleted when its days are over.")
     messages.success(request, told % {"site": found}, extra_tags=undo_by(reverse("site_restore", args=[found.pk])))
     return redirect("sites")
 

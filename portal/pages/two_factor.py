@@ -35,7 +35,7 @@ class CodeForm(forms.Form):
     )
 
 
-WRONG = gettext_lazy("This code does not fit. Wait for the next one in your app, and look whether its clock is right.")
+WRONG = gettext_lazy("This code is wrong. Wait for the next one in your app, and check that its clock is right.")
 
 
 def second_factor(request: HttpRequest) -> HttpResponse:
@@ -75,7 +75,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
         return redirect("profile")
     device = two_factor.begin(user)
     form = CodeForm(request.POST or None)
-    form.fields["code"].help_text = _("Six digits that the app shows now.")
+    form.fields["code"].help_text = _("The six digits that the app shows now.")
     if request.method == "POST" and form.is_valid():
         codes = two_factor.confirm(user, form.cleaned_data["code"].replace(" ", ""))
         if codes is not None:
@@ -120,14 +120,14 @@ def turn_off(request: HttpRequest) -> HttpResponse:
     """Turn the second factor off, with the password."""
     user = access.person(request)
     if two_factor.must_have(user):
-        messages.error(request, _("Who runs this portal wants you to keep two-factor on."))
+        messages.error(request, _("The operator of this portal requires you to keep two-factor on."))
     elif not user.check_password(request.POST.get("password", "")):
         messages.error(request, _("This is not your password. Two-factor stays on."))
     else:
         two_factor.turn_off(user)
         end_other_sessions(request, user)
         audit.note(request, Action.TWO_FACTOR_OFF)
-        messages.success(request, _("Two-factor is off. Your password alone signs you in now."))
+        messages.success(request, _("Two-factor is off. Your password alone now signs you in."))
     return redirect("profile")
 
 

@@ -71,7 +71,7 @@ class ViolationFilterForm(forms.Form):
         label=gettext_lazy("Day"),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        error_messages={"invalid": gettext_lazy("This is no day. Choose one.")},
+        error_messages={"invalid": gettext_lazy("This is not a day. Choose one.")},
     )
 
     def __init__(self, user: AnyUser, *args: Any, **kwargs: Any) -> None:
@@ -268,7 +268,7 @@ def review_violations(request: HttpRequest) -> HttpResponse:
     except ValidationError as error:
         return refuse_review(request, given, " ".join(error.messages), back)
     if given.decision == "note" and outcome.late:
-        changed = _("Somebody changed this meanwhile. Your note is not saved yet: look, then save it again.")
+        changed = _("Somebody changed this in the meantime. Your note is not saved yet: check it, then save it again.")
         return refuse_review(request, given, changed, back)
     note_outcome(request, given, outcome)
     tell_outcome(request, given, outcome)
@@ -331,7 +331,7 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
             Violation.Status.OPEN: _("%(who)s changed it %(when)s."),
         }[Violation.Status(row.status)]
         told = verb % {"who": who, "when": when}
-        messages.warning(request, told + " " + _("Your decision was not stored; look again, then decide."))
+        messages.warning(request, told + " " + _("Your decision was not stored; look again, then decide again."))
 
 
 def next_in_flow(request: HttpRequest, row: Violation) -> str:

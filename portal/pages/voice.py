@@ -71,12 +71,12 @@ class VoiceForm(SealedLoginForm):
         }
         labels = {"preset": gettext_lazy("Make"), "host": gettext_lazy("Host"), "url": gettext_lazy("URL")}
         help_texts = {
-            "host": gettext_lazy("Its number or name in the network, like 192.168.1.30."),
+            "host": gettext_lazy("Its IP address or name in the network, like 192.168.1.30."),
             "url": gettext_lazy("With $text, $language, $camera, $site or $audio_url where they belong."),
             "body": gettext_lazy("The same; or $audio_wav or $audio_mulaw alone, which is the sound itself."),
             "content_type": gettext_lazy("Like application/json."),
-            "channel": gettext_lazy("Hikvision: the audio channel, mostly 1. Shelly: the switch, mostly 0. go2rtc: the "
-                                    "name of the stream."),
+            "channel": gettext_lazy("Hikvision: the audio channel, usually 1. Shelly: the switch, usually 0. go2rtc: "
+                                    "the name of the stream."),
         }  # fmt: skip
 
     instance: Voice
@@ -126,11 +126,11 @@ class VoiceForm(SealedLoginForm):
     def _check_host(self, cleaned: dict[str, Any]) -> None:
         preset = call.PRESETS[cleaned["preset"]]
         if not HOST.fullmatch(cleaned.get("host") or ""):
-            self.add_error("host", _("Write only the host here, like 192.168.1.30 or speaker.lan."))
+            self.add_error("host", _("Enter only the host here, like 192.168.1.30 or speaker.lan."))
         if preset.first_channel is not None and not cleaned.get("channel"):
             cleaned["channel"] = preset.first_channel
             if not cleaned["channel"]:
-                self.add_error("channel", _("Write the name of the stream there."))
+                self.add_error("channel", _("Enter the name of the stream there."))
 
     def _check_written(self, cleaned: dict[str, Any]) -> None:
         for name, allowed in (("url", call.WORDS), ("body", call.WORDS + call.SOUNDS)):
@@ -138,7 +138,7 @@ class VoiceForm(SealedLoginForm):
                 self.add_error(name, problem)
         if "url" in cleaned:
             if "$" in addresses.authority_of(cleaned["url"]):  # the login would be sent wherever a placeholder leads
-                self.add_error("url", _("Write the host itself; a placeholder may stand behind it alone."))
+                self.add_error("url", _("Write the host itself; placeholders are allowed only after it."))
                 return
             try:
                 addresses.parse_address(cleaned["url"], ("http", "https"))
@@ -146,7 +146,7 @@ class VoiceForm(SealedLoginForm):
                 self.add_error("url", str(error))
         body = (cleaned.get("body") or "").strip()
         if call.names_sound(body) and not call.is_sound(body):
-            self.add_error("body", _("A sound is the whole body: write $audio_wav or $audio_mulaw alone."))
+            self.add_error("body", _("A sound must be the whole body: write $audio_wav or $audio_mulaw alone."))
         cleaned["body"] = body
 
     def store(self) -> None:
@@ -172,7 +172,7 @@ def camera_voice(request: HttpRequest, camera_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         form.store()
         audit.note(request, Action.VOICE_CHANGED, camera.name, camera.site)
-        messages.success(request, _("Saved. “Play it now” tells whether it can be heard."))
+        messages.success(request, _("Saved. “Play it now” shows whether it can be heard."))
         return redirect("camera_voice", camera.pk)
     as_stored = access.get_camera(request, camera_id)
     context = {
@@ -193,7 +193,7 @@ def play(request: HttpRequest, camera_id: int) -> HttpResponse:
     if not reminding.speaks(camera):
         refusal = _("This door is silent. Choose where it sounds, and save.")
     elif not throttling.allow("voice-play", str(camera.pk), PLAYS_A_MINUTE):
-        refusal = _("That was a time too many. Wait a minute, then play it again.")
+        refusal = _("Too many plays. Wait a minute, then play it again.")
     else:
         reminder = reminding.play_by_hand(camera)
         follow = f"{reverse('voice_said', args=[camera.pk])}?reminder={reminder.pk}"
@@ -240,7 +240,7 @@ def unpair_loudspeaker(request: HttpRequest, camera_id: int) -> HttpResponse:
     camera = access.get_camera(request, camera_id)
     pairing.revoke(camera, Purpose.LOUDSPEAKER)
     audit.note(request, Action.DEVICE_UNPAIRED, camera.name, camera.site)
-    messages.success(request, _("%(camera)s has no loudspeaker page any more.") % {"camera": camera})
+    messages.success(request, _("%(camera)s no longer has a loudspeaker page.") % {"camera": camera})
     return redirect("camera_voice", camera.pk)
 
 

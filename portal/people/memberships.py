@@ -38,7 +38,7 @@ def invite(email: str, site: Site, role: str, invited_by: User) -> tuple[Invitat
     """
     email = email.strip().lower()
     if Membership.objects.filter(site=site, user__email__iexact=email).exists():
-        raise MembershipError(_("%(email)s is at this site already. Change the role in the list.") % {"email": email})
+        raise MembershipError(_("%(email)s is already at this site. Change the role in the list.") % {"email": email})
     secret = secrets.token_urlsafe(24)
     values = {
         "role": role,
@@ -71,11 +71,11 @@ def accept(invitation: Invitation, user: User) -> Membership:
     """Give the role. Raises MembershipError if it was used, or the inviter is no longer entitled to give it."""
     used = Invitation.objects.filter(pk=invitation.pk, accepted_at__isnull=True).update(accepted_at=timezone.now())
     if not used:
-        raise MembershipError(_("This invitation was used already."))
+        raise MembershipError(_("This invitation has already been used."))
     inviter = invitation.invited_by
     entitled = inviter.is_superuser or managers(invitation.site).filter(user=inviter).exists()
     if not inviter.is_active or not entitled:
-        raise MembershipError(_("Who invited you does not manage this site any more. Ask its manager anew."))
+        raise MembershipError(_("The person who invited you no longer manages this site. Ask its manager again."))
     membership, _made = Membership.objects.get_or_create(
         user=user, site=invitation.site, defaults={"role": invitation.role}
     )
@@ -93,7 +93,7 @@ def check_manager_stays(membership: Membership) -> None:
     others = managers(membership.site).exclude(pk=membership.pk)
     if membership.role == Role.MANAGER and not others.exists():
         raise MembershipError(
-            _("%(who)s is the last manager of %(site)s. Make somebody else manager first.")
+            _("%(who)s is the last manager of %(site)s. Make somebody else a manager first.")
             % {"who": membership.user, "site": membership.site}
         )
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 MOST_BYTES = 2_000_000  # a frame has 512 KB at most, a form 1 MB
-TOO_LARGE = f"A request has at most {MOST_BYTES // 1_000_000} MB."
+TOO_LARGE = f"A request may have at most {MOST_BYTES // 1_000_000} MB."
 
 
 class BodyLimit:

@@ -30,7 +30,7 @@ def networks(name: str) -> list[str]:
         try:
             ipaddress.ip_network(network, strict=False)
         except ValueError as error:
-            raise SettingError(f"{name} holds {network}, which is no network. Write one like 127.0.0.0/8.") from error
+            raise SettingError(f"{name} holds {network}, not a network. Write one like 127.0.0.0/8.") from error
     return variables.names(name)
 
 

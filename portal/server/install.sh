@@ -12,7 +12,7 @@ command -v "$python" >/dev/null 2>&1 || stop "There is no $python here. Install 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || stop "$python is older than Python 3.11. Install a newer one, or name one: make run PYTHON=/path/to/python3."
 "$python" -c 'import venv, ensurepip' 2>/dev/null || stop "$python has no venv. On Debian and Ubuntu: apt install python3-venv."
 if [ ! -x "$venv/bin/python" ]; then
-    "$python" -m venv "$venv" || stop "The virtual environment $venv could not be made; the lines above say why."
+    "$python" -m venv "$venv" || stop "The virtual environment $venv could not be created; the lines above say why."
 fi
 echo "Installing $requirements (a minute the first time) ..."
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||

@@ -118,7 +118,7 @@ class Supervisor:
             fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StartError(
-                f"A portal already runs with {self.data_dir}. Stop it, or choose another folder: make run DATA_DIR=..."
+                f"A portal already uses {self.data_dir}. Stop it, or choose another folder: make run DATA_DIR=..."
             ) from error
 
     def start_valkey(self) -> None:
@@ -233,7 +233,7 @@ class Supervisor:
             except (OSError, ValueError, KeyError):
                 return False
 
-        self.wait_for(healthy, READY_WITHIN_S, "The portal did not get ready within a minute; see logs in DATA_DIR.")
+        self.wait_for(healthy, READY_WITHIN_S, "The portal was not ready within a minute; see logs in DATA_DIR.")
 
     def wait_for(self, condition: object, within_s: float, otherwise: str) -> None:
         deadline = time.monotonic() + within_s
@@ -311,7 +311,7 @@ def check_port(bind: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except socket.gaierror as error:
-        raise StartError(f"BIND={bind} is no address of this machine. Write BIND=127.0.0.1 or BIND=0.0.0.0.") from error
+        raise StartError(f"BIND={bind} is not this machine's address. Write BIND=127.0.0.1 or BIND=0.0.0.0.") from error
     except OSError as error:
         raise StartError(
             f"Port {port} on {bind} cannot be used ({error.strerror}). Choose another: make run PORT={port + 1}."

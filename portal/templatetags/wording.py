@@ -67,10 +67,10 @@ PAGES = {
     "camera_add": gettext_lazy("adding a camera"),
     "sites": gettext_lazy("the sites"),
     "site": gettext_lazy("a site"),
-    "site_add": gettext_lazy("making a site"),
+    "site_add": gettext_lazy("creating a site"),
     "people": gettext_lazy("the people"),
     "audit": gettext_lazy("the audit log"),
-    "profile": gettext_lazy("the own profile"),
+    "profile": gettext_lazy("their profile"),
 }
 
 

@@ -95,8 +95,8 @@ PRESETS: dict[str, Preset] = {
         "1",
     ),
     "shelly": Preset(
-        "Shelly", gettext_lazy("A relay (second generation or later), on for three seconds: for a lamp, a gong, or a "
-                               "player of your own."), _shelly, "0",
+        "Shelly", gettext_lazy("A relay (second generation or later), on for three seconds: for a lamp, a gong, or "
+                               "your own player."), _shelly, "0",
     ),
     "go2rtc": Preset(
         "go2rtc", gettext_lazy("Plays on the camera that it names. It fetches the sound from the portal, so it must "
@@ -126,7 +126,7 @@ def check_template(text: str, allowed: tuple[str, ...]) -> str:
         return _("A $ begins a placeholder: %(names)s. Write $$ for a $ itself.") % {"names": names}
     unknown = [name for name in template.get_identifiers() if name not in allowed]
     if unknown:
-        return _("$%(name)s is not known here. There are %(names)s.") % {"name": unknown[0], "names": names}
+        return _("$%(name)s is unknown. There are %(names)s.") % {"name": unknown[0], "names": names}
     return ""
 
 
@@ -144,7 +144,7 @@ def say(reminder: Reminder, voice: Voice) -> Said:
     except (CameraError, SpeechError) as error:
         raise NotSaidError(Silence.UNREACHED, str(error)) from error
     except (httpx.HTTPError, OSError) as error:
-        raise NotSaidError(Silence.UNREACHED, _("The connection to the loudspeaker broke off.")) from error
+        raise NotSaidError(Silence.UNREACHED, _("The connection to the loudspeaker was lost.")) from error
     was_heard = any(call.body == "$audio_mulaw" for call in (*first, last))
     return Said(sent_at, timezone.now() if was_heard else None)
 
@@ -226,7 +226,7 @@ class Line:
 
     def _check(self) -> None:
         if time.monotonic() > self._until:
-            raise StreamError(_("The loudspeaker took the connection, but does not answer."))
+            raise StreamError(_("The loudspeaker accepted the connection, but does not answer."))
 
     def make(self, call: Call, reminder: Reminder) -> None:
         """Make one call. Raises CameraError if it is refused, httpx.HTTPError if the connection breaks."""
@@ -259,7 +259,7 @@ class Line:
             self._answer(request, response)
             response = self._ask(request, length_s)
         if response.status_code == 401:
-            raise StreamError(_("The loudspeaker refuses user or password."))
+            raise StreamError(_("The loudspeaker refuses this user or password."))
         if response.status_code >= 300:
             raise StreamError(_("The loudspeaker answers with error %(status)d.") % {"status": response.status_code})
 

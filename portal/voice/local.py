@@ -31,5 +31,5 @@ def say(reminder: Reminder, voice: Voice) -> Said:
     except subprocess.CalledProcessError as error:
         raise NotSaidError(Silence.UNPLAYED, error.stderr.decode(errors="replace").strip()) from error
     except subprocess.TimeoutExpired as error:
-        raise NotSaidError(Silence.UNPLAYED, _("The sound device takes nothing.")) from error
+        raise NotSaidError(Silence.UNPLAYED, _("The sound device accepts no sound.")) from error
     return Said(sent_at, timezone.now())

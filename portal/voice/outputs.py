@@ -65,7 +65,7 @@ def carry_out(reminder: Reminder, voice: Voice) -> None:
     try:
         Reminder.objects.filter(pk=reminder.pk).update(**values)
     except DatabaseError as error:
-        log.warning("how a reminder went could not be written down: %s", type(error).__name__)
+        log.warning("the outcome of a reminder could not be recorded: %s", type(error).__name__)
 
 
 def carry_out_by_hand(reminder_id: UUID) -> None:
@@ -83,7 +83,7 @@ def _in_thread(reminder: Reminder, voice: Voice, until: datetime) -> None:
         else:
             Reminder.objects.filter(pk=reminder.pk).update(why_not=Silence.LATE)
     except DatabaseError as error:
-        log.warning("that a reminder came too late could not be written down: %s", type(error).__name__)
+        log.warning("that a reminder came too late could not be recorded: %s", type(error).__name__)
     finally:
         close_old_connections()
 

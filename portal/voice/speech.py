@@ -58,7 +58,7 @@ class Synthesizer:
         self._keep = _Callback(self._hear)  # the library keeps a pointer to it
         self.rate_hz = int(self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data, _NO_EXIT))
         if self.rate_hz <= 0:
-            raise SpeechError("eSpeak NG finds no voices here.")
+            raise SpeechError("eSpeak NG finds no voices.")
         self._library.espeak_SetSynthCallback(self._keep)
 
     def _hear(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int) -> int:
@@ -92,7 +92,7 @@ def _load() -> tuple[ctypes.CDLL, bytes | None]:
         return _declared(library), str(Path(espeakng_loader.get_data_path()).parent).encode()
     name = ctypes.util.find_library("espeak-ng")
     if not name:
-        raise SpeechError("eSpeak NG is not here. Install the package espeakng-loader, or the system's espeak-ng.")
+        raise SpeechError("eSpeak NG is not installed. Install the package espeakng-loader, or the system's espeak-ng.")
     return _declared(ctypes.CDLL(name)), None
 
 

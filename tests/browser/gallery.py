@@ -143,7 +143,7 @@ def good_test(page: Page) -> None:
 
 def make_device_link(page: Page) -> None:
     page.get_by_label("Site").select_option(index=1)
-    page.get_by_role("button", name="Make the link").click()
+    page.get_by_role("button", name="Create the link").click()
     page.wait_for_load_state("networkidle")
 
 

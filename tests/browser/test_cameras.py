@@ -138,7 +138,7 @@ def failed(page: Page, step: str, says: str) -> None:
     expect(line).to_have_count(1)
     expect(line).to_contain_text(step)
     expect(line).to_contain_text(says)
-    expect(page.locator(".verdict")).to_contain_text("Mend the marked step")
+    expect(page.locator(".verdict")).to_contain_text("Fix the marked step")
 
 
 def test_each_step_that_fails_says_why_and_what_to_do(
@@ -166,10 +166,10 @@ def test_each_step_that_fails_says_why_and_what_to_do(
         assert camera.refused == 1
     with RtspCamera(clip, redirect_to="rtsp://127.0.0.1:9/") as camera:
         attempt(camera.address)
-        failed(page, "Login", "sends us on to another address")
+        failed(page, "Login", "redirects to another address")
     with http_camera(HttpCamera(redirect("http://127.0.0.1:9/"))) as web:
         attempt(web.address)
-        failed(page, "Login", "sends us on to another address")
+        failed(page, "Login", "redirects to another address")
 
 
 def test_pictures_that_are_rare_black_or_empty_are_told(portal: PortalProcess, visit: Visit, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_pictures_that_are_rare_black_or_empty_are_told(portal: PortalProcess, v
         fill(page, "Door", camera.address)
         run_test(page)
         expect(page.locator(".steps li.remark").first).to_contain_text("The picture is black")
-        expect(page.locator(".steps li.remark").last).to_contain_text("That is no fault: stand before the camera")
+        expect(page.locator(".steps li.remark").last).to_contain_text("stand in front of the camera")
         expect(page.locator(".verdict")).to_contain_text("This camera works")
 
 
@@ -221,12 +221,12 @@ def test_a_new_installation_leads_to_the_first_picture(visit: Visit, tmp_path: P
         page.get_by_label("E-mail").fill("ada@example.org")
         page.get_by_label("Password", exact=True).fill("a-Long-pass-4u")
         page.get_by_label("Password confirmation").fill("a-Long-pass-4u")
-        page.get_by_role("button", name="Make my account").click()
+        page.get_by_role("button", name="Create my account").click()
         expect(page.get_by_text("First steps: 1 of 3")).to_be_visible()
         expect(page.get_by_role("navigation")).to_have_count(0)
         page.get_by_label("Name").fill("Harbour House")
         page.get_by_label("Time zone").select_option("Europe/Lisbon")
-        page.get_by_role("button", name="Make the site, then its camera").click()
+        page.get_by_role("button", name="Create the site, then its camera").click()
         expect(page.get_by_text("First steps: 2 of 3")).to_be_visible()
         expect(page.get_by_role("navigation")).to_have_count(0)
         with RtspCamera(clip) as camera:
@@ -288,7 +288,7 @@ def test_the_second_factor_is_set_up_and_asked_for(portal: PortalProcess, visit:
     page.get_by_label("Code").fill(python_in(portal, code).strip())
     page.get_by_role("button", name="Turn it on").click()
     expect(page.locator(".codes li")).to_have_count(10)
-    page.get_by_role("link", name="I have kept them").click()
+    page.get_by_role("link", name="I have saved them").click()
     expect(page.locator(".tile").first).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("E-mail").fill("eve@example.org")

@@ -28,7 +28,7 @@ def make_link(manager: Page) -> str:
     manager.goto("/cameras/")
     manager.get_by_role("link", name="Add a phone or computer").click()
     manager.get_by_label("Site").select_option(label="Harbour House")
-    manager.get_by_role("button", name="Make the link").click()
+    manager.get_by_role("button", name="Create the link").click()
     return manager.get_by_label("Link").input_value()
 
 
@@ -65,16 +65,16 @@ def test_a_phone_is_paired_watched_alerted_of_and_let_go(portal: PortalProcess, 
 
     manager.get_by_role("link", name="Anna's phone").click()
     expect(manager.get_by_role("heading", name="The device")).to_be_visible()
-    manager.get_by_role("button", name="Take the pairing back").click()
-    expect(phone.get_by_role("heading", name="This device is no camera")).to_be_visible(timeout=10_000)
+    manager.get_by_role("button", name="Revoke the pairing").click()
+    expect(phone.get_by_role("heading", name="This device is not a camera")).to_be_visible(timeout=10_000)
     state = 'from cameras.models import *; print(CameraLease.objects.get(camera__name="Anna\'s phone").state_detail)'
-    wait_for(lambda: "pairing was taken back" in python_in(portal, state), 30, "the reason, for the manager")
+    wait_for(lambda: "pairing was revoked" in python_in(portal, state), 30, "the reason, for the manager")
 
 
 def test_a_link_that_was_used_or_cut_is_said_plainly(portal: PortalProcess, visit: Visit, phone: Page) -> None:
     link = make_link(visit(portal, portal.login()))
     pair(phone, link, "First")
-    for address, says in ((link, "used already"), (link.partition("#")[0], "Part of the link is missing")):
+    for address, says in ((link, "already been used"), (link.partition("#")[0], "Part of the link is missing")):
         phone.goto("about:blank")
         phone.goto(address)
         expect(phone.locator("[data-error]")).to_contain_text(says)

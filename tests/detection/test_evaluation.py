@@ -406,5 +406,5 @@ def test_bench_measures_the_reference_in_both_of_its_runtimes(shared: Path) -> N
 def test_a_reference_that_is_none_is_refused(portrait: Path) -> None:
     with pytest.raises(CommandError, match="set.json cannot be loaded"):
         bench("--reference", str(portrait / "set.json"))
-    with pytest.raises(CommandError, match="--rounds is a number"):
+    with pytest.raises(CommandError, match="--rounds must be a number"):
         call_command("bench", "detector", "--rounds", "0")

@@ -324,7 +324,7 @@ def test_without_any_picture_there_is_no_training(painted: Path, tmp_path: Path)
     "option", ["--epochs=0", "--batch=0", "--learning-rate=9", "--hold-out=1.5", "--smoothing=0.9", "--first-rate=2"]
 )
 def test_options_out_of_range_are_refused(painted: Path, tmp_path: Path, option: str) -> None:
-    with pytest.raises(CommandError, match="is a number from"):
+    with pytest.raises(CommandError, match="must be a number from"):
         run(painted, tmp_path, option)
 
 

@@ -152,7 +152,7 @@ def test_what_cannot_be_used_is_one_clear_line(portals: Portals, environment: di
 
 def test_two_portals_do_not_share_a_data_dir(portals: Portals) -> None:
     portals().start()
-    assert "already runs" in ends_with_one_line(portals())
+    assert "already uses" in ends_with_one_line(portals())
 
 
 def test_a_python_without_venv_is_one_clear_line(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ class Conversation:
             self._camera.settimeout(GOODBYE_S)
             self._send("TEARDOWN", uri, [("session", self.session)])
         except OSError:
-            log.debug("the camera was gone before its goodbye")
+            log.debug("the camera hung up before the goodbye")
 
     def _send(self, method: str, uri: str, headers: list[tuple[str, str]], body: bytes = b"") -> str:
         self._cseq += 1
@@ -101,7 +101,7 @@ class Conversation:
         """Answer a challenge. Some cameras change their nonce without saying that the old one is stale."""
         if self._login_worked:
             if exchange.is_repeated:
-                raise StreamError(_("The camera does not know our login any more. It is opened anew."))
+                raise StreamError(_("The camera no longer accepts our login. The stream is being reopened."))
             exchange.is_repeated = True
             self._login.forget()
         self._login.answer(exchange.method, exchange.uri, answer.all("www-authenticate"))
@@ -113,10 +113,10 @@ def fault_of(status: int, method: str) -> StreamError:
     if (known := fault_of_status(status)) is not None:
         return known
     if status == 453 or status == 503:
-        return StreamError(_("The camera has no room for another viewer. End another one, or use its substream."))
+        return StreamError(_("The camera has no room for another viewer. Close another one, or use its substream."))
     if status == 461:
-        return StreamError(_("The camera does not send in this way. Choose the other one, TCP or UDP."))
+        return StreamError(_("The camera does not support this transport. Choose the other one, TCP or UDP."))
     return StreamError(
-        _("The camera answers %(method)s with error %(status)d. Start it again, or try its other stream.")
+        _("The camera answers %(method)s with error %(status)d. Restart it, or try its other stream.")
         % {"method": method, "status": status}
     )

@@ -126,4 +126,4 @@ def port_pair(camera: socket.socket) -> tuple[socket.socket, socket.socket]:
             continue
         first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         return first, second
-    raise StreamError(_("No free port for the camera's pictures. Choose TCP."))
+    raise StreamError(_("There is no free port for the camera's pictures. Choose TCP."))

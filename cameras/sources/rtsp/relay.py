@@ -64,14 +64,14 @@ class Relay(threading.Thread):
                 self._carry(client)
         except ProtocolFault as error:
             log.info("the relay ends: %s", error)
-            text = _("What answers there does not speak RTSP. Is this the camera's RTSP port (mostly 554)?")
+            text = _("The answer from there is not RTSP. Is this the camera's RTSP port (usually 554)?")
             self._fail(StreamError(text))
         except CameraError as error:
             self._fail(error)
         except OSError as error:
             log.info("the relay ends: %s", type(error).__name__)
         except Exception:
-            log.exception("the relay broke off")
+            log.exception("the relay failed")
         finally:
             self._conversation.say_goodbye(self._addresses.whole)
             self._selector.close()
@@ -139,7 +139,7 @@ class Relay(threading.Thread):
             if self.watchdog.is_due:
                 raise self.watchdog.fault()
         elif self._conversation.is_overdue:
-            raise StreamError(_("The camera took the connection, but does not answer. Start it again."))
+            raise StreamError(_("The camera accepted the connection, but does not answer. Restart it."))
 
     @property
     def _is_playing(self) -> bool:

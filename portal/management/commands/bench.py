@@ -22,15 +22,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("part", choices=["detector"], help="what to measure")
         parser.add_argument(
-            "--reference", type=Path, metavar="FILE.tflite", help="the model of the beginning, beside ours"
+            "--reference", type=Path, metavar="FILE.tflite", help="the original model, to compare with ours"
         )
-        parser.add_argument("--picture", type=Path, help="measure with this picture, not with a made one of 1280x720")
+        parser.add_argument("--picture", type=Path, help="measure with this picture, not a generated one of 1280x720")
         parser.add_argument("--rounds", type=int, default=200, help="how often each stage runs (200)")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["rounds"] <= 10_000:
-            raise CommandError("--rounds is a number from 1 to 10000.")
+            raise CommandError("--rounds must be a number from 1 to 10000.")
         try:
             picture = read_picture(options["picture"]) if options["picture"] else lobby_picture()
             figures = bench(SIZES, picture, options["rounds"], options["reference"], MODELS / "aizoo-260.json")

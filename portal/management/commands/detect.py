@@ -12,7 +12,7 @@ from detection import DetectionError, Detector, PictureError, draw, read_picture
 
 
 class Command(BaseCommand):
-    help = "Find faces and their masks in pictures; a picture that cannot be read is named, and the others go on."
+    help = "Find faces and their masks in pictures; a picture that cannot be read is reported, and the rest go on."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("data", type=Path, metavar="DATA.json", help="a COCO file: no_mask, mask, incorrect")
         parser.add_argument("--images", type=Path, required=True, help="the folder that its file names are in")
         parser.add_argument("--model", help="a model's .json or .onnx (models/default.json)")
-        parser.add_argument("--reference", help="another model's .json, to stand beside it")
+        parser.add_argument("--reference", help="another model's .json, to compare with it")
         parser.add_argument(
             "--size", type=int, default=320, help="longer side of the input in px, where a model allows it (320)"
         )
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--incorrect-is",
             choices=("mask", "no_mask"),
-            help="for a set that knows two labels: what a mask worn wrongly counts as there",
+            help="for a data set with only two labels: what a mask worn wrongly counts as",
         )
         parser.add_argument("--groups", type=Path, help="a JSON file of faces sorted by hand: name, value, annotations")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -40,7 +40,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         size = options["size"]
         if not (32 <= size <= 2048) or size % 32:
-            raise CommandError("--size is a multiple of 32 from 32 to 2048.")
+            raise CommandError("--size must be a multiple of 32 from 32 to 2048.")
         try:
             examples = read_examples(options["data"], options["images"])
             model = evaluate(Detector.load(options["model"]).at(size), examples.rows)

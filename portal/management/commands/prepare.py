@@ -18,20 +18,20 @@ from portal.server import certificates, environment, static_files
 
 
 class Command(BaseCommand):
-    help = "Bring the database up to date, collect static files, make the demo (DEMO=1), write DATA_DIR/greeting."
+    help = "Bring the database up to date, collect static files, create the demo (DEMO=1), write DATA_DIR/greeting."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             connection.ensure_connection()
         except DatabaseError as error:
             raise CommandError(
-                f"The database does not answer ({str(error).splitlines()[0]}). Start it, or mend DATABASE_URL."
+                f"The database does not answer ({str(error).splitlines()[0]}). Start it, or fix DATABASE_URL."
             ) from error
         try:
             redis_connection().ping()
         except Errors as error:
             raise CommandError(
-                f"Redis does not answer ({type(error).__name__}). Start it, or mend REDIS_URL."
+                f"Redis does not answer ({type(error).__name__}). Start it, or fix REDIS_URL."
             ) from error
         call_command("migrate", interactive=False, verbosity=0)
         static_files.collect()
@@ -51,7 +51,7 @@ class Command(BaseCommand):
                 f"               (kept in {login.path})",
             ]
         elif not User.objects.exists():
-            lines += ["  Nobody can sign in yet. Make the first user with this link, good once and for a day:", ""]
+            lines += ["  Nobody can sign in yet. Create the first user with this link, valid once and for a day:", ""]
             lines += [f"  {first_user_link()}"]
         else:
             lines += ["  Sign in with your e-mail and password."]

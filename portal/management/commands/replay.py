@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0.1 <= options["fps"] <= 120:
-            raise CommandError("--fps is a number of analyses a second from 0.1 to 120.")
+            raise CommandError("--fps must be a number of analyses a second from 0.1 to 120.")
         if not options["clip"].is_file():
             raise CommandError(f"There is no clip {options['clip']}.")
         try:

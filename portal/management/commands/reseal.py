@@ -13,7 +13,7 @@ from portal.models import Voice
 
 
 class Command(BaseCommand):
-    help = "Seal all passwords of cameras and loudspeakers anew with the first key of DATA_DIR/keys/camera-passwords."
+    help = "Reseal all passwords of cameras and loudspeakers with the first key of DATA_DIR/keys/camera-passwords."
 
     def handle(self, *args: Any, **options: Any) -> None:
         done = lost = 0
@@ -23,7 +23,7 @@ class Command(BaseCommand):
                     sealed = reseal(before)
                 except InvalidToken:
                     lost += 1
-                    self.stderr.write(f"{key}, {title}: sealed with a key that is not here; type its password anew.")
+                    self.stderr.write(f"{key}, {title}: sealed with a key that is missing; type its password again.")
                     continue
                 done += rows.filter(pk=key, sealed_password=before).update(sealed_password=sealed)
-        self.stdout.write(f"{done} sealed anew, {lost} could not be read.")
+        self.stdout.write(f"{done} resealed, {lost} could not be read.")

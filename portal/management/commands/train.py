@@ -34,11 +34,11 @@ class Command(BaseCommand):
             dest="folder",
             type=Path,
             required=True,
-            help="where checkpoint, curves and model go; run again to go on",
+            help="where checkpoint, curves and model go; run again to resume",
         )
-        parser.add_argument("--name", default="model", help="of the model (model)")
+        parser.add_argument("--name", default="model", help="the model's name (model)")
         parser.add_argument(
-            "--first", type=Path, help="begin with these weights: .onnx of an earlier training, or YuNet's"
+            "--first", type=Path, help="start from these weights: .onnx of an earlier training, or YuNet's"
         )
         parser.add_argument("--teacher", type=Path, help="a YuNet .onnx: sees faces that labels lack, and landmarks")
         parser.add_argument(
@@ -46,21 +46,25 @@ class Command(BaseCommand):
             type=Path,
             nargs="+",
             default=[],
-            help="average the result with these models' weights, where it is better on the pictures held out",
+            help="average the result with these models' weights, if that is better on the pictures held out",
         )
         parser.add_argument("--epochs", type=int, default=100)
         parser.add_argument(
-            "--minutes", type=float, default=0, help="end by then, if epochs do not before (0: no limit)"
+            "--minutes", type=float, default=0, help="stop by then, if the epochs are not done before (0: no limit)"
         )
-        parser.add_argument("--batch", type=int, default=32, help="scenes a step (32)")
+        parser.add_argument("--batch", type=int, default=32, help="scenes per step (32)")
         parser.add_argument("--learning-rate", type=float, default=1e-3)
-        parser.add_argument("--first-rate", type=float, default=1.0, help="of it, for what --first brought, 0 to 1 (1)")
-        parser.add_argument("--keep-stem", action="store_true", help="do not train the layers before stride 8: faster")
-        parser.add_argument("--smoothing", type=float, default=0.0, help="between mask and incorrect, 0 to 0.5 (0)")
+        parser.add_argument(
+            "--first-rate", type=float, default=1.0, help="share of --learning-rate for what --first gave, 0 to 1 (1)"
+        )
+        parser.add_argument("--keep-stem", action="store_true", help="do not train the layers before stride 8 (faster)")
+        parser.add_argument(
+            "--smoothing", type=float, default=0.0, help="of labels, between mask and incorrect, 0 to 0.5 (0)"
+        )
         parser.add_argument("--hold-out", type=float, default=0.1, help="share kept for thresholds and curves (0.1)")
-        parser.add_argument("--false-alarms", type=float, default=0.05, help="a picture, for the threshold (0.05)")
-        parser.add_argument("--threads", type=int, default=0, help="of torch (as many as cores)")
-        parser.add_argument("--workers", type=int, default=1, help="processes that make scenes; 0: none apart (1)")
+        parser.add_argument("--false-alarms", type=float, default=0.05, help="per picture, for the threshold (0.05)")
+        parser.add_argument("--threads", type=int, default=0, help="torch's threads (as many as cores)")
+        parser.add_argument("--workers", type=int, default=1, help="processes that make scenes; 0: no separate one (1)")
         parser.add_argument("--seed", type=int, default=1)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -74,9 +78,9 @@ class Command(BaseCommand):
             ) from error
         for name, low, high in RANGES:
             if not low <= options[name] <= high:
-                raise CommandError(f"--{name.replace('_', '-')} is a number from {low:g} to {high:g}.")
+                raise CommandError(f"--{name.replace('_', '-')} must be a number from {low:g} to {high:g}.")
         if options["keep_stem"] and not options["first"]:
-            raise CommandError("--keep-stem keeps what --first brings: name a model there too.")
+            raise CommandError("--keep-stem keeps what --first gives: name a model there too.")
 
         def taken(kind: type) -> dict[str, Any]:
             return {each.name: options[each.name] for each in fields(kind) if each.name in options}
@@ -90,7 +94,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError(
-                f"Stopped. The same command goes on after the last whole epoch in {options['folder']}."
+                f"Stopped. The same command resumes after the last complete epoch in {options['folder']}."
             ) from None
         finally:
             bar.close()

@@ -1,4 +1,4 @@
-// What every signed-in page does: it listens, counts, and says how old things are.
+// What every signed-in page does: it listens for events, counts, and shows how old things are.
 
 import { startCameraForm, startPlay, startVoiceForm } from "./cameras.js";
 import { Live } from "./live.js";
@@ -35,7 +35,7 @@ function startCounter() {
 function startConnectionNote(note) {
   let timer = 0;
   live.addEventListener("state", ({ detail: state }) => {
-    if (document.body.dataset.live === state) return; // each try to reconnect says “connecting” again
+    if (document.body.dataset.live === state) return; // each attempt to reconnect reports “connecting” again
     const fine = state === "live";
     document.body.classList.toggle("not-live", !fine);
     document.body.dataset.live = state;
@@ -48,7 +48,7 @@ function startConnectionNote(note) {
   });
 }
 
-/** The strip comes anew now and then, and at once when a camera changes; only if it says something else. */
+/** The strip is fetched every 30 s, and at once when a camera changes; it is replaced only if it differs. */
 function startStrip(place) {
   let shown = place.innerHTML;
   let timer = 0;
@@ -90,7 +90,7 @@ function startCopy(button) {
   };
 }
 
-/** A pairing link's page says when the device came, or that the link is too old. */
+/** A pairing link's page says when the device was paired, or that the link has expired. */
 function startPairing(card) {
   const place = card.querySelector("[data-pairing-state]");
   const end = Date.parse(card.dataset.expires);
@@ -125,7 +125,7 @@ if (find("[data-play]")) startPlay(find("[data-play]"));
 if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));
 if (find("[data-list]")) startList(find("[data-list]"), live);
 if (find("[data-page=violation]")) startViolation(find("[data-page=violation]"), live);
-// Who is reviewing has the counter, and the list its note: a toast would lie over the very buttons.
+// Reviewers have the counter, and the list its note: a toast would cover the very buttons they need.
 new Toasts(find("[data-toasts]"), live, { quiet: Boolean(find("[data-page]")) });
 if (matchMedia("(max-width: 640px)").matches) find("[data-filters]")?.removeAttribute("open");
 

@@ -1,6 +1,6 @@
-// The screen stays on while a page stands at a door, if the browser can do that.
+// Keeps the screen on while a page is shown at a door, if the browser can do that.
 
-/** `note` is shown where it cannot. A browser lets go whenever the page is hidden, so it is asked again. */
+/** `note` is shown where it cannot. Browsers drop the lock whenever the page is hidden, so it is requested again. */
 export function keepAwake(note) {
   const ask = async () => {
     if (document.hidden) return;

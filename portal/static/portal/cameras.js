@@ -1,10 +1,10 @@
 // The camera's forms: only the fields that its make needs; the test, step by step, while the page stays usable; where
-// its reminders sound, and how one that was played by hand goes.
+// its reminders sound, and the outcome of one that was played by hand.
 
 import { say } from "./words.js";
 
 const POLL_MS = 400;
-const GIVE_UP_MS = 35_000; // a door that says nothing for 30 s is told as such before
+const GIVE_UP_MS = 35_000; // a door that is silent for 30 s is reported as such before that
 
 export function startCameraForm(form) {
   const make = form.elements.make;
@@ -38,7 +38,7 @@ function startTest(form) {
     button.disabled = true;
     button.textContent = say("testing");
     intro.hidden = true;
-    report.closest("section").scrollIntoView({ block: "nearest" }); // on a phone it lies below the form
+    report.closest("section").scrollIntoView({ block: "nearest" }); // on a phone it is below the form
     forgetErrors(form);
     try {
       await runTest(form, report);
@@ -68,7 +68,7 @@ async function runTest(form, report) {
   await follow(body.report, report);
 }
 
-/** A pasted address held a login: each part goes into its own field. The password comes from what was typed here. */
+/** A pasted address held a login: each part goes into its own field. The password is taken from what was typed here. */
 function moveLogin(form, { address, user }) {
   const typed = form.elements.address.value.trim();
   const login = typed.slice(
@@ -81,7 +81,7 @@ function moveLogin(form, { address, user }) {
   form.elements.address.value = address;
 }
 
-/** As a URL writes it; what is no escape stays as it is. */
+/** Percent-decoded; anything that is not a valid escape stays as it is. */
 function decoded(text) {
   return text.replace(/(%[0-9a-f]{2})+/gi, (part) => {
     try {
@@ -92,7 +92,7 @@ function decoded(text) {
   });
 }
 
-/** Ask for the report until it says that it is done; `lost` is what is said where it never does. */
+/** Poll the report until it is done; `lost` is the text shown if that never happens. */
 async function follow(address, report, lost = say("testFailed")) {
   const began = performance.now();
   let shown = "";
@@ -121,7 +121,7 @@ function forgetErrors(form) {
   });
 }
 
-/** Each error beside its field, in words; what belongs to none stands where the report would. */
+/** Each error beside its field, in words; an error that belongs to no field is shown in place of the report. */
 function showErrors(form, report, errors) {
   report.replaceChildren();
   let first = null;
@@ -162,7 +162,7 @@ export function startVoiceForm(form) {
   show();
 }
 
-/** “Play it now”: the page stays, and tells how it goes. */
+/** “Play it now”: the page stays, and shows the progress. */
 export function startPlay(form) {
   const place = document.querySelector("[data-said]");
   const button = form.querySelector("button");

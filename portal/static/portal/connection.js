@@ -1,10 +1,10 @@
-// A socket that comes back by itself, under live.js (pages) and line.js (doors). What it hears of an earlier socket, or of
-// one that was dropped, does not count.
+// A socket that reconnects by itself; live.js (pages) and line.js (doors) build on it. Events of an earlier socket, or
+// of one that was dropped, are ignored.
 
 const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
-const SILENCE_MS = 25_000; // the server says something every 10 s: after so long the connection is dead
+const SILENCE_MS = 25_000; // the server sends something every 10 s: after this long the connection is dead
 
-/** Subclasses implement `opening()`, `heard(data)` and `lost(code, reason)`; the last says whether it comes back. */
+/** Subclasses implement `opening()`, `heard(data)` and `lost(code, reason)`; the last returns whether to reconnect. */
 export class Connection extends EventTarget {
   #socket = null;
   #tries = 0;
@@ -17,7 +17,7 @@ export class Connection extends EventTarget {
     this.address = address;
   }
 
-  /** Connect, and from now on come back whenever the connection is lost. */
+  /** Connect, and from now on reconnect whenever the connection is lost. */
   begin() {
     window.addEventListener("online", () => this.hurry());
     window.addEventListener("pageshow", (event) => event.persisted && this.hurry());
@@ -49,13 +49,13 @@ export class Connection extends EventTarget {
     if (this.isOpen) this.#socket.send(data);
   }
 
-  /** The server knows us: the next pause is short again. */
+  /** The server accepted us: the next pause is short again. */
   settle() {
     this.#tries = 0;
     this.isLive = true;
   }
 
-  /** Connect now rather than at the end of the pause, as when the network is back: what was open may be dead. */
+  /** Connect now rather than at the end of the pause, as when the network is back: an open socket may be dead. */
   hurry() {
     if (this.isLive) this.#drop();
     else this.#open();

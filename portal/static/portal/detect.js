@@ -2,7 +2,7 @@
 
 const CANDIDATES = 512;
 
-/** As Python rounds: a half goes to the even side. */
+/** Rounds as Python does: a half goes to the even neighbour. */
 function round(value) {
   const floor = Math.floor(value);
   const rest = value - floor;
@@ -21,7 +21,7 @@ export function fromRgba({ data, width, height }) {
   return { data: bytes, width, height };
 }
 
-/** Each pixel is the mean of the area that it covers: exact where sides are even, as OpenCV's INTER_AREA elsewhere. */
+/** Each pixel is the mean of the area that it covers: exact where sides are even, else like OpenCV's INTER_AREA. */
 function byArea(image, width, height) {
   const across = spans(image.width, width);
   const down = spans(image.height, height);
@@ -42,7 +42,7 @@ function byArea(image, width, height) {
   return { data: out, width, height };
 }
 
-/** Of each target pixel, the source pixels under it and their shares, which add up to 1. */
+/** For each target pixel, the source pixels under it and their shares, which add up to 1. */
 function spans(source, target) {
   const scale = source / target;
   return Array.from({ length: target }, (_, index) => {
@@ -65,7 +65,7 @@ function halved(image, width, height) {
   return now;
 }
 
-/** Where each target pixel lies between two source pixels; pixels are as wide as high, counted from their centres. */
+/** Where each target pixel lies between two source pixels; pixels are square, and measured from their centres. */
 function steps(source, target) {
   return Array.from({ length: target }, (_, index) => {
     const place = ((index + 0.5) * source) / target - 0.5;

@@ -1,5 +1,5 @@
 // A device as a camera: it sends pictures at the rate that the portal asks for, shows what the portal finds in them,
-// and comes back by itself. The messages are those of portal/devices/messages.py.
+// and reconnects by itself. The messages are those of portal/devices/messages.py.
 
 import { keepAwake } from "./awake.js";
 import { Line } from "./line.js";
@@ -8,7 +8,7 @@ import { Voice } from "./voice.js";
 import { say } from "./words.js";
 
 const BUSY_RETRY_MS = 5000;
-const QUIET_MS = 4000; // without an answer: no worker looks
+const QUIET_MS = 4000; // without an answer for this long: no worker is looking
 const SNAP_MS = 2000;
 const LOW_BATTERY = 0.2;
 const QUALITY = 0.8;
@@ -19,7 +19,7 @@ const video = find("video");
 const boxes = find("boxes");
 const picture = document.createElement("canvas");
 
-/** What stands over the picture: nothing, or why there is none. */
+/** What is shown over the picture: nothing, or why there is no picture. */
 function veil(title, text = "") {
   find("veil").hidden = !title;
   find("veil-title").textContent = title;
@@ -35,13 +35,13 @@ function state(text, kind) {
 class Eye {
   word = null;
   #retry = 0;
-  #opening = 0; // counts: of two that are under way, the older one lets go
+  #opening = 0; // a counter: of two attempts under way, the older one gives up
 
   constructor(changed) {
     this.changed = changed;
   }
 
-  /** Whether a moving picture comes; a phone call mutes a camera without ending it. */
+  /** Whether a moving picture is coming in; a phone call mutes a camera without ending it. */
   get isOpen() {
     const [track] = video.srcObject?.getVideoTracks() ?? [];
     const moving = track?.readyState === "live" && !track.muted && !video.paused;
@@ -117,7 +117,7 @@ function told() {
   quiet();
 }
 
-/** What was found a while ago is shown, and said, no more. */
+/** Results from a while ago are no longer shown or said. */
 function quiet() {
   boxes.width = 0;
   boxes.dataset.faces = 0;
@@ -136,12 +136,12 @@ function snap() {
   });
 }
 
-/** One picture a tick of the asked rate, as long as the portal acknowledges them. */
+/** One picture per tick of the requested rate, as long as the portal acknowledges them. */
 async function tick() {
   try {
     await sendIfDue(performance.now());
   } catch (error) {
-    console.warn(error); // one picture is lost, the next comes
+    console.warn(error); // one picture is lost, the next one follows
   }
   setTimeout(tick, 20);
 }
@@ -171,7 +171,7 @@ function show({ faces }) {
   greet(faces.map((face) => face.label));
 }
 
-/** What the door says: to who wears none first; while it is unsure, what it says to nobody. */
+/** What the door says: first to anyone without a mask; while it is unsure, the same as to nobody. */
 function greet(labels) {
   if (voice.speaking) {
     write(voice.speaking.step === "thanks" ? "mask" : "no_mask", voice.speaking.text);
@@ -193,7 +193,7 @@ async function doorMode() {
   await document.documentElement.requestFullscreen?.().catch(() => null);
 }
 
-/** A tap leads back; some phones have no full screen that one could leave otherwise. */
+/** A tap leads back; on some phones there is no other way to leave full screen. */
 function leaveDoorMode() {
   place.classList.remove("full");
   find("greeting").hidden = true;

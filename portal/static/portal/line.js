@@ -3,12 +3,12 @@
 import { Connection } from "./connection.js";
 
 const MOST_UNACKED = 2;
-const UNACKED_MS = 5000; // what is not acknowledged by then is lost
+const UNACKED_MS = 5000; // frames not acknowledged by then are lost
 const UNPAIRED = 4401;
 
 export class Line extends Connection {
   settings = null;
-  #sentAt = []; // of what is not acknowledged
+  #sentAt = []; // of frames that are not acknowledged yet
 
   constructor(path) {
     super(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`);

@@ -1,4 +1,4 @@
-// The socket of a page. It comes back by itself, notices when it is behind, and fetches what it missed.
+// The socket of a page. It reconnects by itself, notices when it is behind, and fetches what it missed.
 // The messages are those of portal/events/messages.py.
 
 import { Connection } from "./connection.js";
@@ -14,9 +14,9 @@ export class Live extends Connection {
   #numbers; // by site: the newest event that this page has
   #first; // by site: the newest event when the page was made
   #toReview = {};
-  #versions = new Map(); // by violation: the newest version that was told
+  #versions = new Map(); // by violation: the newest version that was reported
   #known = new Set(); // violations that were new once
-  #offsetMs = 0; // the server's clock less ours
+  #offsetMs = 0; // the server's clock minus ours
   #wanted = [];
   #wasLive = false;
 
@@ -54,7 +54,7 @@ export class Live extends Connection {
 
   lost(code) {
     if (code === SIGNED_OUT || (code === NO_RIGHT && this.#wasLive)) {
-      location.reload(); // leads to the sign-in page and back, or shows what one may see now
+      location.reload(); // leads to the sign-in page and back, or shows what the user may see now
       return false;
     }
     this.#tell("state", code === NO_RIGHT ? "no-right" : "connecting");
@@ -87,7 +87,7 @@ export class Live extends Connection {
     if (this.#wanted.length) this.look(this.#wanted);
   }
 
-  /** What does the server know that we do not? Asked anew with each heartbeat, until it is answered. */
+  /** What does the server know that we do not? Asked again with each heartbeat, until it is answered. */
   #compare(message) {
     this.#offsetMs = message.now * 1000 - Date.now();
     const after = {};
@@ -109,7 +109,7 @@ export class Live extends Connection {
     }
   }
 
-  /** An event that follows on what is known is known now; one behind a gap waits until the gap was fetched. */
+  /** An event right after the newest known one is known now; one after a gap waits until the gap is fetched. */
   #advance(message) {
     const newest = this.#newest(message.site);
     if (message.number > newest + 1) this.#say({ type: "missed", after: { [message.site]: newest } });

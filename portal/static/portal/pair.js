@@ -8,7 +8,7 @@ const secret = location.hash.slice(1);
 
 const again = place.querySelector("[data-again]");
 
-/** Say what is wrong. The secret is in this page alone now, so it must not need to be loaded anew. */
+/** Say what is wrong. Only this page has the secret now, so it must not need reloading. */
 function fail(text, mayTryAgain) {
   const error = place.querySelector("[data-error]");
   error.textContent = text;
@@ -61,5 +61,5 @@ async function start() {
 
 again.onclick = start;
 window.addEventListener("hashchange", () => location.reload()); // another link was opened in the same tab
-history.replaceState(null, "", location.pathname); // nobody reads it over a shoulder, or finds it in the history
+history.replaceState(null, "", location.pathname); // not to be read over a shoulder, or found in the history
 start();

@@ -1,14 +1,14 @@
-// Reviewing: keys j k c d (and x, Enter in the list), and what others decide meanwhile.
+// Reviewing: keys j k c d (and x, Enter in the list), and what others decide in the meantime.
 
 import { say } from "./words.js";
 
-const KEYS = "keys"; // in localStorage: "off" where the person switched single keys off (WCAG 2.1.4)
+const KEYS = "keys"; // in localStorage: "off" if the user switched single keys off (WCAG 2.1.4)
 
 const keysAreOff = () => localStorage.getItem(KEYS) === "off";
 
 const typing = (target) => target.closest("input:not([type=checkbox]), textarea, select") !== null;
 
-/** Send a review's form once: a second press, or a key that is held, decides about nobody. */
+/** Send a review's form once: a second press, or a key that is held down, decides nothing. */
 function press(form, decision) {
   const button = form.querySelector(`button[value=${decision}]:not(:disabled)`);
   if (button && !form.dataset.sent) form.requestSubmit(button);
@@ -46,7 +46,7 @@ export function startKeySwitch(button) {
 
 // -- the list -------------------------------------------------------------------------------------------------------
 
-/** j and k go up and down, x chooses, c and d decide about what is chosen, or about the current row. */
+/** j and k go up and down, x chooses, c and d decide about the chosen rows, or else about the current one. */
 export function startList(form, live) {
   sendOnce(form);
   const rows = [...form.querySelectorAll(".row")];
@@ -67,7 +67,7 @@ export function startList(form, live) {
   };
   form.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !event.target.matches("input[type=checkbox]")) return;
-    event.preventDefault(); // a form would be sent, by its first button
+    event.preventDefault(); // otherwise the form would be sent, by its first button
     event.target.closest(".row")?.querySelector(".row-link").click();
   });
   onKeys({
@@ -84,7 +84,7 @@ export function startList(form, live) {
   });
 }
 
-/** Boxes, the box of all, and how many the buttons are about. */
+/** The checkboxes, the one for all, and how many rows the buttons apply to. */
 function startChoosing(form) {
   const all = form.querySelector("[data-all]");
   const boxes = () => [...form.querySelectorAll("[name=seen]")];
@@ -130,7 +130,7 @@ function markGone(id) {
   row.querySelector("[data-status]").textContent = say("gone");
 }
 
-/** “New violations came in”, where they would be seen on this list's first page. */
+/** “There are new violations”, if they would appear on this list's first page. */
 export function startNewRows(note, live) {
   if (!note) return;
   const wanted = note.dataset;
@@ -161,7 +161,7 @@ function element(name, className, text) {
 
 // -- one violation --------------------------------------------------------------------------------------------------
 
-/** c and d decide, j and k go to the next; somebody else's decision is told at once. */
+/** c and d decide, j and k go to the next; somebody else's decision is shown at once. */
 export function startViolation(page, live) {
   const follow = (rel) => page.querySelector(`a[rel=${rel}]`)?.click();
   const form = page.querySelector(".decide");

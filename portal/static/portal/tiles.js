@@ -1,9 +1,9 @@
-// Live tiles: the newest picture of each camera with boxes, its state and its age. Only what can be seen is asked for.
+// Live tiles: the newest picture of each camera with boxes, its state and its age. Only tiles in view are asked for.
 
 import { ago, duration, say } from "./words.js";
 
-const OLD_S = 3; // an older picture says its age
-const STALE_S = 10; // and an even older one is greyed
+const OLD_S = 3; // for an older picture the age is shown
+const STALE_S = 10; // an even older one is greyed out
 const LOOKS = {
   mask: { colour: "#3fbfae", mark: "✓" },
   no_mask: { colour: "#ff6b5e", mark: "!" },
@@ -26,7 +26,7 @@ class Tile {
     const bitmap = await createImageBitmap(picture).catch(() => null);
     requestAnimationFrame(() => {
       if (bitmap) this.#paint(bitmap, header);
-      this.live.painted(header); // also one that could not be painted: the next one may come
+      this.live.painted(header); // even if it could not be painted: the next one may come
     });
   }
 
@@ -58,7 +58,7 @@ class Tile {
     }
   }
 
-  /** A camera's state, as the server tells it; a change is said to those who do not see it, too. */
+  /** A camera's state, as the server reports it; a change is also announced to screen readers. */
   state(message) {
     const changed = this.message && this.message.state !== message.state;
     this.message = message;
@@ -75,18 +75,18 @@ class Tile {
     if (place.textContent !== text) place.textContent = text;
   }
 
-  /** Say the picture's age, and grey what is too old to be called live. */
+  /** Show the picture's age, and grey out what is too old to be called live. */
   tick() {
     const online = this.element.dataset.state === "online";
     const age = this.capturedAt === null ? null : Math.max(0, this.live.now() - this.capturedAt);
     const fresh = online && this.live.isLive && age !== null && age < STALE_S;
     this.element.toggleAttribute("data-fresh", fresh);
-    const remark = this.message?.detail ?? ""; // of an online camera: its picture is black
+    const remark = this.message?.detail ?? ""; // for an online camera: its picture is black
     this.#write("age", fresh ? remark || (age < OLD_S ? say("ageNow") : say("age", { age: duration(age) })) : "");
     if (!fresh) this.#veil(online, age);
   }
 
-  /** What lies over a picture that is not live: what is wrong, since when, and what to do. */
+  /** What covers a picture that is not live: what is wrong, since when, and what to do. */
   #veil(online, age) {
     const { message } = this;
     if (!online && message) {
@@ -103,7 +103,7 @@ class Tile {
     const retrying = message?.state === "offline" ? say("retrying") : "";
     this.#write("veil-since", [since, retrying].filter(Boolean).join(" "));
     const remedy = message?.state === "offline" || message?.state === "waiting" ? message.remedy : "";
-    this.#write("veil-remedy", online ? "" : message?.detail || remedy); // a reason says what to do by itself
+    this.#write("veil-remedy", online ? "" : message?.detail || remedy); // a reason already says what to do
   }
 }
 
@@ -133,7 +133,7 @@ export function paintFace(context, face, width, height) {
   context.restore();
 }
 
-/** A circle, a triangle or a square, so that nobody needs to see colours. */
+/** A circle, a triangle or a square, so that nobody has to rely on colours. */
 function paintShape(context, label, x, y, radius) {
   context.beginPath();
   if (label === "no_mask") {

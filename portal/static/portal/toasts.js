@@ -1,8 +1,8 @@
-// Alerts: a toast a violation, one toast for many at once, and “while you were away” for what is old.
+// Alerts: one toast per violation, one toast for many at once, and “while you were away” for old ones.
 
 import { say } from "./words.js";
 
-const GATHER_MS = 600; // what comes within this time comes together
+const GATHER_MS = 600; // violations that arrive within this time share a toast
 const OLD_S = 60;
 const SHOWN_MS = 20_000;
 const MOST_TOASTS = matchMedia("(max-width: 640px)").matches ? 1 : 3;
@@ -96,7 +96,7 @@ export class Toasts {
     return fresh.flatMap((entry) => entry.violations);
   }
 
-  /** Somebody decided about it, or it is deleted: a toast of it alone has nothing more to say. */
+  /** Somebody decided about it, or it is deleted: a toast about it alone has nothing more to say. */
   #forget(id) {
     this.#shown
       .filter((entry) => entry.violations.length === 1 && entry.violations[0].id === id)
@@ -141,7 +141,7 @@ function awayToast(violations) {
   return toast;
 }
 
-// -- the browser's own notifications, where the person switched them on ---------------------------------------------
+// -- the browser's own notifications, where the user switched them on -----------------------------------------------
 
 const SWITCH = "notify";
 
@@ -152,7 +152,7 @@ function notify(violations) {
   try {
     shown = new Notification(text, { tag: "violations", icon: violations[0].picture || undefined });
   } catch {
-    return; // browsers of phones have them only for installed pages
+    return; // phone browsers allow them only for installed pages
   }
   shown.onclick = () => {
     window.focus();
@@ -164,7 +164,7 @@ function notifies() {
   return "Notification" in window && Notification.permission === "granted" && localStorage.getItem(SWITCH) === "on";
 }
 
-/** The button that switches them on and off, and a note beside it; hidden where the browser has none. */
+/** The button that switches them on and off, and a note beside it; hidden where the browser does not support them. */
 export function startNotifySwitch(button, note) {
   if (!button || !("Notification" in window)) return;
   const update = () => (button.textContent = say(notifies() ? "notifyOff" : "notifyOn"));

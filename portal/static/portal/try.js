@@ -14,7 +14,7 @@ const video = document.createElement("video");
 video.muted = video.playsInline = true;
 let detector = null;
 let watching = false;
-let turn = 0; // counts what was asked for: an older one is not drawn any more
+let turn = 0; // counts requests: the result of an older one is no longer drawn
 
 function tell(text, isError = false) {
   const note = find("note");
@@ -34,7 +34,7 @@ async function load() {
   return new Detector(ort, session, described);
 }
 
-/** Put a picture on the canvas, find the faces, and draw them in; how long the finding took, in ms. */
+/** Put a picture on the canvas, find the faces, and draw them in; returns how long the detection took, in ms. */
 async function look(source, sourceWidth, sourceHeight, mine) {
   const scale = Math.min(1, LONGEST_PX / Math.max(sourceWidth, sourceHeight));
   canvas.width = Math.round(sourceWidth * scale);

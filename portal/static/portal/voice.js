@@ -1,21 +1,21 @@
 // What a page at a door says aloud: by the browser's own voice, or by the sound that the portal rendered.
 
-const VOICE_STARTS_MS = 1500; // some browsers name voices that never begin
+const VOICE_STARTS_MS = 1500; // some browsers list voices that never start
 const SOUND_STARTS_MS = 4000;
-const SLACK_MS = 5000; // beyond the length of what is said
+const SLACK_MS = 5000; // beyond the length of the sound
 const LONGEST_MS = 60_000;
 const STALE_MS = 3000;
 
-/** Speaks what `line` is told to say, one after the other, and tells back how it went. */
+/** Speaks what arrives on `line`, one after the other, and reports back how it went. */
 export class Voice {
-  speaking = null; // the message that is said now
+  speaking = null; // the message being spoken
   #audio = new Audio();
   #queue = Promise.resolve();
   #isUnlocked = false;
-  #endPlay = null; // of the sound that plays now
-  #untold = []; // what was said while the connection was away
+  #endPlay = null; // of the sound that is playing
+  #untold = []; // what was said while the connection was down
 
-  /** `bar` asks for the one tap that browsers want before a page may sound; its data-chime is played then. */
+  /** `bar` asks for the one tap that browsers require before a page may play sound; its data-chime is played then. */
   constructor(line, bar, sentence) {
     this.line = line;
     this.bar = bar;
@@ -60,14 +60,14 @@ export class Voice {
     });
   }
 
-  /** Empty where it was said to its end; otherwise why it was not. */
+  /** Empty if it was said to the end; otherwise why it was not. */
   async #say({ text, language, audio }) {
     const voice = voiceFor(language);
     const why = voice ? await this.#speak(text, voice) : "dumb";
     return why === "dumb" ? this.#play(audio) : why;
   }
 
-  /** As #say; "dumb" where the voice never began. */
+  /** Like #say; "dumb" if the voice never started. */
   #speak(text, voice) {
     return new Promise((resolve) => {
       const spoken = new SpeechSynthesisUtterance(text);
@@ -75,7 +75,7 @@ export class Voice {
       const end = (why) => {
         clearTimeout(timer);
         spoken.onstart = spoken.onerror = spoken.onend = null;
-        speechSynthesis.cancel(); // one that hangs would hold up the next
+        speechSynthesis.cancel(); // one that hangs would block the next
         resolve(why);
       };
       spoken.voice = voice;
@@ -91,9 +91,9 @@ export class Voice {
     });
   }
 
-  /** As #say, for a sound. One that does not begin in time is let go: nobody would be there any more. */
+  /** Like #say, for a sound. One that does not start in time is dropped: nobody would be there any longer. */
   #play(address) {
-    const audio = this.#audio; // always the same: some phones unlock one element alone
+    const audio = this.#audio; // always the same: some phones unlock only one element
     this.#endPlay?.("unplayed");
     return new Promise((resolve) => {
       let timer = 0;
@@ -123,7 +123,7 @@ export class Voice {
   }
 }
 
-/** A voice of this browser for the language, one that needs no network first; Chinese is the Mandarin one. */
+/** A voice of this browser for the language, preferably one that needs no network; for Chinese, a Mandarin one. */
 function voiceFor(language) {
   const wanted = (window.speechSynthesis?.getVoices() ?? []).filter(
     ({ lang }) => lang.toLowerCase().split(/[-_]/)[0] === language,

@@ -1,4 +1,4 @@
-// The sentences that scripts say: translated by the server, in components/words.html and in pages with words of their own.
+// The sentences that scripts show: translated by the server, in components/words.html and in pages that have their own.
 
 const given = [...document.querySelectorAll("template[data-words]")];
 const words = Object.assign({}, ...given.reverse().map((template) => ({ ...template.dataset }))); // the page's own win

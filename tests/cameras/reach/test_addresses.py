@@ -68,7 +68,7 @@ def second() -> Iterator[SecondListener]:
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("", "Write the camera's address"),
+        ("", "Enter the camera's address"),
         ("rtsp://10.0.0.5/a b", "There is a space"),
         ("rtsp://10.0.0.5/a\nb", "There is a space"),
         ("10.0.0.5/stream1", "must begin with rtsp://"),
@@ -76,11 +76,11 @@ def second() -> Iterator[SecondListener]:
         ("concat:a.mp4|b.mp4", "must begin with rtsp://"),
         ("subfile,,start,0,end,9,,:/etc/passwd", "must begin with rtsp://"),
         ("http://10.0.0.5/", "must begin with rtsp://"),
-        ("rtsp://10.0.0.5:99999/", "Host or port"),
-        ("rtsp://[::1/", "Host or port"),
+        ("rtsp://10.0.0.5:99999/", "host or port"),
+        ("rtsp://[::1/", "host or port"),
         ("rtsp:///stream1", "names no host"),
         ("rtsp://10.0.0.5:0/", "names no host"),
-        ("rtsp://user:pass@10.0.0.5/", "have fields of their own"),
+        ("rtsp://user:pass@10.0.0.5/", "have their own fields"),
         ("rtsp://10.0.0.5/" + "x" * 600, "too long"),
     ],
 )
@@ -191,7 +191,7 @@ def test_what_is_refused_is_not_connected_to(address: str) -> None:
 
 def test_rtsp_that_redirects_is_not_followed(loopback: None, second: SecondListener, tmp_path: Path) -> None:
     clip, to = lobby(tmp_path / "a.mp4", seconds=1), f"rtsp://127.0.0.2:{second.port}/"
-    with RtspCamera(clip, redirect_to=to) as camera, pytest.raises(StreamError, match="sends us on"):
+    with RtspCamera(clip, redirect_to=to) as camera, pytest.raises(StreamError, match="redirects to"):
         open_source(Opening(Place("rtsp", camera.address)))
     assert second.count() == 0
 
@@ -213,7 +213,7 @@ def test_a_foreign_source_in_transport_gets_nothing(
 
 def test_http_that_redirects_to_loopback_is_not_followed(loopback: None, second: SecondListener) -> None:
     answer = redirect(f"http://127.0.0.2:{second.port}/")
-    with http_camera(HttpCamera(answer)) as camera, pytest.raises(StreamError, match="sends us on"):
+    with http_camera(HttpCamera(answer)) as camera, pytest.raises(StreamError, match="redirects to"):
         open_source(Opening(Place("http", camera.address)))
     assert second.count() == 0
 

@@ -42,6 +42,6 @@ def test_keys_are_changed_without_losing_a_password(settings: Any, tmp_path: Pat
     assert unseal(anew) == unseal(sealed) == "p@ss"
     key_path().write_bytes(key_path().read_bytes().splitlines()[0] + b"\n")
     assert unseal(anew) == "p@ss"
-    with pytest.raises(SealError, match="Type the password anew"):
+    with pytest.raises(SealError, match="Type the password again"):
         unseal(sealed)
     assert credentials.reseal("") == ""

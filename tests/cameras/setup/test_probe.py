@@ -100,7 +100,7 @@ def test_a_black_picture_and_a_slow_camera_are_remarks(tmp_path: Path) -> None:
     with RtspCamera(lobby(tmp_path / "black.mp4", black=True)) as camera:
         report, _ = carry_out(Typed(Place("rtsp", camera.address)))
     says(report, "picture", Status.REMARK, "The picture is black")
-    says(report, "face", Status.REMARK, "That is no fault: stand before the camera")
+    says(report, "face", Status.REMARK, "stand in front of the camera")
     assert report.passed
     camera_ = HttpCamera(mjpeg(jpegs_of(lobby(tmp_path / "a.mp4")), 1))
     with http_camera(camera_):

@@ -96,7 +96,7 @@ def test_a_frame_needs_the_token_of_its_own_camera(world: World, paired: tuple[C
     answer = push(camera.pk, "", jpeg())
     assert problem(answer)[0] == 401 and answer["WWW-Authenticate"] == "Bearer"
     assert problem(push(camera.pk, token + "x", jpeg()))[0] == 401
-    assert problem(push(world.door.pk, token, jpeg())) == (403, "This token is good for another camera only.")
+    assert problem(push(world.door.pk, token, jpeg())) == (403, "This token is valid for another camera only.")
     assert device_frames.newest_frame(world.door.pk) is None and device_frames.newest_frame(camera.pk) is None
 
 
@@ -125,10 +125,10 @@ def picture(kind: str, size: tuple[int, int]) -> bytes:
 @pytest.mark.parametrize(
     ("data", "status", "says"),
     [
-        (b"", 415, "is a JPEG"),
-        (b"no picture", 415, "is a JPEG"),
-        (jpeg()[:60], 415, "is a JPEG"),
-        (picture("PNG", (64, 64)), 415, "is a JPEG"),
+        (b"", 415, "must be a JPEG"),
+        (b"no picture", 415, "must be a JPEG"),
+        (jpeg()[:60], 415, "must be a JPEG"),
+        (picture("PNG", (64, 64)), 415, "must be a JPEG"),
         (b"\xff" * (pushing.MOST_BYTES + 1), 413, "512 KB"),
         (picture("JPEG", (7000, 5000)), 413, "3840x2160"),
         (picture("JPEG", (200, 1)), 415, "16 pixels"),
@@ -200,7 +200,7 @@ def test_a_link_is_good_once_and_for_ten_minutes(world: World) -> None:
     assert redeem(secret).status_code == 201
     assert problem(redeem(secret)) == (
         410,
-        "This link was used already, or is older than ten minutes. Ask for a new one.",
+        "This link has already been used, or is older than ten minutes. Ask for a new one.",
     )
     made, late = pairing.invite(world.here, world.alice)
     assert made.expires_at - made.made_at <= timedelta(minutes=10, seconds=1)

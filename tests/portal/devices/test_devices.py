@@ -268,7 +268,7 @@ def test_the_phones_page_sets_a_cookie_that_no_script_reads(world: World) -> Non
     assert cookie["httponly"] and cookie["samesite"] == "Strict"
     assert b"Door phone" in phone.get("/door/").content
     assert phone.post("/pair/redeem/", {"secret": secret}).status_code == 410
-    assert "was used already" in phone.post("/pair/look/", {"secret": secret}).json()["error"]
+    assert "has already been used" in phone.post("/pair/look/", {"secret": secret}).json()["error"]
 
 
 def test_who_holds_the_phone_may_end_it(world: World) -> None:
@@ -279,13 +279,13 @@ def test_who_holds_the_phone_may_end_it(world: World) -> None:
     phone.post("/door/leave/")
     assert pairing.camera_of(token) is None
     page = phone.get("/door/")
-    assert page.status_code == 404 and b"This device is no camera" in page.content
+    assert page.status_code == 404 and b"This device is not a camera" in page.content
 
 
 def test_a_manager_takes_a_pairing_back_and_pairs_anew(world: World, sign_in: Any) -> None:
     camera, token = pair(world)
     alice = sign_in(world.alice)
-    assert b"Take the pairing back" in alice.get(f"/cameras/{camera.pk}/").content
+    assert b"Revoke the pairing" in alice.get(f"/cameras/{camera.pk}/").content
     alice.post(f"/cameras/{camera.pk}/unpair/")
     assert pairing.camera_of(token) is None
     page = alice.post(f"/cameras/{camera.pk}/pair/").content.decode()

@@ -32,7 +32,7 @@ def test_after_signing_in_one_comes_where_one_wanted_but_never_elsewhere(world: 
 
 def test_a_wrong_password_says_so_and_keeps_the_e_mail(world: World, client: Client) -> None:
     page = try_to_sign_in(client, "alice@example.org", "wrong").content.decode()
-    assert "do not belong together" in page and 'value="alice@example.org"' in page
+    assert "do not match" in page and 'value="alice@example.org"' in page
 
 
 def test_five_failures_lock_this_e_mail_from_this_address_only(world: World) -> None:
@@ -60,7 +60,7 @@ def test_other_spellings_of_an_e_mail_give_no_more_tries(world: World) -> None:
 
 def test_a_form_that_is_too_old_says_so(world: World) -> None:
     answer = Client(enforce_csrf_checks=True).post("/sign-in/", {"username": "a", "password": "b"})
-    assert answer.status_code == 403 and "too old to be sent" in answer.content.decode()
+    assert answer.status_code == 403 and "This form has expired" in answer.content.decode()
 
 
 def test_a_camera_and_a_site_are_deleted_with_what_they_saw(world: World, sign_in: SignIn) -> None:

@@ -288,6 +288,6 @@ def test_the_dashboard_costs_the_same_for_one_camera_and_for_twenty(world: World
 
 def test_empty_pages_say_what_they_will_show(client: Client, world: World, sign_in: SignIn) -> None:
     assert "Nobody without a mask so far" in client.get("/violations/").content.decode()
-    assert "No violation fits this filter" in client.get("/violations/?status=open").content.decode()
+    assert "No violation matches this filter" in client.get("/violations/?status=open").content.decode()
     for path in ("/", "/violations/"):
         assert "You have no access to a site yet" in sign_in(world.stranger).get(path).content.decode()

@@ -249,17 +249,17 @@ def test_a_change_of_output_alone_does_not_begin_the_watch_anew(world: World, si
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"host": "http://x/"}, "Write only the host"),
-        ({"host": ""}, "Write only the host"),
+        ({"host": "http://x/"}, "Enter only the host"),
+        ({"host": ""}, "Enter only the host"),
         ({"preset": "go2rtc"}, "name of the stream"),
-        ({"preset": "", "url": "http://10.0.0.9/$face"}, "$face is not known here"),
+        ({"preset": "", "url": "http://10.0.0.9/$face"}, "$face is unknown"),
         ({"preset": "", "url": "http://10.0.0.9/", "body": "5 $"}, "begins a placeholder"),
-        ({"preset": "", "url": "http://10.0.0.9/", "body": "x $audio_wav"}, "A sound is the whole body"),
-        ({"preset": "", "url": "http://10.0.0.9/", "body": "${audio_wav}"}, "A sound is the whole body"),
+        ({"preset": "", "url": "http://10.0.0.9/", "body": "x $audio_wav"}, "A sound must be the whole body"),
+        ({"preset": "", "url": "http://10.0.0.9/", "body": "${audio_wav}"}, "A sound must be the whole body"),
         ({"preset": "", "url": "http://10.0.0.9/", "content_type": "x/y\r\nHost: evil"}, "like application/json"),
         ({"preset": "", "url": "ftp://10.0.0.9/"}, "must begin with"),
         ({"preset": "", "url": "http://$site.example/"}, "Write the host itself"),
-        ({"preset": "", "url": "http://me:secret@10.0.0.9/"}, "fields of their own"),
+        ({"preset": "", "url": "http://me:secret@10.0.0.9/"}, "their own fields"),
         ({"output": "device"}, "Select a valid choice"),  # it is not a device
         ({"output": "local", "sound_device": "x; rm"}, "aplay -L"),
         ({"reminder_after_s": "61"}, "less than or equal to 60"),
@@ -329,7 +329,7 @@ def test_play_it_now_is_a_row_that_tells_how_it_went(world: World, sign_in: Sign
     for _other in range(6):
         Reminder.objects.create(step="thanks", why_not=Silence.COOLDOWN, **given)
     answer = alice.get(said)
-    assert answer["X-Done"] == "0" and "waiting for its end" in answer.content.decode()
+    assert answer["X-Done"] == "0" and "waiting for it to finish" in answer.content.decode()
     reminding.note_heard(reminder.pk, world.door.pk, "")
     answer = alice.get(said)
     assert answer["X-Done"] == "1" and "Played" in answer.content.decode()
@@ -340,9 +340,9 @@ def test_playing_too_often_is_slowed_down(world: World, sign_in: SignIn) -> None
     alice = sign_in(world.alice)
     for _time in range(11):
         answer = alice.post(f"/cameras/{world.door.pk}/voice/play/", follow=True)
-    assert "a time too many" in answer.content.decode() and Reminder.objects.count() == 10
+    assert "Too many plays" in answer.content.decode() and Reminder.objects.count() == 10
     answer = alice.post(f"/cameras/{world.door.pk}/voice/play/", headers={"Accept": "application/json"})
-    assert answer.status_code == 409 and "a time too many" in answer.json()["error"]
+    assert answer.status_code == 409 and "Too many plays" in answer.json()["error"]
 
 
 # -- the site's page --------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_it_is_turned_on_and_asked_for(world: World, sign_in: SignIn) -> None:
         assert client.get(path)["Location"].startswith("/sign-in/code/?next=")
     page = client.get("/sign-in/code/?next=/violations/").content.decode()
     assert "One more step" in page and "Live</a>" not in page
-    assert "does not fit" in client.post("/sign-in/code/", {"code": "000000"}).content.decode()
+    assert "This code is wrong" in client.post("/sign-in/code/", {"code": "000000"}).content.decode()
     time_of_throttle = TOTPDevice.objects.get(user=world.alice)
     time_of_throttle.throttle_reset()
     answer = client.post("/sign-in/code/", {"code": code_of(world.alice), "next": "/violations/"})

@@ -249,7 +249,7 @@ def test_a_loudspeaker_that_refuses_is_quoted(world: World, how: dict[str, Any],
 def test_a_wrong_password_is_tried_once(world: World) -> None:
     with loudspeaker(wants_login=True) as speaker:
         done = remind(world, preset="axis", host=speaker.host, user="guest", sealed_password=seal("x"))
-    assert "refuses user or password" in done.detail
+    assert "refuses this user or password" in done.detail
     assert sum(bool(asked.authorization) for asked in speaker.asked) == 1
 
 
