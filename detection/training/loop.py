@@ -303,7 +303,7 @@ def _read_checkpoint(path: Path, settings: TrainingSettings) -> Mapping[str, Any
         kept: Mapping[str, Any] = torch.load(path, weights_only=True)
         residuals = tuple(kept["residuals"])
     except Exception as error:  # a file cut short fails in zipfile, pickle or torch, each with its own class
-        raise DataError(f"{path} cannot be read as a checkpoint. Move it away to begin anew.") from error
+        raise DataError(f"{path} cannot be read as a checkpoint. Move it away to start again.") from error
     if residuals != settings.residuals:
         raise DataError(
             f"{path} is of another network (residual units {residuals}, here {settings.residuals}). "

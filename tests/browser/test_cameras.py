@@ -90,7 +90,7 @@ def test_a_camera_is_tested_saved_watched_killed_and_comes_back(
         page.get_by_label("What it looks at").select_option("512")
         page.get_by_role("button", name="Save the changes").click()
         expect(page.locator(".message")).to_contain_text("is saved")
-        wait_for(lambda: len(camera.requests) > before, 5, "the worker to begin anew")
+        wait_for(lambda: len(camera.requests) > before, 5, "the worker to start again")
         page.get_by_role("button", name="Pause").click()
         expect(page.locator(".message")).to_contain_text("is paused")
         wait_for(lambda: "TEARDOWN" in camera.requests[-1], 5, "the worker to let the camera go")

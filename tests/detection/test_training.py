@@ -224,7 +224,7 @@ def test_a_checkpoint_cut_short_is_refused(painted: Path, tmp_path: Path) -> Non
     run(painted, tmp_path, "--epochs", "1")
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
-    with pytest.raises(CommandError, match="cannot be read as a checkpoint. Move it away to begin anew"):
+    with pytest.raises(CommandError, match="cannot be read as a checkpoint. Move it away to start again"):
         run(painted, tmp_path, "--epochs", "2")
 
 

@@ -38,10 +38,10 @@ def test_keys_are_changed_without_losing_a_password(settings: Any, tmp_path: Pat
     sealed = seal("p@ss")
     old = key_path().read_bytes()
     key_path().write_bytes(Fernet.generate_key() + b"\n" + old)
-    anew = reseal(sealed)
-    assert unseal(anew) == unseal(sealed) == "p@ss"
+    resealed = reseal(sealed)
+    assert unseal(resealed) == unseal(sealed) == "p@ss"
     key_path().write_bytes(key_path().read_bytes().splitlines()[0] + b"\n")
-    assert unseal(anew) == "p@ss"
+    assert unseal(resealed) == "p@ss"
     with pytest.raises(SealError, match="Type the password again"):
         unseal(sealed)
     assert credentials.reseal("") == ""

@@ -174,7 +174,7 @@ def test_each_answer_of_a_camera_has_its_plain_words(clip: Path, fault: dict[str
         open_source(Opening(Place("rtsp", camera.address)))
 
 
-def test_a_camera_that_changes_its_nonce_in_the_middle_is_answered_anew(clip: Path) -> None:
+def test_a_camera_that_changes_its_nonce_in_the_middle_is_answered_again(clip: Path) -> None:
     with RtspCamera(clip, login=("admin", PASSWORD), changes_nonce=True) as camera:
         stop = threading.Event()
         source = open_source(Opening(Place("rtsp", camera.address, "admin", PASSWORD), stop))
@@ -362,7 +362,7 @@ def test_a_late_packet_does_not_move_the_time_of_its_frame(delays: list[float], 
         assert stamped - taken == pytest.approx(min(best, delay), abs=1e-6)
 
 
-def test_pts_that_jump_set_the_anchor_anew() -> None:
+def test_pts_that_jump_reset_the_anchor() -> None:
     anchor = Anchor()
     anchor.note(500.0, 1000.0)
     anchor.note(0.0, 1001.0)
@@ -394,7 +394,7 @@ def test_an_outage_opens_late_and_closes_late(monkeypatch: pytest.MonkeyPatch) -
     fail(20, "hiccup")
     play(23)
     fail(24, "again")
-    assert not opened, "the dark began anew only if nobody was told that all is well"
+    assert not opened, "the dark began again only if nobody was told that all is well"
     fail(40, "gone")
     assert len(opened) == 1 and opened[0][0] == pytest.approx(1011, abs=1.5)
     play(45)

@@ -93,7 +93,7 @@ def test_a_pause_ends_the_watch_and_gives_the_camera_back(start: Any, world: Wor
     assert (lease.worker, lease.state) == ("", CameraState.PAUSED)
 
 
-def test_changed_settings_begin_the_watch_anew(start: Any, world: World) -> None:
+def test_changed_settings_restart_the_watch(start: Any, world: World) -> None:
     worker = start("north")
     watch_door(worker, world)
     Camera.objects.filter(pk=world.door.pk).update(address="gone.mp4", version=F("version") + 1)
@@ -138,7 +138,7 @@ def test_a_worker_of_a_name_that_lives_already_watches_nothing_and_harms_nothing
     assert world.door.pk in first.watched()
 
 
-def test_what_an_earlier_run_left_is_taken_anew_at_once(start: Any, world: World, redis: Any) -> None:
+def test_what_an_earlier_run_left_is_taken_again_at_once(start: Any, world: World, redis: Any) -> None:
     leases.take(world.door.pk, 1, "north")
     worker = start("north")
     watch_door(worker, world)

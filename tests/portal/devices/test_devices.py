@@ -238,7 +238,7 @@ def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pyt
             monkeypatch.setattr(sockets.DeviceConsumer, "tell", tell)
             await sync_to_async(Camera.objects.filter(kind="device").update)(analyses_per_second=2)
             assert (await hear(two, "settings", 5))["rate"] == 2
-            assert await closing_code(one, 5) == 4408, "it is let go, and connects anew if it lives"
+            assert await closing_code(one, 5) == 4408, "it is let go, and connects again if it is alive"
 
     run(test)
 
@@ -282,7 +282,7 @@ def test_who_holds_the_phone_may_end_it(world: World) -> None:
     assert page.status_code == 404 and b"This device is not a camera" in page.content
 
 
-def test_a_manager_takes_a_pairing_back_and_pairs_anew(world: World, sign_in: Any) -> None:
+def test_a_manager_takes_a_pairing_back_and_pairs_again(world: World, sign_in: Any) -> None:
     camera, token = pair(world)
     alice = sign_in(world.alice)
     assert b"Revoke the pairing" in alice.get(f"/cameras/{camera.pk}/").content

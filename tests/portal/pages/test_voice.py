@@ -239,7 +239,7 @@ def test_a_manager_chooses_where_it_sounds(world: World, sign_in: SignIn) -> Non
     assert AuditEntry.objects.filter(action="voice-changed", subject="Front door").exists()
 
 
-def test_a_change_of_output_alone_does_not_begin_the_watch_anew(world: World, sign_in: SignIn) -> None:
+def test_a_change_of_output_alone_does_not_restart_the_watch(world: World, sign_in: SignIn) -> None:
     save(sign_in(world.alice), world.door, output="local")
     version = world.door.version
     world.door.refresh_from_db()

@@ -120,7 +120,7 @@ def test_turning_it_on_ends_all_other_sessions(world: World, sign_in: SignIn) ->
     assert alice.get("/").status_code == 200 and other.get("/").status_code == 302
 
 
-def test_without_the_code_nothing_is_set_up_anew(world: World, sign_in: SignIn) -> None:
+def test_without_the_code_nothing_is_set_up_again(world: World, sign_in: SignIn) -> None:
     """Somebody who stole the password must not be able to replace the app with their own."""
     turn_on(sign_in(world.alice), world.alice)
     thief = after_password(world.alice)
