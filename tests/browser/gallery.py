@@ -116,7 +116,7 @@ def wrong_login(page: Page) -> None:
 
 def make_password_link(page: Page) -> None:
     open_more(page)
-    page.get_by_role("button", name="Make a password link for Bob Tanaka").click()
+    page.get_by_role("button", name="Create a password link for Bob Tanaka").click()
     page.wait_for_load_state()
 
 

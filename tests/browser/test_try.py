@@ -108,4 +108,4 @@ def test_what_is_no_picture_is_said(portal: PortalProcess, visit: Visit, tmp_pat
     page = open_page(visit(portal))
     (tmp_path / "no.png").write_bytes(b"no picture")
     page.locator("[data-file]").set_input_files(tmp_path / "no.png")
-    expect(page.locator("[data-note]")).to_contain_text("no picture")
+    expect(page.locator("[data-note]")).to_contain_text("cannot read this picture")
