@@ -74,6 +74,7 @@ class Camera(models.Model):
         CLIP = "clip", _("Clip, played as if live")
 
     class Transport(models.TextChoices):
+        AUTO = "auto", _("Automatic (TCP, or UDP if the camera refuses it)")
         TCP = "tcp", _("TCP (nothing is lost)")
         UDP = "udp", _("UDP (some old cameras)")
 
@@ -89,7 +90,7 @@ class Camera(models.Model):
     )
     user = models.CharField(_("user"), max_length=120, blank=True)
     sealed_password = models.TextField(_("sealed password"), blank=True, editable=False)
-    transport = models.CharField(_("transport"), max_length=4, choices=Transport.choices, default=Transport.TCP)
+    transport = models.CharField(_("transport"), max_length=4, choices=Transport.choices, default=Transport.AUTO)
     view = models.PositiveSmallIntegerField(_("what it looks at"), choices=View.choices, default=View.NEAR)
     model = models.CharField(_("model"), max_length=80, choices=model_choices, default="default")
     analyses_per_second = models.FloatField(

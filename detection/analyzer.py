@@ -166,17 +166,18 @@ class Analyzer:
         self._people: dict[UUID, Person] = {}
         self._newest_at = float("-inf")
 
-    def analyse(self, image_bgr: Image, captured_at: float) -> list[Finding]:
+    def analyse(self, image_bgr: Image, captured_at: float, is_broken: bool = False) -> list[Finding]:
         """Analyse one frame. `image_bgr` is kept until a better one comes: never write to it afterwards.
 
         Args:
             captured_at: seconds, on a clock that only moves forward; a frame earlier than the last is left out.
+            is_broken: parts of the picture are missing, so no face in it votes.
         """
         if captured_at <= self._newest_at:
             return []
         self._newest_at = captured_at
         detections = self._detector.detect(image_bgr, FAINT)
-        weights, ended = self._tracker.update(detections, image_bgr, captured_at)
+        weights, ended = self._tracker.update(detections, image_bgr, captured_at, is_broken)
         findings = [finding for track in ended for finding in self._end(track)]
         boxes = tuple(found.box for found in detections)
         for track in self._tracker.tracks:

@@ -84,8 +84,10 @@ class Track:
             return STILL_LOST_S
         return MISSING_S if self.at_edge(at) else LOST_S
 
-    def update(self, found: Detection, image_bgr: Image, at: float, input_scale: float) -> float:
-        """Take one more sighting; returns its vote's weight."""
+    def update(
+        self, found: Detection, image_bgr: Image, at: float, input_scale: float, is_broken: bool = False
+    ) -> float:
+        """Take one more sighting; returns its vote's weight, 0 from a broken picture."""
         gap = at - self.last_seen_at
         if gap > 0:
             moved = [now - before for now, before in zip(centre(found.box), centre(self.box), strict=True)]
@@ -96,7 +98,7 @@ class Track:
             )
         self.box, self.last, self.last_seen_at = found.box, found, at
         self.hits += 1
-        return self.look(found, image_bgr, at, input_scale)
+        return 0.0 if is_broken else self.look(found, image_bgr, at, input_scale)
 
     def look(self, found: Detection, image_bgr: Image, at: float, input_scale: float) -> float:
         """Measure the face's pixels and let them vote."""
@@ -150,9 +152,12 @@ class Tracker:
         self._longer_side_px = longer_side_px
 
     def update(
-        self, detections: Sequence[Detection], image_bgr: Image, at: float
+        self, detections: Sequence[Detection], image_bgr: Image, at: float, is_broken: bool = False
     ) -> tuple[dict[UUID, float], list[Track]]:
-        """Take in one analysis; returns the weights of the votes that it cast, by track, and the tracks that ended."""
+        """Take in one analysis; returns the weights of the votes that it cast, by track, and the tracks that ended.
+
+        A broken picture shows where people are that were seen before; it casts no vote, and nobody appears in it.
+        """
         scale = self._longer_side_px / max(image_bgr.shape[:2])
         ended = [track for track in self.tracks if at - track.last_seen_at > track.keep_s(at)]
         self.tracks = [track for track in self.tracks if track not in ended]
@@ -163,11 +168,11 @@ class Tracker:
             chosen = [found for found in detections if (found.confidence >= CONFIDENT) is strong]
             pairs, left = associate(free, chosen, image_bgr, at)
             for track, found in pairs:
-                weights[track.key] = track.update(found, image_bgr, at, scale)
+                weights[track.key] = track.update(found, image_bgr, at, scale, is_broken)
                 free.remove(track)
             if strong:
                 unused = left
-        for found in unused:
+        for found in () if is_broken else unused:
             if any(overlap(found.box, track.box) > 0.5 and track.last_seen_at == at for track in self.tracks):
                 continue
             track = Track(self._make_key(at), found.box, at, at, found)

@@ -12,11 +12,11 @@ class Place:
     Args:
         kind: one of Camera.Kind: "rtsp", "http", "usb", "clip" or "device".
         address: without a login; empty for a device, which has none.
-        transport: how RTSP's pictures travel: "tcp" or "udp".
+        transport: how RTSP's pictures travel: "tcp", "udp", or "auto" for TCP first.
     """
 
     kind: str
     address: str = ""
     user: str = ""
     password: str = field(default="", repr=False)
-    transport: str = "tcp"
+    transport: str = "auto"

@@ -22,12 +22,14 @@ class Frame:
         image_bgr: makes the full picture, upright, blue first; called only for frames that are analysed.
         answer: called with who is in the frame, if its sender waits for that; such a frame is always analysed.
         refuse: likewise, called with why the frame could not be analysed.
+        is_broken: packets are missing, of this picture or of one that it is built on.
     """
 
     captured_at: float
     image_bgr: ImageMaker
     answer: Callable[[Sequence[Sighting]], None] | None = None
     refuse: Callable[[str], None] | None = None
+    is_broken: bool = False
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from typing import Protocol
 
 from django.utils.translation import gettext as _
@@ -49,6 +50,11 @@ class Carrier(Protocol):
 
     watchdog: Watchdog
     stop: threading.Event
+    holes: deque[float]  # since when, in the stream's own seconds, packets have been missing; its reader takes them out
+
+    def taken_at(self, pts_s: float) -> float | None:
+        """When the picture with this pts was taken, on `time.monotonic()`; None if the carrier does not know."""
+        return None
 
     @property
     def fault(self) -> CameraError | None: ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 
 import httpx
@@ -19,7 +20,7 @@ from cameras.reach import addresses
 from cameras.reach.checked_http import checked_client
 from cameras.reach.login import Login, refused
 from cameras.sources.base import Opening, register
-from cameras.sources.carrier import Watchdog, fault_of_status
+from cameras.sources.carrier import Carrier, Watchdog, fault_of_status
 from cameras.sources.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -35,12 +36,13 @@ PLAYLISTS = {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/x-
              "application/dash+xml", "application/sdp", "video/x-ms-asf"}  # fmt: skip
 
 
-class Body:
+class Body(Carrier):
     """An answer's body as the file object that FFmpeg reads."""
 
     def __init__(self, opening: Opening) -> None:
         self.watchdog = Watchdog()
         self.stop: threading.Event = opening.stop
+        self.holes = deque(maxlen=1)  # none: TCP loses nothing
         self._fault: CameraError | None = None
         self._deadline: float | None = time.monotonic() + HEADERS_S
         self._ending = False

@@ -17,49 +17,18 @@ from cameras.errors import StreamError
 from cameras.sources.base import Frame, StreamFacts
 from cameras.sources.carrier import Carrier
 from cameras.sources.clip import upright
+from cameras.sources.clock import PictureMoments, StreamClock
+from cameras.sources.damage import Damage
 from detection import MAX_PIXELS
 
 log = logging.getLogger(__name__)
 
 PROBING = {"probesize": "65536", "analyzeduration": "0", "fpsprobesize": "1"}
 FIRST_PICTURE_S = 30.0
-LEAST_PROGRESS_S = 12.0  # for the decoder, while packets come in
-ANCHOR_WINDOW_S = 30.0
-PTS_JUMP_S = 5.0
-KEY_GAPS = 3
+LEAST_PROGRESS_S = 4.0  # between two pictures, while packets come in: the camera may have changed its encoding
+PICTURE_GAPS = 3
 UNTIMED = {"mpjpeg"}
 MOST_SPAN_S = 600.0  # over which a rate is measured
-
-
-class Anchor:
-    """Turns pts into wall time: anchor + pts, where the anchor is the smallest (arrival − pts) seen lately.
-
-    The smallest, because a packet can come late but not early; over the last half to whole minute, because clocks
-    drift. It is reset when pts jump: a camera that restarts begins at zero.
-    """
-
-    def __init__(self) -> None:
-        self._older = float("inf")
-        self._newer = float("inf")
-        self._turned_at = float("-inf")
-
-    def note(self, pts_s: float, arrival_s: float) -> None:
-        """A packet with this pts came in at that moment."""
-        offset = arrival_s - pts_s
-        least = min(self._older, self._newer)
-        if least != float("inf") and abs(offset - least) > PTS_JUMP_S:
-            self._older = self._newer = float("inf")
-            self._turned_at = arrival_s
-        if arrival_s - self._turned_at > ANCHOR_WINDOW_S or arrival_s < self._turned_at:
-            self._older, self._newer, self._turned_at = self._newer, float("inf"), arrival_s
-        self._newer = min(self._newer, offset)
-
-    def stamp(self, pts_s: float | None, now_s: float) -> float:
-        """When a frame with this pts was taken; never later than now."""
-        least = min(self._older, self._newer)
-        if pts_s is None or least == float("inf"):
-            return now_s
-        return min(now_s, least + pts_s)
 
 
 class Stream:
@@ -77,7 +46,11 @@ class Stream:
         context = self._video.codec_context
         context.thread_count = 1  # frame threads add delay
         self.facts.codec, self.facts.width, self.facts.height = context.name, context.width, context.height
+        self._clock = StreamClock()
+        self._damage = Damage()
+        self._moments = PictureMoments()
         self._decoded_at = time.monotonic()
+        self._has_decoded = False
         self._first: tuple[int, float] | None = None  # number and time of the packet from which the rate is measured
         self._key_at: float | None = None
 
@@ -105,20 +78,32 @@ class Stream:
             raise
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
-        anchor = Anchor()
         for packet in self._packets(stop):
-            arrival = time.time()
+            arrival = time.monotonic()
             pts_s = float(packet.pts * packet.time_base) if self._is_timed and packet.pts is not None else None
-            if pts_s is not None:
-                anchor.note(pts_s, arrival)
-            self._note_packet(packet, pts_s if self._is_timed else arrival)
+            is_mapped = pts_s is not None and self._carrier.taken_at(pts_s) is not None
+            if pts_s is not None and is_mapped:
+                self._damage.packet(pts_s, packet.is_keyframe, self._carrier.holes)
+            elif pts_s is not None:
+                self._clock.note(pts_s, arrival)
+            self._note_packet(packet, pts_s if is_mapped else arrival)
             for frame in self._decode(packet):
                 self._note_frame(frame)
                 seconds = frame.time if self._is_timed and frame.pts is not None else None
-                yield Frame(anchor.stamp(seconds, time.time()), partial(upright, frame))
+                is_broken = frame.is_corrupt or self._damage.covers(seconds)
+                yield Frame(self._taken_at(seconds), partial(upright, frame), is_broken=is_broken)
             self._check_progress()
         if not stop.is_set():
             raise self._carrier.fault or StreamError(_("The camera ended the stream."))
+
+    def _taken_at(self, pts_s: float | None) -> float:
+        """When a decoded picture was taken, on the wall's clock: later than the one before it, not later than now."""
+        now, taken = time.monotonic(), None
+        if pts_s is not None:
+            taken = self._carrier.taken_at(pts_s)
+            if taken is None:
+                taken = self._clock.taken_at(pts_s, now)
+        return time.time() - (now - self._moments.next(taken, now))
 
     def close(self) -> None:
         try:
@@ -164,14 +149,14 @@ class Stream:
     def _note_frame(self, frame: Any) -> None:
         if frame.width * frame.height > MAX_PIXELS:
             raise StreamError(_("Its pictures are too large to be watched. Set a smaller size."), permanent=True)
-        self._decoded_at = time.monotonic()
+        self._decoded_at, self._has_decoded = time.monotonic(), True
         self.facts.width, self.facts.height = frame.width, frame.height
 
     def _check_progress(self) -> None:
         """Packets come in: do pictures come out?"""
-        waited = time.monotonic() - self._decoded_at
-        usual = self.facts.key_frame_gap_s or 0.0
-        most = max(LEAST_PROGRESS_S, KEY_GAPS * usual) if self.facts.key_frames else FIRST_PICTURE_S
+        waited, per_second = time.monotonic() - self._decoded_at, self.facts.packets_per_second
+        usual_gap_s = 1 / per_second if per_second else 0.0
+        most = max(LEAST_PROGRESS_S, PICTURE_GAPS * usual_gap_s) if self._has_decoded else FIRST_PICTURE_S
         if waited > most:
             raise StreamError(
                 _("Video comes in, but no whole picture. Set the camera's key-frame interval (I-frame, GOP) to 2 s.")

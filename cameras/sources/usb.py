@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 from django.utils.translation import gettext as _
 
 from cameras.errors import CameraError, StreamError
 from cameras.reach.addresses import device_path
 from cameras.sources.base import Opening, register
-from cameras.sources.carrier import Watchdog
+from cameras.sources.carrier import Carrier, Watchdog
 from cameras.sources.stream import Stream
 
 SIZE = "1280x720"
 RATE = "15"
 
 
-class Device:
+class Device(Carrier):
     """Nothing to carry: FFmpeg reads the device itself."""
-
-    fault: CameraError | None = None
 
     def __init__(self, stop: threading.Event) -> None:
         self.watchdog = Watchdog()
         self.stop = stop
+        self.holes = deque(maxlen=1)
+
+    @property
+    def fault(self) -> CameraError | None:
+        return None
 
     def close(self) -> None:
         return

@@ -33,7 +33,7 @@ BLACK_BELOW = 12  # mean brightness, out of 255
 DARK_EVERY = 25  # analyses from one look at the brightness to the next
 CLOCK_STEP_S = 10.0  # from one frame to the next: beyond it, all known people are forgotten
 CLOCK_BACK_S = 0.5
-LATE_S = 1.0  # a frame that waited longer is not analysed: the next one is nearer to now
+LATE_S = 2.0  # a frame that waited longer is not analysed: the next one is nearer to now
 BLACK = gettext_lazy("The picture is black. Is the lens covered, or the room dark?")
 
 
@@ -161,7 +161,7 @@ class Watch:
                 continue
             image = frame.image_bgr()
             try:
-                findings = self._analyzer.analyse(image, frame.captured_at)
+                findings = self._analyzer.analyse(image, frame.captured_at, frame.is_broken)
             except DetectionError as error:
                 self._log.warning("a frame was left out: %s", error)
                 if frame.refuse is not None:

@@ -99,7 +99,7 @@ class CameraForm(SealedLoginForm):
         cleaned: dict[str, Any] = super().clean() or {}
         make = cleaned.get("make", "")
         if self.is_device:  # it has no address: the device connects to us
-            cleaned |= {"kind": Camera.Kind.DEVICE, "address": "", "transport": Camera.Transport.TCP}
+            cleaned |= {"kind": Camera.Kind.DEVICE, "address": "", "transport": Camera.Transport.AUTO}
         elif make in makes():
             self._compose(cleaned, make)
         elif make:
@@ -168,7 +168,7 @@ class CameraForm(SealedLoginForm):
 
     def typed(self) -> Typed:
         cleaned = self.cleaned_data
-        transport = cleaned.get("transport") or Camera.Transport.TCP
+        transport = cleaned.get("transport") or Camera.Transport.AUTO
         return Typed(
             Place(cleaned["kind"], cleaned["address"], cleaned.get("user") or "", self.secret, transport),
             view=int(cleaned.get("view") or 0),

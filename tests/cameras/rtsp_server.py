@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import random
 import re
 import secrets
 import socket
@@ -107,6 +108,7 @@ class RtspCamera:
         login: user and password, or None for an open camera.
         redirect_to: the address that DESCRIBE is redirected to, with 302.
         foreign_source: named in Transport as source=; nobody should ask it for pictures.
+        loss: the part of the packets that is not sent, at random with a fixed seed.
     """
 
     clip: Path
@@ -119,6 +121,7 @@ class RtspCamera:
     port: int = 0
     start_at_key: bool = True
     changes_nonce: bool = False
+    loss: float = 0.0
     frozen: bool = False
     refused: int = 0
     requests: list[str] = field(default_factory=list)
@@ -299,6 +302,7 @@ class _Session:
         assert self.send is not None
         camera, video, ssrc, seq = self.camera, self.camera.video, secrets.randbits(32), secrets.randbits(15)
         turn, number = self.join()
+        noise = random.Random(26)
         with contextlib.suppress(ConnectionError, OSError, RuntimeError):
             while True:
                 if number >= len(video.units):
@@ -316,6 +320,8 @@ class _Session:
                     last = 0x80 if index == len(payloads) - 1 else 0
                     head = struct.pack(">BBHII", 0x80, 96 | last, seq & 0xFFFF, stamp, ssrc)
                     seq += 1
+                    if noise.random() < camera.loss:
+                        continue
                     with contextlib.suppress(BlockingIOError):
                         self.send(head + payload, 0)
                 await self.writer.drain()

@@ -46,14 +46,14 @@ class Stage:
     def _detect(self, image: np.ndarray, threshold: float) -> list[Detection]:
         return self._seen
 
-    def show(self, at: float, *actors: Actor) -> None:
+    def show(self, at: float, *actors: Actor, is_broken: bool = False) -> None:
         image = np.full((360, 640, 3), 128, np.uint8)
         self._seen = [self._paint(image, actor) for actor in actors if 0.02 < actor.x < 0.98]
-        self.findings += self.analyzer.analyse(image, at)
+        self.findings += self.analyzer.analyse(image, at, is_broken)
 
-    def play(self, start: float, end: float, *actors: Actor) -> None:
+    def play(self, start: float, end: float, *actors: Actor, is_broken: bool = False) -> None:
         for step in range(round((end - start) * 5)):
-            self.show(start + step / 5, *actors)
+            self.show(start + step / 5, *actors, is_broken=is_broken)
 
     def _paint(self, image: np.ndarray, actor: Actor) -> Detection:
         half = actor.side / 2 * 360

@@ -59,6 +59,17 @@ def test_an_unsure_vote_never_alerts(stage: Stage) -> None:
     assert stage.violations == []
 
 
+def test_a_face_in_a_broken_picture_does_not_vote_and_nobody_appears_in_it(stage: Stage) -> None:
+    stage.play(0, 4, bare(), is_broken=True)
+    assert stage.passages == []
+    stage.play(4, 6, masked())
+    stage.play(6, 12, bare(), is_broken=True)
+    stage.leave()
+    (passage,) = stage.passages
+    assert passage.label == "mask" and stage.violations == []
+    assert passage.ended_at == pytest.approx(11.8), "but it shows that the person is still there"
+
+
 def test_who_masks_closes_the_violation_and_stays_one_person(stage: Stage) -> None:
     stage.play(0, 3, bare())
     stage.play(3, 8, masked())

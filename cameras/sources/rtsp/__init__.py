@@ -7,8 +7,8 @@ password into its errors. Behind the relay it knows neither the camera's address
               always interleaved (TCP)           signs in, maps addresses,   TCP or UDP, with the one checked
                                                  answers redirects itself    address alone
 
-`messages` cuts bytes into messages and packets, `sdp` maps addresses, `media` carries pictures, `conversation` sends
-requests to the camera and signs in, and `relay` brings them together.
+`messages` cuts bytes into messages and packets, `sdp` maps addresses, `rtp` puts packets in order and gives them our
+clock, `media` carries them, `conversation` sends requests to the camera and signs in, and `relay` brings them together.
 """
 
 from __future__ import annotations
@@ -25,15 +25,13 @@ def open_rtsp(opening: Opening) -> Stream:
     address = addresses.parse_address(opening.place.address, ("rtsp",))
     checked = addresses.resolve(address.host, address.port, opening.stop)
     opening.reached("name")
-    camera = addresses.connect(checked, address.port, opening.stop)
+    relay = Relay(opening, address, checked)
     opening.reached("connection")
-    relay = Relay(opening, address, camera)
     relay.start()
     options = {
         "rtsp_transport": "tcp",
         "allowed_media_types": "video",
         "protocol_whitelist": "tcp,rtp",
-        "reorder_queue_size": "64" if opening.place.transport == "udp" else "0",
-        "max_delay": "300000",
+        "reorder_queue_size": "0",  # the relay puts packets in order
     }
     return Stream.open(relay, relay.url, "rtsp", options)

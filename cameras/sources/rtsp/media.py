@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
 from cameras.errors import StreamError
 from cameras.sources.rtsp.messages import Packet, interleaved
+from cameras.sources.rtsp.rtp import HOLE_S, JitterBuffer, PictureTimes, RtpPacket, goodbye_in, parse_rtp
 
 UDP_PACKET = 65_535
 PORT_PAIRS_TRIED = 50
@@ -22,6 +26,9 @@ class Medium:
     """
 
     client_channel: int
+    buffer: JitterBuffer
+    times: PictureTimes
+    rate: int
     camera_channel: int = -1  # TCP
     sockets: tuple[socket.socket, socket.socket] | None = None  # UDP
     server_ports: tuple[int, int] = (0, 0)
@@ -32,13 +39,13 @@ class Medium:
 
 
 class Media:
-    """All media of one connection."""
+    """All media of one connection. Pictures go on in order, with timestamps of our own clock."""
 
-    def __init__(self, camera: socket.socket, transport: str) -> None:
-        """`transport`: "tcp" or "udp"."""
+    def __init__(self, camera: socket.socket, transport: str, holes: deque[float]) -> None:
+        """`transport`: "tcp", "udp", or "auto" for TCP first; `holes` is told since when pictures are broken."""
         self._camera = camera
-        self._camera_ip = camera.getpeername()[0]
         self._transport = transport
+        self._holes = holes
         self._media: list[Medium] = []
         self._opened: list[socket.socket] = []
 
@@ -49,49 +56,104 @@ class Media:
         for each in self._opened:
             each.close()
 
+    def move(self, camera: socket.socket) -> None:
+        """The camera is connected anew; nothing has been set up yet."""
+        self._camera = camera
+
     # -- setting up -------------------------------------------------------------------------------------------------
 
-    def offer(self, wanted: str) -> tuple[Medium, str]:
-        """What to offer the camera when FFmpeg asks for "RTP/AVP/TCP;unicast;interleaved=0-1"."""
+    def offer(self, wanted: str, rate: int) -> tuple[Medium, str]:
+        """What to offer the camera when FFmpeg asks for "RTP/AVP/TCP;unicast;interleaved=0-1".
+
+        Args:
+            rate: timestamps a second.
+        """
         found = re.search(r"interleaved=(\d+)", wanted)
-        channel = int(found[1]) if found else 2 * len(self._media)
+        return self._offer(int(found[1]) if found else 2 * len(self._media), rate)
+
+    def offer_other(self, refused: Medium) -> tuple[Medium, str] | None:
+        """The other transport, where the camera refused the first and the choice is ours; else None."""
+        if self._transport != "auto" or refused.sockets is not None:
+            return None
+        self._transport = "udp"
+        return self._offer(refused.client_channel, refused.rate)
+
+    def _offer(self, channel: int, rate: int) -> tuple[Medium, str]:
+        times = PictureTimes(rate)
         if self._transport != "udp":
-            return Medium(channel), f"RTP/AVP/TCP;unicast;interleaved={channel}-{channel + 1}"
+            return Medium(channel, JitterBuffer(0.0), times, rate), (
+                f"RTP/AVP/TCP;unicast;interleaved={channel}-{channel + 1}"
+            )
         pair = port_pair(self._camera)
         self._opened += pair
         port = pair[0].getsockname()[1]
-        return Medium(channel, sockets=pair), f"RTP/AVP;unicast;client_port={port}-{port + 1}"
+        medium = Medium(channel, JitterBuffer(HOLE_S), times, rate, sockets=pair)
+        return medium, f"RTP/AVP;unicast;client_port={port}-{port + 1}"
 
     def accept(self, medium: Medium, transport: str) -> None:
         """Note what the camera chose. A source or destination that it names is not used."""
         if medium.sockets is None:
-            found = re.search(r"interleaved=(\d+)", transport)
-            medium.camera_channel = int(found[1]) if found else medium.client_channel
-        elif found := re.search(r"server_port=(\d+)(?:-(\d+))?", transport):
-            medium.server_ports = (int(found[1]), int(found[2] or int(found[1]) + 1))
+            found = re.search(r"interleaved=(\d{1,3})", transport, re.ASCII)
+            channel = int(found[1]) if found else medium.client_channel
+            medium.camera_channel = channel if channel < 255 else medium.client_channel
+        elif found := re.search(r"server_port=(\d{1,5})(?:-(\d{1,5}))?", transport, re.ASCII):
+            first = int(found[1])
+            ports = first, int(found[2] or first + 1)
+            medium.server_ports = ports if all(0 < port < 65_536 for port in ports) else (0, 0)
         self._media.append(medium)
 
     # -- from the camera --------------------------------------------------------------------------------------------
 
-    def interleaved_part(self, packet: Packet) -> tuple[bytes, bool] | None:
-        """What FFmpeg gets for a packet from the camera, and whether it has pictures; None if nobody set it up."""
+    def from_connection(self, packet: Packet) -> Iterator[tuple[bytes, bool]]:
+        """What FFmpeg gets for a packet from the camera, and whether it has pictures; nothing if nobody set it up."""
         channel, payload = packet
         for medium in self._media:
             offset = channel - medium.camera_channel
             if medium.sockets is None and offset in (0, 1):
-                return interleaved(medium.client_channel + offset, payload), offset == 0
-        return None
+                yield from self._received(medium, offset, payload)
+                return
 
-    def datagram_part(self, one: socket.socket) -> tuple[bytes, bool] | None:
-        """The same for a datagram that waits at a socket; None if it came from anyone but the camera."""
+    def from_socket(self, one: socket.socket) -> Iterator[tuple[bytes, bool]]:
+        """The same for a datagram that waits at a socket; nothing if it came from anyone but the camera."""
         payload, peer = one.recvfrom(UDP_PACKET)
-        if peer[0] != self._camera_ip:
-            return None
+        if peer[0] != self._camera.getpeername()[0]:
+            return
         for medium in self._media:
             if medium.sockets is not None and one in medium.sockets:
-                offset = medium.sockets.index(one)
-                return interleaved(medium.client_channel + offset, payload), offset == 0
-        return None
+                yield from self._received(medium, medium.sockets.index(one), payload)
+                return
+
+    def give_up_holes(self) -> Iterator[tuple[bytes, bool]]:
+        """What goes on now that missing packets have been waited for long enough."""
+        for medium in self._media:
+            yield from self._go_on(medium, medium.buffer.give_up(time.monotonic()))
+
+    def due_in_s(self, most: float) -> float:
+        """How long to wait, at most, before `give_up_holes` has something to do."""
+        due = [medium.buffer.due_at for medium in self._media if medium.buffer.due_at is not None]
+        return max(0.0, min([most, *(at - time.monotonic() for at in due)]))
+
+    def taken_at(self, pts_s: float) -> float | None:
+        return self._media[0].times.taken_at(pts_s) if self._media else None
+
+    def _received(self, medium: Medium, offset: int, payload: bytes) -> Iterator[tuple[bytes, bool]]:
+        packet = parse_rtp(payload, time.monotonic())
+        if packet is not None:
+            yield from self._go_on(medium, medium.buffer.push(packet))
+        elif goodbye := goodbye_in(payload):
+            yield interleaved(medium.client_channel + offset, goodbye), False
+
+    def _go_on(self, medium: Medium, ready: Iterable[tuple[RtpPacket, bool]]) -> Iterator[tuple[bytes, bool]]:
+        for packet, is_after_hole in ready:
+            since = medium.times.hole_before(packet) if is_after_hole else None
+            data = medium.times.stamp(packet)
+            if is_after_hole and medium is self._media[0]:
+                self._note_hole(medium.times, since)
+            yield interleaved(medium.client_channel, data), True
+
+    def _note_hole(self, times: PictureTimes, since: float | None) -> None:
+        for at in dict.fromkeys((times.newest if since is None else since, times.newest)):
+            self._holes.append(times.pts_of(at))
 
     # -- from FFmpeg ------------------------------------------------------------------------------------------------
 
@@ -105,7 +167,8 @@ class Media:
             if medium.sockets is None:
                 self._camera.sendall(interleaved(medium.camera_channel + offset, payload))
             elif medium.server_ports[offset]:
-                medium.sockets[offset].sendto(payload, (self._camera_ip, medium.server_ports[offset]))
+                camera_ip = self._camera.getpeername()[0]
+                medium.sockets[offset].sendto(payload, (camera_ip, medium.server_ports[offset]))
 
 
 def port_pair(camera: socket.socket) -> tuple[socket.socket, socket.socket]:

@@ -8,16 +8,19 @@ import selectors
 import socket
 import threading
 import time
+from collections import deque
+from collections.abc import Iterable
 from typing import cast
 
 from django.utils.translation import gettext as _
 
 from cameras.errors import CameraError, StreamError
-from cameras.reach.addresses import TICK_S, NetworkAddress
+from cameras.reach import addresses
+from cameras.reach.addresses import TICK_S, IpAddress, NetworkAddress
 from cameras.reach.login import Login
 from cameras.sources.base import Opening
 from cameras.sources.carrier import Watchdog
-from cameras.sources.rtsp.conversation import ANSWER_S, Conversation, Exchange, fault_of
+from cameras.sources.rtsp.conversation import ANSWER_S, KEEPING_ALIVE, Conversation, Exchange, fault_of
 from cameras.sources.rtsp.media import Media
 from cameras.sources.rtsp.messages import Message, Packet, ProtocolFault, Reader
 from cameras.sources.rtsp.sdp import AddressTable
@@ -26,33 +29,41 @@ log = logging.getLogger(__name__)
 
 CHUNK = 65_536
 TO_CAMERA = ("accept", "session", "range", "scale", "content-type")
-TO_FFMPEG = ("public", "session", "content-type", "range", "scale")
-KEEPING_ALIVE = frozenset({"OPTIONS", "GET_PARAMETER"})
+TO_FFMPEG = ("public", "session", "content-type", "scale")
+RECONNECTS = 2  # to a camera that hangs up when it asks for a login
 
 
 class Relay(threading.Thread):
     """Carries one camera's RTSP connection; ends when either side does, on `stop`, or after too long a silence."""
 
-    def __init__(self, opening: Opening, address: NetworkAddress, camera: socket.socket) -> None:
+    def __init__(self, opening: Opening, address: NetworkAddress, checked: list[IpAddress]) -> None:
+        """Connects to the first of the checked addresses that answers; raises StreamError if none does."""
         super().__init__(name="rtsp-relay", daemon=True)
         self.watchdog = Watchdog()
+        self.holes: deque[float] = deque(maxlen=1000)
         self.stop = opening.stop
         self._opening = opening
-        self._camera = camera
+        self._address = address
+        self._checked = checked
+        self._camera = addresses.connect(checked, address.port, opening.stop)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         own = f"rtsp://127.0.0.1:{self._listener.getsockname()[1]}/{secrets.token_hex(8)}"
         self.url = f"{own}/0"
         self._addresses = AddressTable(own, address)
-        self._media = Media(camera, opening.place.transport)
-        self._conversation = Conversation(camera, Login(opening.place.user, opening.place.password))
+        self._media = Media(self._camera, opening.place.transport, self.holes)
+        self._conversation = Conversation(self._camera, Login(opening.place.user, opening.place.password))
         self._fault: CameraError | None = None
         self._ending = threading.Event()
         self._selector = selectors.DefaultSelector()
         self._is_described = False
+        self._reconnects = 0
 
     @property
     def fault(self) -> CameraError | None:
         return self._fault
+
+    def taken_at(self, pts_s: float) -> float | None:
+        return self._media.taken_at(pts_s)
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -111,13 +122,38 @@ class Relay(threading.Thread):
         for each in readers:
             self._selector.register(each, selectors.EVENT_READ)
         while not self._is_over():
-            for key, _events in self._selector.select(TICK_S):
+            for key, _events in self._selector.select(self._media.due_in_s(TICK_S)):
                 one = cast("socket.socket", key.fileobj)
                 if one not in readers:
-                    self._hand_on(self._media.datagram_part(one), client)
-                elif not self._read(one, readers[one], client):
+                    self._hand_on(self._media.from_socket(one), client)
+                elif one is client:
+                    if not self._read(one, readers[one], client):
+                        return
+                elif not self._read_camera(readers, client):
                     return
+            self._hand_on(self._media.give_up_holes(), client)
             self._look_at_the_clock()
+
+    def _read_camera(self, readers: dict[socket.socket, Reader], client: socket.socket) -> bool:
+        """Read what the camera sent; False if it hung up, and not only to be asked again with the login."""
+        try:
+            if self._read(self._camera, readers[self._camera], client):
+                return True
+        except ConnectionError:
+            if not self._conversation.is_asked_to_sign_in:
+                raise
+        if not self._conversation.is_asked_to_sign_in or self._reconnects == RECONNECTS or len(self._media):
+            return False
+        self._reconnects += 1
+        self._selector.unregister(self._camera)
+        del readers[self._camera]
+        self._camera.close()
+        self._camera = addresses.connect(self._checked, self._address.port, self.stop)
+        readers[self._camera] = Reader()
+        self._selector.register(self._camera, selectors.EVENT_READ)
+        self._media.move(self._camera)
+        self._conversation.move(self._camera)
+        return True
 
     def _read(self, one: socket.socket, reader: Reader, client: socket.socket) -> bool:
         """Read what is waiting there; False if that side hung up."""
@@ -138,6 +174,7 @@ class Relay(threading.Thread):
         if self._is_playing:
             if self.watchdog.is_due:
                 raise self.watchdog.fault()
+            self._conversation.abandon_overdue()
         elif self._conversation.is_overdue:
             raise StreamError(_("The camera accepted the connection, but does not answer. Restart it."))
 
@@ -156,30 +193,41 @@ class Relay(threading.Thread):
             self._ending.set()
             return
         headers = [(name, value) for name, value in part.headers if name in TO_CAMERA]
-        medium = None
+        medium, uri = None, rest.rpartition(" ")[0]
         if method == "SETUP":
-            medium, transport = self._media.offer(part.get("transport"))
+            medium, transport = self._media.offer(part.get("transport"), self._addresses.rate(uri))
             headers.append(("transport", transport))
-        uri = self._addresses.behind(rest.rpartition(" ")[0])
-        self._conversation.ask(Exchange(part.get("cseq"), method, uri, Message("", headers, part.body), medium))
+        request = Message("", headers, part.body)
+        self._conversation.ask(Exchange(part.get("cseq"), method, self._addresses.behind(uri), request, medium))
 
     # -- camera to FFmpeg -------------------------------------------------------------------------------------------
 
     def _from_camera(self, part: Message | Packet, client: socket.socket) -> None:
         if isinstance(part, tuple):
-            self._hand_on(self._media.interleaved_part(part), client)
-        elif part.start.startswith("RTSP/1.0"):  # else a request of the camera's own, like ANNOUNCE: not for us
+            self._hand_on(self._media.from_connection(part), client)
+        elif part.is_answer:  # else a request of the camera's own, like ANNOUNCE: not for us
             exchange = self._conversation.answered(part)
-            if exchange is not None:
+            if exchange is not None and not self._is_asked_otherwise(part, exchange):
                 self._answer(part, exchange, client)
 
-    def _hand_on(self, part: tuple[bytes, bool] | None, client: socket.socket) -> None:
-        if part is None:
-            return
-        packet, has_picture = part
-        if has_picture:
-            self.watchdog.heard()
-        client.sendall(packet)
+    def _hand_on(self, parts: Iterable[tuple[bytes, bool]], client: socket.socket) -> None:
+        for packet, has_picture in parts:
+            if has_picture:
+                self.watchdog.heard()
+            client.sendall(packet)
+
+    def _is_asked_otherwise(self, answer: Message, exchange: Exchange) -> bool:
+        """461: ask for the other transport, if the choice is ours."""
+        if answer.status != 461 or exchange.medium is None:
+            return False
+        other = self._media.offer_other(exchange.medium)
+        if other is None:
+            return False
+        exchange.medium, transport = other
+        headers = [(name, value) for name, value in exchange.request.headers if name != "transport"]
+        exchange.request.headers = [*headers, ("transport", transport)]
+        self._conversation.ask(exchange)
+        return True
 
     def _answer(self, answer: Message, exchange: Exchange, client: socket.socket) -> None:
         if not 200 <= answer.status < 300:
@@ -205,8 +253,8 @@ class Relay(threading.Thread):
         if not self._is_described:  # the camera lets us in
             self._is_described = True
             self._opening.reached("login")
-        base = answer.get("content-base") or answer.get("content-location") or exchange.uri
-        return self._addresses.map_description(answer.body, base)
+        base = answer.get("content-base") or answer.get("content-location")
+        return self._addresses.map_description(answer.body, base, exchange.uri)
 
 
 def reply(client: socket.socket, exchange: Exchange, message: Message) -> None:
