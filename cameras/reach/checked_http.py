@@ -14,7 +14,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from cameras.reach import addresses
+from cameras.reach import addresses, lenient_head
 from cameras.reach.addresses import TICK_S
 
 Check = Callable[[], None]
@@ -27,8 +27,32 @@ class CheckedStream(httpcore.NetworkStream):
         self._connection = connection
         self._check = check
         self._write_s = write_s
+        self._head: bytearray | None = None  # of an answer, while it comes in
+        self._ready = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if not self._ready:
+            self._ready = self._receive(max_bytes)
+            while self._head is not None and self._ready:
+                self._head += self._ready
+                self._ready = self._take_head()
+                if self._head is not None:
+                    self._ready = self._receive(max_bytes)
+            if self._head:  # the connection ended inside a head
+                self._ready, self._head = bytes(self._head), None
+        data, self._ready = self._ready[:max_bytes], self._ready[max_bytes:]
+        return data
+
+    def _take_head(self) -> bytes:
+        """The head, in a form that httpx takes, and what follows it; nothing while it is not whole."""
+        head = bytes(self._head or b"")
+        end = lenient_head.END.search(head)
+        if end is None and lenient_head.may_begin(head) and len(head) < lenient_head.MOST_BYTES:
+            return b""
+        self._head = None
+        return head if end is None else lenient_head.repaired(head[: end.start()]) + b"\r\n\r\n" + head[end.end() :]
+
+    def _receive(self, max_bytes: int) -> bytes:
         self._connection.settimeout(TICK_S)
         while True:
             self._check()
@@ -40,6 +64,8 @@ class CheckedStream(httpcore.NetworkStream):
                 raise httpcore.ReadError from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._head is None and not self._ready:
+            self._head = bytearray()
         self._connection.settimeout(self._write_s)
         try:
             self._connection.sendall(buffer)

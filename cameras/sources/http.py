@@ -7,6 +7,8 @@ read, no proxy from the environment used; the connection goes to the checked add
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import threading
 import time
 from collections import deque
@@ -21,17 +23,23 @@ from cameras.reach.checked_http import checked_client
 from cameras.reach.login import Login, refused
 from cameras.sources.base import Opening, register
 from cameras.sources.carrier import Carrier, Watchdog, fault_of_status
+from cameras.sources.jpegs import MOST_BYTES, JpegCutter
 from cameras.sources.stream import Stream
 
 log = logging.getLogger(__name__)
 
 HEADERS_S = 8.0  # for all of an answer's headers together, however slowly they trickle in
+FIRST_S = 12.0  # from the request to the first bytes of a picture
+MOST_BETWEEN_BYTES = 1_000_000  # that belong to no picture, before the stream is none
+KERNEL_BYTES = 262_144  # that may wait for us: a second or two of video, so that nobody looks at the past
 FORMATS = {
-    "multipart/x-mixed-replace": "mpjpeg",
     "video/mp2t": "mpegts",
     "video/mpeg": "mpegts",
     "video/mp4": "mp4",
 }
+MJPEG = "mpjpeg"
+JPEG_TYPE = re.compile(r"m?jpe?g")
+PART = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 PLAYLISTS = {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/x-mpegurl", "audio/mpegurl",
              "application/dash+xml", "application/sdp", "video/x-ms-asf"}  # fmt: skip
 
@@ -50,6 +58,7 @@ class Body(Carrier):
         self._response: httpx.Response | None = None
         self._chunks: Iterator[bytes] = iter(())
         self._rest = b""
+        self._cutter: JpegCutter | None = None
 
     @property
     def fault(self) -> CameraError | None:
@@ -72,6 +81,7 @@ class Body(Carrier):
         """Ask for the stream; returns FFmpeg's name of its format. Raises CameraError."""
         address = addresses.parse_address(opening.place.address, ("http", "https"))
         request = self._client.build_request("GET", address.url)
+        asked_at = time.monotonic()
         try:
             login = Login(opening.place.user, opening.place.password)
             self._response = self._client.send(request, auth=login, stream=True)
@@ -79,11 +89,18 @@ class Body(Carrier):
             raise self._http_fault(error) from None
         self._check_status(self._response.status_code)
         opening.reached("login")
+        connection = self._response.extensions["network_stream"].get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+        self._deadline = asked_at + FIRST_S
         self._chunks = self._response.iter_raw()
         self._rest = self._take()
+        name = self._format(self._response.headers.get("content-type", ""))
+        if name == MJPEG:
+            self._cutter = JpegCutter()
+            self._rest = self._cut(self._rest)
         self._deadline = None
         self.watchdog.heard()
-        return self._format(self._response.headers.get("content-type", ""))
+        return name
 
     def _http_fault(self, error: httpx.HTTPError) -> CameraError:
         if self._fault is not None:
@@ -120,22 +137,52 @@ class Body(Carrier):
             )
         if told in FORMATS:
             return FORMATS[told]
-        if told == "image/jpeg":
-            raise StreamError(
-                _("This address gives only a single picture. Enter the address of the video (MJPEG or RTSP)."),
-                permanent=True,
-            )
+        if told.startswith("image/") and b"\xff\xd8" in first:
+            self._check_more_than_one()
+            return MJPEG
+        if told.startswith("multipart/") or JPEG_TYPE.search(told):
+            return MJPEG
         if first[4:8] == b"ftyp":
             return "mp4"
         if first[:1] == b"G" and first[188:189] in {b"G", b""}:
             return "mpegts"
-        if first.lstrip()[:2] == b"--":
-            return "mpjpeg"
+        if first.lstrip()[:2] == b"--" or b"\xff\xd8\xff" in first:
+            return MJPEG
         if told == "text/html" or first.lstrip()[:1] == b"<":
             raise StreamError(
                 _("This is a web page, not a video. Enter the address of the stream itself."), permanent=True
             )
         raise StreamError(_("This address does not send a supported video format (MJPEG, MPEG-TS or MP4)."))
+
+    def _check_more_than_one(self) -> None:
+        """Of JPEGs one after another there is a second one; a picture to look at once ends after the first."""
+        cutter, seen = JpegCutter(), self._rest
+        pictures = len(list(cutter.cut(seen)))
+        length = self._response.headers.get("content-length") if self._response is not None else None
+        while pictures < 2 and (length is None or len(self._rest) < int(length)) and len(self._rest) < MOST_BYTES:
+            seen = self._take()
+            if not seen:
+                break
+            self._rest += seen
+            pictures += len(list(cutter.cut(seen)))
+        if pictures < 2:
+            raise StreamError(
+                _("This address gives only a single picture. Enter the address of the video (MJPEG or RTSP)."),
+                permanent=True,
+            )
+
+    def _cut(self, data: bytes) -> bytes:
+        """The pictures in these bytes, as parts with their right length; FFmpeg gives each at once."""
+        if self._cutter is None:
+            return data
+        parts = b"".join(PART % len(picture) + picture + b"\r\n" for picture in self._cutter.cut(data))
+        if parts:
+            self.watchdog.heard()
+        elif self._cutter.dropped > MOST_BETWEEN_BYTES:
+            raise self._fail(
+                StreamError(_("This address does not send a supported video format (MJPEG, MPEG-TS or MP4)."))
+            )
+        return parts
 
     def _take(self) -> bytes:
         try:
@@ -147,9 +194,12 @@ class Body(Carrier):
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; empty at the end."""
-        if not self._rest:
-            self._rest = self._take()
-            if self._rest:
+        while not self._rest:
+            data = self._take()
+            if not data:
+                return b""
+            self._rest = self._cut(data)
+            if self._cutter is None:
                 self.watchdog.heard()
         data, self._rest = self._rest[:size], self._rest[size:]
         return data

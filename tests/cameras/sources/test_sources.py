@@ -228,6 +228,36 @@ def test_mjpeg_plays_is_killed_and_comes_back(clip: Path, watches: Callable[...,
         wait_for(lambda: is_online(notes, seen), 10, "the camera, online again")
 
 
+@pytest.mark.parametrize(
+    ("head", "before", "after"),
+    [
+        ("HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b", "Content-Length: {}", "--b"),
+        ("HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace", "--other\r\nContent-Length: {less}", ""),
+        ("HTTP/1.0 200 OK\r\nContent-Type: multipart/mixed;boundary=b", "b\r\nContent-Type: image/jpg", ""),
+        ("HTTP/1.0 200 OK\r\nContent-Type: image/jpeg", None, None),
+        ("ICY 200 OK\r\nno name\r\nContent-Type : video/x-motion-jpeg\r\nContent-Length: -1", "--b", "\r\n"),
+        ("HTTP/1.1 200 OK\nContent-Length: 9\nContent-Length: 8", "--b\r\nContent-Type: a/b", ""),
+    ],
+)
+def test_mjpeg_plays_whatever_is_around_its_pictures(
+    clip: Path, head: str, before: str | None, after: str | None
+) -> None:
+    def answer(handler: Any, camera: HttpCamera) -> None:
+        handler.wfile.write(f"{head}\r\n\r\n".encode())
+        for picture in jpegs_of(clip):
+            part = "" if before is None else f"{before}\r\n\r\n".format(len(picture), less=len(picture) - 2)
+            handler.wfile.write(part.encode() + picture + f"\r\n{after}\r\n".encode() * (after is not None))
+            if camera.ending.wait(0.1):
+                return
+
+    with http_camera(HttpCamera(answer)) as camera:
+        source = open_source(Opening(Place("http", camera.address)))
+        frames = [frame for frame, _ in zip(source.frames(threading.Event()), range(10), strict=False)]
+        assert len(frames) == 10 and frames[0].image_bgr().shape == (360, 640, 3)
+        assert 0.6 < frames[-1].captured_at - frames[0].captured_at < 2, "each picture comes at once"
+        source.close()
+
+
 def test_mpeg_ts_and_fragments_play_and_their_end_is_a_fault(clip: Path, tmp_path: Path) -> None:
     for told in ("video/mp2t", ""):
         with http_camera(HttpCamera(file_as(mpegts_of(clip), told))) as camera:
