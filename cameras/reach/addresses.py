@@ -116,6 +116,10 @@ def parse_address(address: str, schemes: tuple[str, ...], most: int = MOST_CHARA
     if any(character.isspace() or not character.isprintable() for character in address):
         raise AddressError(_("There is a space in the address. Remove it, or write %20 for it."))
     scheme, separator, _rest = address.partition("://")
+    if scheme.lower() == "rtsps" and "rtsp" in schemes:
+        raise AddressError(
+            _("Encrypted RTSP (rtsps) is not supported. Enter %(like)s instead.") % {"like": unencrypted(address)}
+        )
     if not separator or scheme.lower() not in schemes:
         wanted = _(" or ").join(f"{each}://" for each in schemes)
         raise AddressError(
@@ -134,21 +138,66 @@ def parse_address(address: str, schemes: tuple[str, ...], most: int = MOST_CHARA
     return NetworkAddress(scheme.lower(), host, port or DEFAULT_PORTS[scheme.lower()], target)
 
 
+def unencrypted(address: str) -> str:
+    """An rtsps address as it reads without encryption. UniFi has its plain streams at port 7447, without a query."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "rtsp://192.168.1.20/stream1"
+    host = f"[{host}]" if ":" in host else host
+    if port == 7441:
+        return f"rtsp://{host}:7447{parts.path}"
+    return f"rtsp://{host}{parts.path or '/'}"
+
+
 def split_login(address: str) -> tuple[str, str, str]:
     """Split an address as people paste it into address, user and password: ("rtsp://host/x", "user", "p@ss").
 
-    A password that contains an unescaped @ or / is understood too: the login ends at the last @ before something that
-    looks like a host.
+    A login is what is before the host; an "@" after a host belongs to the path. A password with an unescaped @, / or #
+    is understood too, if only one reading leads to a host: else AddressError asks for it in its own field, as no piece
+    of a password may be looked up as a name.
     """
-    scheme, separator, rest = address.strip().partition("://")
-    found = re.match(r"(?P<login>.*)@(?P<place>(\[[0-9a-fA-F:.]+\]|[^@/:?#\s]+)(:\d+)?([/?#].*)?)$", rest)
-    if not separator or found is None or not found["login"]:
-        return address.strip(), "", ""
-    before_path = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if "@" not in before_path and ":" not in before_path.partition(":")[0] and not re.match(r"[^/?#]*:", rest):
-        return address.strip(), "", ""  # an @ only in the path
-    user, _colon, password = found["login"].partition(":")
-    return f"{scheme}://{found['place']}", unquote(user), unquote(password)
+    text = address.strip()
+    scheme, _separator, rest = text.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" not in authority and (_PLACE.match(authority) or ":" not in authority):
+        return text, "", ""
+    readings = [each for each in (Reading(rest, at) for at, char in enumerate(rest) if char == "@") if each.host]
+    usual = [each for each in readings if each.at == authority.rfind("@")]
+    later = [each for each in readings if each.at >= len(authority)]
+    if usual and (usual[0].is_plain or not later):
+        chosen = usual
+    else:
+        chosen = [each for each in later if each.is_plain] or [*usual, *later]
+    if not chosen:
+        return text, "", ""
+    if len(chosen) > 1:
+        raise AddressError(_("It is not clear where the password ends. Enter user and password in their own fields."))
+    user, _colon, password = rest[: chosen[0].at].partition(":")
+    return f"{scheme}://{rest[chosen[0].at + 1 :]}", unquote(user), unquote(password)
+
+
+_PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?(?=[/?#]|\Z)")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An address whose login would end at the "@" at this place."""
+
+    rest: str
+    at: int
+
+    @property
+    def host(self) -> str:
+        """What would be host and port; empty if it can be none."""
+        found = _PLACE.match(self.rest, self.at + 1)
+        return found[0] if found else ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it can hardly be anything else: an IP address, or with a port."""
+        return bool(re.match(r"\[|\d+(\.\d+){3}\Z|.*:\d", self.host))
 
 
 def authority_of(address: str) -> str:

@@ -130,6 +130,8 @@ class Login(httpx.Auth):
         """
         if not self._user:
             raise LoginError(_("The camera asks for a user and a password. Fill in both."))
+        if not can_be_sent(self._user + self._password):
+            raise LoginError(_("There is a line break in the user or the password. Type both again."))
         known = [each for each in parse_challenges(challenges) if each.strength >= 0]
         if not known:
             raise unsupported()
@@ -165,6 +167,11 @@ class Login(httpx.Auth):
         except (httpx.ProtocolError, NotImplementedError, KeyError, ValueError) as error:
             raise unsupported() from error
         return str(request.headers.get("Authorization", ""))
+
+
+def can_be_sent(text: str) -> bool:
+    """Whether a user or a password has no control characters, which would end a header or a line of it."""
+    return not re.search(r"[\x00-\x1f\x7f]", text)
 
 
 def request_for(method: str, uri: str) -> httpx.Request:

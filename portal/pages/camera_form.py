@@ -105,7 +105,7 @@ class CameraForm(SealedLoginForm):
         elif make:
             self._take_written(cleaned, make)
         self._check_name(cleaned)
-        self.check_kept_password(cleaned)
+        self.check_login(cleaned)
         version = cleaned.get("version")
         if self.instance.pk and version is not None and version != self.instance.version:
             self.add_error(None, _("Somebody changed this camera meanwhile. Load the page again, then change it."))
@@ -131,7 +131,11 @@ class CameraForm(SealedLoginForm):
         cleaned["kind"] = kind
         address: str = cleaned.get("address") or ""
         if kind in {"rtsp", "http"}:
-            address, user, password = addresses.split_login(address)
+            try:
+                address, user, password = addresses.split_login(address)
+            except AddressError as error:
+                self.add_error("address", str(error))
+                return
             if user and not cleaned.get("user"):
                 cleaned["user"], self.moved_login = user, True
             if password and not cleaned.get("password"):

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from cameras.reach import addresses
 from cameras.reach.credentials import SealError, seal, unseal
+from cameras.reach.login import can_be_sent
 
 
 class SealedLoginForm(forms.ModelForm[Any]):
@@ -42,8 +43,11 @@ class SealedLoginForm(forms.ModelForm[Any]):
         """The address to which the login is sent, from the stored or typed `address_fields`; empty if there is none."""
         raise NotImplementedError
 
-    def check_kept_password(self, cleaned: dict[str, Any]) -> None:
-        """Ask for the password again if it would be sent to a different host than before."""
+    def check_login(self, cleaned: dict[str, Any]) -> None:
+        """Check user and password, and ask for a stored password again if it would be sent to another host."""
+        for name in ("user", "password"):
+            if not can_be_sent(cleaned.get(name) or ""):
+                self.add_error(name, _("There is a line break in it. Type it again."))
         if not self._kept or cleaned.get("password") or not cleaned.get("user"):
             return
         goes_to = self.login_address({name: cleaned.get(name) or "" for name in self.address_fields})

@@ -108,7 +108,7 @@ class VoiceForm(SealedLoginForm):
                 self._check_host(cleaned)
             else:
                 self._check_written(cleaned)
-            self.check_kept_password(cleaned)
+            self.check_login(cleaned)
         return cleaned
 
     def _leave_out_hidden(self, cleaned: dict[str, Any]) -> None:

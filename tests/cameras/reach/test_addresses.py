@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -17,6 +20,7 @@ from cameras.errors import AddressError, CameraError, StreamError
 from cameras.reach import addresses
 from cameras.reach.addresses import authority_of, judge, mask_login, parse_address, split_login
 from cameras.reach.place import Place
+from cameras.setup.makes import makes
 from cameras.sources import Opening, open_source
 from tests.cameras.footage import lobby
 from tests.cameras.http_camera import HttpCamera, file_as, http_camera, redirect
@@ -106,6 +110,12 @@ def test_any_text_is_an_address_or_a_sentence(text: str) -> None:
         ("rtsp://admin:p%40ss@10.0.0.5/live", ("rtsp://10.0.0.5/live", "admin", "p@ss")),
         ("rtsp://admin:p@ss/w@10.0.0.5:554/live?x=1", ("rtsp://10.0.0.5:554/live?x=1", "admin", "p@ss/w")),
         ("rtsp://admin@10.0.0.5/", ("rtsp://10.0.0.5/", "admin", "")),
+        ("rtsp://admin:p#s?@10.0.0.5/live", ("rtsp://10.0.0.5/live", "admin", "p#s?")),
+        ("rtsp://admin:pw@door/live", ("rtsp://door/live", "admin", "pw")),
+        (
+            "rtsp://10.0.0.5:554/user=admin&password=p@ss&channel=1",
+            ("rtsp://10.0.0.5:554/user=admin&password=p@ss&channel=1", "", ""),
+        ),
         ("rtsp://10.0.0.5/user@home", ("rtsp://10.0.0.5/user@home", "", "")),
         ("rtsp://10.0.0.5:554/stream1", ("rtsp://10.0.0.5:554/stream1", "", "")),
         ("http://[fe80::1]/x", ("http://[fe80::1]/x", "", "")),
@@ -115,6 +125,64 @@ def test_any_text_is_an_address_or_a_sentence(text: str) -> None:
 def test_a_login_in_a_pasted_address_is_taken_out(pasted: str, parts: tuple[str, str, str]) -> None:
     assert split_login(pasted) == parts
     assert "p@ss" not in mask_login(pasted) and "p%40ss" not in mask_login(pasted)
+
+
+hosts = st.sampled_from(["10.0.0.5", "camera.lan", "[2001:db8::1]", "door:554", "10.0.0.5:8554"])
+words = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
+
+
+@given(hosts, words)
+def test_host_port_and_path_survive_whatever_is_behind_them(host: str, path: str) -> None:
+    for typed in (f"rtsp://{host}/{path}", f"rtsp://{host}?{path}"):
+        assert split_login(typed) == (typed, "", "")
+        if host != "camera.lan":
+            assert split_login(typed.replace("//", "//u:p%40@", 1)) == (typed, "u", "p@")
+
+
+@given(hosts, st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12))
+def test_no_piece_of_a_password_becomes_a_hosts_name(host: str, password: str) -> None:
+    """Escaped it is taken as it is; unescaped too, or it is asked for in its own field."""
+    assert split_login(f"rtsp://u:{quote(password, safe='')}@{host}/x") == (f"rtsp://{host}/x", "u", password)
+    try:
+        address, user, _ = split_login(f"rtsp://u:{password}@{host}/x")
+    except AddressError as error:
+        assert "own fields" in str(error)
+        return
+    if user:
+        assert address == f"rtsp://{host}/x"
+    else:  # what is before the first slash reads as host and port, or as nothing that is opened
+        assert address == f"rtsp://u:{password}@{host}/x"
+        with suppress(AddressError):
+            assert parse_address(address, ("rtsp",)).host == "u"
+
+
+@given(st.sampled_from(list(makes())), hosts, st.sampled_from(["main", "sub"]))
+def test_a_make_and_a_host_come_out_as_they_were_meant(key: str, host: str, stream: str) -> None:
+    make = makes()[key]
+    address = make.address(host, stream)
+    parsed = parse_address(address, (make.kind,))
+    name, _, port = host.rpartition(":") if host[-1] != "]" and ":" in host else (host, "", "")
+    assert parsed.host == name.strip("[]") and (not port or parsed.port == int(port))
+    assert split_login(address) == (address, "", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "instead"),
+    [
+        ("rtsps://192.168.1.1:7441/AbCd?enableSrtp", "rtsp://192.168.1.1:7447/AbCd instead"),
+        ("rtsps://camera.lan/live", "rtsp://camera.lan/live instead"),
+        ("rtsps://[::1", "instead"),
+    ],
+)
+def test_an_encrypted_address_is_told_how_it_must_read(typed: str, instead: str) -> None:
+    with pytest.raises(AddressError, match=re.escape(instead)):
+        parse_address(typed, ("rtsp",))
+
+
+@pytest.mark.parametrize("password", ["p@ss.word/x", "a@b/c", "p@s/w@r/d"])
+def test_where_a_password_reads_as_a_host_it_is_asked_for_in_its_own_field(password: str) -> None:
+    with pytest.raises(AddressError, match="own fields"):
+        split_login(f"rtsp://u:{password}@camera.lan/x")
 
 
 # -- judging --------------------------------------------------------------------------------------------------------
