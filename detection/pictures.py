@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 MAX_PIXELS = 40_000_000
+LEAST_SIDE_PX = 2
 # OpenCV reads this once, at its first picture: a header that declares more is refused before memory is allocated.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
@@ -39,11 +40,25 @@ def decode_picture(data: bytes, name: str = "The picture") -> Image:
         if "pixels" in str(error).lower():
             raise PictureError(f"{name} has over {MAX_PIXELS // 1_000_000} megapixels. Make it smaller.") from error
         raise PictureError(f"{name} is not a picture that can be read.") from error
+    if image is None and is_cut(data):
+        raise PictureError(f"{name} is cut: its end is missing. Copy it again, as a whole.")
     if image is None:
         raise PictureError(f"{name} is not a picture that can be read. JPEG, PNG and WebP are.")
     if image.shape[0] * image.shape[1] > MAX_PIXELS:  # in case OpenCV was imported before its limit was set
         raise PictureError(f"{name} has over {MAX_PIXELS // 1_000_000} megapixels. Make it smaller.")
+    if min(image.shape[:2]) < LEAST_SIDE_PX:
+        size = f"{image.shape[1]} x {image.shape[0]}"
+        raise PictureError(f"{name} has {size} pixels: too few for a face. Use a larger one.")
     return np.asarray(image, np.uint8)
+
+
+def is_cut(data: bytes) -> bool:
+    """Whether a JPEG, PNG or WebP begins here and does not end."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return b"\xff\xd9" not in data[-64:]
+    if data.startswith(b"\x89PNG\r\n"):
+        return b"IEND" not in data[-64:]
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
 def scaled_down(image_bgr: Image, longer_side_px: int) -> Image:

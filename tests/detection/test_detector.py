@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -181,11 +182,25 @@ def test_what_is_no_picture_is_refused(image: np.ndarray) -> None:
 
 
 def test_a_picture_that_is_not_one_is_refused(tmp_path: Path) -> None:
-    for content in (b"", b"no picture at all", b"\xff\xd8\xff\xe0" + b"\0" * 50):
+    for content in (b"", b"no picture at all", b"\xff\xd8\xff\xe0" + b"\0" * 50 + b"\xff\xd9"):
         with pytest.raises(PictureError, match="not a picture"):
             decode_picture(content)
     with pytest.raises(PictureError, match=r"gone\.jpg cannot be read"):
         read_picture(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_a_picture_that_is_cut_is_told_as_cut(suffix: str, astronaut: np.ndarray, tmp_path: Path) -> None:
+    data = bytes(cv2.imencode(suffix, astronaut)[1])
+    (tmp_path / f"part{suffix}").write_bytes(data[: len(data) * 95 // 100])
+    with pytest.raises(PictureError, match=f"part{suffix} is cut"):
+        read_picture(tmp_path / f"part{suffix}")
+
+
+def test_a_picture_too_small_for_any_face_is_named(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "dot.png"), np.zeros((1, 1, 3), np.uint8))
+    with pytest.raises(PictureError, match="dot.png has 1 x 1 pixels"):
+        read_picture(tmp_path / "dot.png")
 
 
 def test_a_picture_of_50_megapixels_is_refused(tmp_path: Path) -> None:
