@@ -11,7 +11,8 @@ from celery import shared_task
 from django.db import close_old_connections
 from django.utils import timezone
 
-from portal.events import camera_states
+from cameras.watching.worker import refused_root, spool_root
+from portal.events import camera_states, recorder
 from portal.events import retention as keeping
 from portal.people import audit
 from portal.server import health
@@ -21,8 +22,18 @@ from portal.voice import outputs, speech
 @shared_task(name="portal.tasks.pulse")
 def pulse() -> None:
     health.note_jobs_alive()
-    camera_states.tell_changes()
     audit.write_late()
+
+
+@shared_task(name="portal.tasks.states")
+def states() -> None:
+    camera_states.tell_changes()
+
+
+@shared_task(name="portal.tasks.spools")
+def spools() -> None:
+    """A worker that was killed left findings: they are recorded by whoever can."""
+    recorder.look_after_the_gone(spool_root(), refused_root())
 
 
 @shared_task(name="portal.tasks.retention")

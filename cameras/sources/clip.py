@@ -28,8 +28,8 @@ LEAST_GAP_S = 1 / 120
 
 def _kind_without_name(cls: type[SideDataType], value: object) -> SideDataType:
     """PyAV 18 knows fewer kinds of side data than its FFmpeg, and refuses all of a frame's for one (EXIF: 31)."""
-    kind = cast("SideDataType", object.__new__(cls))
-    kind._name_, kind._value_ = f"KIND_{value}", value
+    kind = object.__new__(cls)
+    kind._name_, kind._value_ = f"KIND_{value}", value  # type: ignore[assignment]
     return kind
 
 

@@ -17,15 +17,17 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import cast
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from cameras.models import Camera, CameraLease, Reign
-from cameras.redis import ERA_KEY, LEADER_KEY, WORKERS_KEY, connection, lease_key, worker_key
+from cameras.models import Camera, CameraLease, Outage, Reign
+from cameras.redis import ERA_KEY, LEADER_KEY, WORKERS_KEY, Errors, connection, lease_key, worker_key
 from cameras.states import CameraState
+from cameras.watching import seen
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +71,19 @@ def decode_worker(text: bytes | str) -> WorkerState:
     return WorkerState(**(given | lists))
 
 
-def announce(state: WorkerState) -> bool:
-    """Announce that this worker is alive; False if another living worker has its name."""
+def announce(state: WorkerState, is_gone: Callable[[str], bool] = lambda instance: False) -> bool:
+    """Announce that this worker is alive; False if another living worker has its name.
+
+    Args:
+        is_gone: whether the process of this instance is known to have ended; then its time-to-live is not waited for.
+    """
     key = worker_key(state.name)
     current = cast("bytes | None", connection().get(key))
-    if current is not None and decode_worker(current).instance != state.instance:
-        return False
+    if current is not None and (instance := decode_worker(current).instance) != state.instance:
+        if not is_gone(instance):
+            return False
+        if connection().get(LEADER_KEY) == f"{state.name} {instance}".encode():
+            connection().delete(LEADER_KEY)
     pipeline = connection().pipeline(transaction=False)
     pipeline.set(key, state.encode(), ex=TIME_TO_LIVE_S)
     pipeline.sadd(WORKERS_KEY, state.name)
@@ -104,6 +113,7 @@ def living_workers() -> list[WorkerState]:
 def take(camera_id: int, token: int, worker: str, now: datetime | None = None) -> int | None:
     """Give a camera to a worker, by compare-and-swap: if `token` is still the lease's. Returns the new one, or None."""
     now = now or timezone.now()
+    was_watched = CameraLease.objects.filter(camera_id=camera_id, token=token).exclude(worker="").exists()
     swapped = CameraLease.objects.filter(camera_id=camera_id, token=token).update(
         token=token + 1, worker=worker, taken_at=now, state=CameraState.WAITING, state_since=now, state_detail=""
     )
@@ -111,7 +121,21 @@ def take(camera_id: int, token: int, worker: str, now: datetime | None = None) -
         return None
     Reign.objects.filter(camera_id=camera_id, ended_at__isnull=True).update(ended_at=now)
     Reign.objects.create(camera_id=camera_id, token=token + 1, worker=worker, taken_at=now)
+    if was_watched:
+        open_outage(camera_id, now)
     return token + 1
+
+
+def open_outage(camera_id: int, now: datetime) -> None:
+    """Nobody gave the camera back, so its worker has ended: nobody looked at it since its last picture."""
+    if Outage.objects.filter(camera_id=camera_id, ended_at__isnull=True).exists():
+        return
+    try:
+        last = seen.last_at(camera_id)
+    except Errors:
+        last = None
+    began_at = now if last is None else min(now, datetime.fromtimestamp(last, UTC))
+    Outage.objects.create(camera_id=camera_id, began_at=began_at, reason=_("The worker that watched it ended."))
 
 
 @transaction.atomic
@@ -126,10 +150,17 @@ def release(camera_id: int, token: int, state: CameraState = CameraState.WAITING
     return bool(freed)
 
 
-def release_all(worker: str) -> int:
-    """Give back whatever an earlier run of this worker still holds; returns the number of cameras."""
+def release_all(worker: str, has_ended: bool = False) -> int:
+    """Give back whatever this worker holds; returns the number of cameras.
+
+    Args:
+        has_ended: it was held by an earlier run, which ended without giving it back: an outage of each camera.
+    """
     held = list(CameraLease.objects.filter(worker=worker).values_list("camera_id", "token"))
-    return sum(release(camera_id, token) for camera_id, token in held)
+    released = [camera_id for camera_id, token in held if release(camera_id, token)]
+    for camera_id in released if has_ended else ():
+        open_outage(camera_id, timezone.now())
+    return len(released)
 
 
 def renew(worker: str, watched: Iterable[tuple[int, int]]) -> list[int]:
@@ -140,7 +171,7 @@ def renew(worker: str, watched: Iterable[tuple[int, int]]) -> list[int]:
     pairs = list(watched)
     if not pairs:
         return []
-    values = cast("list[bytes | None]", connection().mget([lease_key(camera_id) for camera_id, _ in pairs]))
+    values = cast("list[bytes | None]", connection().mget([lease_key(camera_id) for camera_id, _token in pairs]))
     lost: list[int] = []
     pipeline = connection().pipeline(transaction=False)
     for (camera_id, token), value in zip(pairs, values, strict=True):
@@ -163,7 +194,9 @@ def alive_leases(given: Iterable[tuple[int, str, int]]) -> set[tuple[int, int]]:
     leases = list(given)
     if not leases:
         return set()
-    values = cast("list[bytes | None]", connection().mget([lease_key(camera_id) for camera_id, _, _ in leases]))
+    values = cast(
+        "list[bytes | None]", connection().mget([lease_key(camera_id) for camera_id, _worker, _token in leases])
+    )
     return {
         (camera_id, token)
         for (camera_id, worker, token), value in zip(leases, values, strict=True)
@@ -172,7 +205,7 @@ def alive_leases(given: Iterable[tuple[int, str, int]]) -> set[tuple[int, int]]:
 
 
 def parse_lease(value: bytes) -> tuple[str, int]:
-    worker, _, token = value.decode().rpartition(" ")
+    worker, _blank, token = value.decode().rpartition(" ")
     return worker, int(token)
 
 
@@ -193,7 +226,7 @@ def wanted_cameras() -> list[Wanted]:
     """All cameras that should be watched; a lease row is created for those that have none yet. Usually one query."""
     rows = Camera.objects.filter(Camera.wanted()).values_list("pk", "site_id", "lease__token", "lease__worker")
     found = list(rows.order_by("pk"))
-    missing = [pk for pk, _, token, _ in found if token is None]
+    missing = [pk for pk, _site, token, _worker in found if token is None]
     if missing:
         CameraLease.objects.bulk_create([CameraLease(camera_id=pk) for pk in missing], ignore_conflicts=True)
     return [Wanted(pk, site_id, token or 0, worker or "") for pk, site_id, token, worker in found]
@@ -266,7 +299,7 @@ class Reconciler:
 
 def era_age_s() -> float:
     """For how long Redis has kept its data: a restart without persistence wipes every time-to-live."""
-    now, _ = connection().time()
+    now, _micro = connection().time()
     connection().set(ERA_KEY, str(now), nx=True)
     began = cast("bytes | None", connection().get(ERA_KEY))
     return now - int(began or now)

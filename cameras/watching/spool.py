@@ -34,6 +34,7 @@ from typing import IO, Any
 log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S = 0.05
+STORED_WITHIN_S = 1.0
 SEGMENT_BYTES = 8_000_000
 MOST_WAITING_BYTES = 64_000_000  # in memory while the disk accepts none
 RETRY_S = 1.0
@@ -111,6 +112,9 @@ class SpoolWriter:
     _waiting_bytes: int = 0
     _came: threading.Condition = field(default_factory=threading.Condition)
     _ending: threading.Event = field(default_factory=threading.Event)
+    _is_urgent: bool = False
+    _put: int = 0  # records handed in, and of those: written, dropped
+    _stored: int = 0
     _number: int = 0
     _size: int = 0
     _file: IO[bytes] | None = None
@@ -122,18 +126,28 @@ class SpoolWriter:
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
 
-    def put(self, record: Record) -> None:
-        """Hand in a record, without waiting for the disk. If MOST_WAITING_BYTES are waiting already, the oldest are
-        dropped and counted: a disk that accepts nothing must not fill the memory too.
+    def put(self, record: Record, is_urgent: bool = False) -> None:
+        """Hand in a record. If MOST_WAITING_BYTES are waiting already, the oldest are dropped and counted: a disk that
+        accepts nothing must not fill the memory too.
+
+        Args:
+            is_urgent: return only when it is on the disk, or the disk does not take it within STORED_WITHIN_S. Else it
+                is written with what comes within COMMIT_EVERY_S, and lost if the process is killed before.
         """
         data = record.encode()
         with self._came:
+            self._put += 1
+            number = self._put
+            self._is_urgent = self._is_urgent or is_urgent
             self._waiting.append(data)
             self._waiting_bytes += len(data)
             while self._waiting_bytes > MOST_WAITING_BYTES and len(self._waiting) > 1:
                 self._waiting_bytes -= len(self._waiting.popleft())
                 self.dropped += 1
             self._came.notify()
+        if is_urgent and not self.trouble:
+            with self.written:
+                self.written.wait_for(lambda: self._stored >= number, STORED_WITHIN_S)
 
     def close(self, within_s: float = 2.0) -> None:
         """Write what waits, as far as the disk accepts it. The folder stays locked until `unlock`, for its reader."""
@@ -162,25 +176,32 @@ class SpoolWriter:
         return self.folder / f"{number:06}.log"
 
     def _run(self) -> None:
-        while data := self._next_group():
+        while True:
+            data, last = self._next_group()
+            if not data:
+                return
             while not self._write(data):
                 if self._ending.wait(RETRY_S):
                     log.error("the worker is ending, and the disk did not take %d bytes of findings", len(data))
                     return
             with self.written:
+                self._stored = last
                 self.written.notify_all()
 
-    def _next_group(self) -> bytes:
-        """What came within COMMIT_EVERY_S of the first; nothing at the end."""
+    def _next_group(self) -> tuple[bytes, int]:
+        """What came within COMMIT_EVERY_S of the first, or up to an urgent one, and the last one's number.
+
+        Nothing at the end.
+        """
         with self._came:
             while not self._waiting and not self._ending.is_set():
                 self._came.wait()
-        self._ending.wait(COMMIT_EVERY_S)
-        with self._came:
+            self._came.wait_for(lambda: self._is_urgent or self._ending.is_set(), COMMIT_EVERY_S)
             group = b"".join(self._waiting)
             self._waiting.clear()
             self._waiting_bytes = 0
-        return group
+            self._is_urgent = False
+            return group, self._put
 
     def _write(self, data: bytes) -> bool:
         """Append and fsync; on a full disk cut the segment back to where it was, and say so."""
@@ -272,6 +293,16 @@ def abandoned(root: Path) -> Iterator[tuple[Path, IO[str]]]:
             lock.close()
             continue
         yield folder, lock
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether the worker of this spool is gone: nobody holds its lock."""
+    try:
+        with (folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def discard(folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Protocol
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cameras.errors import CameraError, LoginError
+from cameras.errors import CameraError, LoginError, StreamError
 from cameras.reach.login import refused
 from cameras.reach.login_guard import REFUSED_S
 from cameras.settings import CameraSettings
@@ -24,6 +24,7 @@ from cameras.sources import Opening, Source, open_source
 from cameras.states import CameraState
 from cameras.watching.outages import OutageClock
 from cameras.watching.preview import Offer
+from cameras.watching.stillness import Stillness
 from detection import Analyzer, DetectionError, Finding, Image
 
 BACKOFF_S = (1.0, 5.0)
@@ -33,8 +34,11 @@ BLACK_BELOW = 12  # mean brightness, out of 255
 DARK_EVERY = 25  # analyses from one look at the brightness to the next
 CLOCK_STEP_S = 10.0  # from one frame to the next: beyond it, all known people are forgotten
 CLOCK_BACK_S = 0.5
+LEAST_GAP_S = 0.001
 LATE_S = 2.0  # a frame that waited longer is not analysed: the next one is nearer to now
+BLIND_S = 10.0  # with pictures, but without an analysis: then nobody is watched
 BLACK = gettext_lazy("The picture is black. Is the lens covered, or the room dark?")
+STILL = gettext_lazy("The picture has been the same for two minutes. Restart the camera if it hangs.")
 
 
 class Outlet(Protocol):
@@ -103,8 +107,10 @@ class Watch:
         self._stop = stop
         self._log = logging.getLogger(f"cameras.watch.{settings.camera_id}")
         self._state: tuple[CameraState, str] | None = None
+        self._state_lock = threading.Lock()
         self._outage = OutageClock(outlet.tell_outage, outlet.tell_recovered)
         self._analysed = 0
+        self._is_black = False
 
     def run(self) -> None:
         """Connect, watch, wait a little, and repeat."""
@@ -114,11 +120,30 @@ class Watch:
             self._wait(pause_s)
 
     def _wait(self, seconds: float) -> None:
-        """Wait until the next try. An outage may begin meanwhile."""
+        """Wait until the next try."""
         until = time.monotonic() + seconds
         while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
             self._outage.tick()
             self._stop.wait(min(left, 1.0))
+
+    def tick(self) -> float | None:
+        """Called by the worker every second, from a thread of its own: a watch that waits cannot say that it is blind.
+
+        Returns for how many seconds more the camera counts as online without another picture; None if it is not.
+        """
+        self._outage.tick()
+        silent_s, most = self._outage.silent_s, self._outage.longest_gap_s
+        with self._state_lock:
+            is_online = self._state is not None and self._state[0] is CameraState.ONLINE
+            if is_online and silent_s > most:
+                self._tell(CameraState.OFFLINE, _("No picture has come for %(seconds)d s.") % {"seconds": silent_s})
+                return None
+        return most - silent_s if is_online else None
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago the last picture was analysed; infinite before the first."""
+        return self._outage.silent_s
 
     def watch_once(self) -> float:
         """One connection, from its opening to its end; returns how long to wait before the next."""
@@ -151,17 +176,20 @@ class Watch:
 
     def _follow(self, source: Source) -> None:
         pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")
+        still, analysed_at = Stillness(), time.monotonic()
         for frame in source.frames(self._stop):
             if not -CLOCK_BACK_S < frame.captured_at - last < CLOCK_STEP_S:
                 self._flush()  # the people there are gone, or the clock was set: either way, their times are no guide
                 pace = AnalysisPace(self._settings.analyses_per_second)
-            last = frame.captured_at
-            is_due = pace.due(frame.captured_at) or frame.answer is not None
+                last = float("-inf")
+            at = last = max(frame.captured_at, last + LEAST_GAP_S)  # within a track no time runs backwards
+            is_due = pace.due(at) or frame.answer is not None
             if not is_due or time.time() - frame.captured_at > LATE_S:
+                self._check_not_blind(time.monotonic() - analysed_at)
                 continue
             image = frame.image_bgr()
             try:
-                findings = self._analyzer.analyse(image, frame.captured_at, frame.is_broken)
+                findings = self._analyzer.analyse(image, at, frame.is_broken)
             except DetectionError as error:
                 self._log.warning("a frame was left out: %s", error)
                 if frame.refuse is not None:
@@ -171,19 +199,27 @@ class Watch:
                 self._outlet.tell(finding)
             if frame.answer is not None:
                 frame.answer(self._analyzer.sightings())
+            analysed_at = time.monotonic()
             self._outage.picture()
-            self._tell_state(CameraState.ONLINE, self._remark(image))
+            self._tell_state(CameraState.ONLINE, self._remark(image, still.has_lasted(image, analysed_at)))
             if self._outlet.wants_previews():
                 sightings = self._analyzer.sightings()
                 camera_id = self._settings.camera_id
-                self._outlet.offer_preview(Offer(camera_id, self._token, frame.captured_at, image, sightings))
+                self._outlet.offer_preview(Offer(camera_id, self._token, at, image, sightings))
 
-    def _remark(self, image: Image) -> str:
+    def _remark(self, image: Image, is_still: bool) -> str:
         """What is wrong with a picture that came: checked on the first one, and now and then."""
         self._analysed += 1
-        if self._analysed % DARK_EVERY != 1:
-            return self._state[1] if self._state and self._state[0] is CameraState.ONLINE else ""
-        return str(BLACK) if is_black(image) else ""
+        if self._analysed % DARK_EVERY == 1:
+            self._is_black = is_black(image)
+        return str(BLACK) if self._is_black else str(STILL) if is_still else ""
+
+    def _check_not_blind(self, seconds: float) -> None:
+        """Whatever the cause: a watch to which pictures come, but which looks at none, opens the stream again."""
+        if seconds > max(BLIND_S, 3 / self._settings.analyses_per_second):
+            raise StreamError(
+                _("Pictures come in, but too late to be looked at. This machine or the network is too busy.")
+            )
 
     def _login_failed(self, error: CameraError) -> None:
         again = _("It is retried once in 10 minutes, or the camera would lock the account; after a change, at once.")
@@ -202,6 +238,10 @@ class Watch:
         self._analyzer = self._make_analyzer()
 
     def _tell_state(self, state: CameraState, detail: str) -> None:
+        with self._state_lock:
+            self._tell(state, detail)
+
+    def _tell(self, state: CameraState, detail: str) -> None:
         if self._state != (state, detail):
             self._state = (state, detail)
             self._outlet.tell_state(state, detail)

@@ -19,10 +19,10 @@ from django.db.models import BooleanField, ExpressionWrapper
 
 from cameras.models import Camera, CameraLease
 from cameras.reach import login_guard
-from cameras.redis import Errors
+from cameras.redis import Errors, connection, ended_key
 from cameras.settings import CameraSettings, read_settings
 from cameras.states import CameraState
-from cameras.watching import leases
+from cameras.watching import leases, seen
 from cameras.watching.findings import (
     OutageFinding,
     RecoveryFinding,
@@ -33,13 +33,14 @@ from cameras.watching.findings import (
 )
 from cameras.watching.leases import Reconciler, WorkerState
 from cameras.watching.preview import Offer, PreviewWriter
-from cameras.watching.spool import SpoolWriter
+from cameras.watching.spool import SpoolWriter, has_ended
 from cameras.watching.watch import Watch
-from detection import Analyzer, Detector, Finding, ModelError
+from detection import Analyzer, Detector, Finding, ModelError, ViolationFinding
 
 log = logging.getLogger(__name__)
 
 CLOSE_WITHIN_S = 2.0
+UNREGISTERED_S = 0.5  # until the next try, while another worker of this name is alive, or seems to be
 
 
 def spool_root() -> Path:
@@ -60,6 +61,7 @@ class Running:
     again: bool = False  # end it only to start it again with changed settings
     told: tuple[CameraState, str] | None = None  # its state, as last reported
     outlet: WorkerOutlet | None = None
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class WorkerOutlet:
         self.say(finding)
 
     def say(self, finding: WatchFinding) -> None:
-        self.worker.spool.put(encode(self.camera_id, self.token, finding))
+        """A violation that opens is on the disk when this returns, whatever it costs: it must not be lost."""
+        is_urgent = isinstance(finding, ViolationFinding) and finding.seq == 1
+        self.worker.spool.put(encode(self.camera_id, self.token, finding), is_urgent)
 
     def tell_state(self, state: CameraState, detail: str) -> None:
         self.running.told = (state, detail)
@@ -136,6 +140,7 @@ class StreamWorker:
             for step, every_s, title in (
                 (self.keep_leases, leases.RENEW_EVERY_S, "leases"),
                 (self._reconcile, leases.RECONCILE_EVERY_S, "reconcile"),
+                (self.note_pictures, seen.ROUND_S, "pictures"),
             )
         ]
 
@@ -176,7 +181,8 @@ class StreamWorker:
         self.previews.begin(found.camera_id)
         try:
             detector = self.detector_for(found.model, found.input_size)
-            Watch(found, running.token, lambda: Analyzer(detector), outlet, running.stop).run()
+            running.watch = Watch(found, running.token, lambda: Analyzer(detector), outlet, running.stop)
+            running.watch.run()
         except ModelError as error:
             outlet.tell_state(CameraState.OFFLINE, str(error))
             running.stop.wait()  # until the camera is edited, or goes to another worker
@@ -205,14 +211,14 @@ class StreamWorker:
 
     def keep_leases(self) -> None:
         """One round: say that we and our cameras are alive, and end the watches that are no longer ours."""
-        if not leases.announce(self.state()):
+        if not leases.announce(self.state(), self._has_ended):
             log.warning("another worker is called %s; waiting until it is gone", self.name)
             self._registered = False
             for running in self.watched().values():
                 running.stop.set()
             return
         if not self._registered:
-            leases.release_all(self.name)  # an earlier run of ours ended without giving them back
+            leases.release_all(self.name, has_ended=True)
             self._registered = True
         watched = self.watched()
         pairs = [(camera_id, running.token) for camera_id, running in watched.items()]
@@ -222,10 +228,26 @@ class StreamWorker:
         if watched:
             self._compare_with_rows(watched)
 
+    def _has_ended(self, instance: str) -> bool:
+        """Whether an earlier run of this worker has ended, as far as its spool on this machine tells."""
+        folder = spool_root() / f"{self.name}.{instance}"
+        return bool(connection().exists(ended_key(folder.name))) or (folder.is_dir() and has_ended(folder))
+
+    def note_pictures(self) -> None:
+        """One round: let each watch notice that it gets no pictures, and note for each of the others that it does."""
+        now, noted = time.time(), []
+        for camera_id, running in self.watched().items():
+            watch = running.watch
+            left_s = watch.tick() if watch is not None else None
+            if watch is not None and left_s is not None:
+                noted.append((camera_id, left_s, now - watch.silent_s))
+        if noted:
+            seen.note(noted)
+
     def _compare_with_rows(self, watched: dict[int, Running]) -> None:
         """End a watch whose camera was paused, deleted or taken; restart it if the camera's settings changed.
 
-        A row with a different state from the watch's was marked while this worker did not renew in time.
+        A row with a different state from the watch's was marked by others, as nothing was heard of it in time.
         """
         columns = ("camera_id", "token", "camera__version", "off", "state")
         off = ExpressionWrapper(~Camera.wanted("camera__"), output_field=BooleanField())
@@ -242,7 +264,7 @@ class StreamWorker:
             elif version != running.version:
                 running.again = True
                 running.stop.set()
-            elif state == CameraState.WAITING and running.told is not None and running.outlet is not None:
+            elif running.told is not None and state != running.told[0] and running.outlet is not None:
                 running.outlet.tell_state(*running.told)
 
     def _reconcile(self) -> None:
@@ -255,7 +277,7 @@ class StreamWorker:
         """Call `step` until the worker stops. Redis or the database may be away: watching goes on meanwhile."""
         while not self.stopping.is_set():
             self._safely(step)
-            self.stopping.wait(every_s)
+            self.stopping.wait(every_s if self._registered else min(every_s, UNREGISTERED_S))
 
     def _safely(self, step: Callable[[], object]) -> None:
         close_old_connections()

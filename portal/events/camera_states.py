@@ -7,14 +7,16 @@ a person who pauses or adds a camera. So what pages were last told is compared w
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from cameras.models import Camera, CameraLease, Outage
 from cameras.redis import connection
 from cameras.states import CameraState
+from cameras.watching import seen
 from cameras.watching.leases import TIME_TO_LIVE_S, alive_leases, era_age_s
 from cameras.watching.outages import OPENS_AFTER_S
 from portal.events import feed, messages
@@ -31,7 +33,7 @@ def tell_changes() -> int:
     for row in Camera.objects.filter(deleted_at__isnull=True).select_related("lease"):
         message = messages.camera(row)
         now[str(row.pk)] = (row.site_id, json.dumps([message["state"], message["detail"]]))
-    changed = [key for key, (_, state) in now.items() if told.get(key.encode()) != state.encode()]
+    changed = [key for key, (_site, state) in now.items() if told.get(key.encode()) != state.encode()]
     for key in changed:
         site_id, state = now[key]
         feed.publish_camera(int(key), site_id)
@@ -52,21 +54,41 @@ def settle_outages() -> None:
     waiting = waiting.select_related("lease")
     reason = str(CameraState.WAITING.meaning)
     Outage.objects.bulk_create(
-        [Outage(camera=row, began_at=row.lease.state_since or now, reason=reason) for row in waiting],
+        [
+            Outage(camera=row, began_at=last_picture(row) or row.lease.state_since or now, reason=reason)
+            for row in waiting
+        ],
         ignore_conflicts=True,
     )
 
 
+def last_picture(camera: Camera) -> datetime | None:
+    """When its last picture was looked at, if that was before it began to wait for a worker."""
+    last, since = seen.last_at(camera.pk), camera.lease.state_since
+    if last is None or since is None or last > since.timestamp():
+        return None
+    return datetime.fromtimestamp(last, UTC)
+
+
 def mark_unwatched() -> int:
-    """Set cameras whose worker is no longer alive to waiting for another; returns how many there were."""
+    """Set cameras whose worker is no longer alive to waiting for another, and those without a picture to offline.
+
+    Returns how many there were.
+    """
     if era_age_s() < 2 * TIME_TO_LIVE_S:
         return 0  # after Redis was down, workers need a moment to say that they are alive
     given = CameraLease.objects.exclude(worker="").exclude(state=CameraState.WAITING)
-    leases = list(given.values_list("camera_id", "worker", "token"))
-    alive = alive_leases(leases)
+    leases = list(given.values_list("camera_id", "worker", "token", "state"))
+    alive = alive_leases((camera_id, worker, token) for camera_id, worker, token, _state in leases)
+    seen_now = seen.seen_lately([camera_id for camera_id, _, _, state in leases if state == CameraState.ONLINE])
     count = 0
-    for camera_id, worker, token in leases:
+    for camera_id, worker, token, state in leases:
         if (camera_id, token) not in alive:
-            stale = CameraLease.objects.filter(camera_id=camera_id, token=token, worker=worker)
-            count += stale.update(state=CameraState.WAITING, state_since=timezone.now(), state_detail="")
+            mark = {"state": CameraState.WAITING, "state_detail": ""}
+        elif state == CameraState.ONLINE and camera_id not in seen_now:
+            mark = {"state": CameraState.OFFLINE, "state_detail": _("No picture comes.")}
+        else:
+            continue
+        stale = CameraLease.objects.filter(camera_id=camera_id, token=token, worker=worker, state=state)
+        count += stale.update(**mark, state_since=timezone.now())
     return count

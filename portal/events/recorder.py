@@ -11,7 +11,7 @@ from typing import cast
 
 from django.db import DatabaseError, close_old_connections
 
-from cameras.redis import Errors, connection
+from cameras.redis import Errors, connection, ended_key
 from cameras.watching import spool
 from cameras.watching.spool import Record, SpoolReader, SpoolWriter
 from portal.events.recording import close_abandoned, record
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 LOOK_FOR_ABANDONED_EVERY = 300  # rounds without work
+ENDED_S = 60
 REFUSED_KEY = "refused"
 RECORDING_TROUBLE_KEY = "recording-trouble"
 
@@ -49,7 +50,7 @@ class Recorder:
 
     def _run(self) -> None:
         try:
-            self._safely(self.look_after_the_gone)
+            self._safely(self._look_after_the_gone)
             while not self.stopping.is_set():
                 if not self._safely(self.step):
                     self._wait()
@@ -72,49 +73,18 @@ class Recorder:
             self.writer.written.wait(RETRY_S)
         self._idle_rounds += 1
         if self._idle_rounds % LOOK_FOR_ABANDONED_EVERY == 0:
-            self._safely(self.look_after_the_gone)
+            self._safely(self._look_after_the_gone)
+
+    def _look_after_the_gone(self) -> bool:
+        return look_after_the_gone(self.spool_root, self.refused_root)
 
     def step(self) -> bool:
         """Record the next few records; False if there are none."""
         places = self._reader.batch()
         for place in places:
-            self.apply(place[0])
+            apply(place[0], self.refused_root)
             self._reader.done(place, self.writer.active())
         return bool(places)
-
-    def apply(self, given: Record) -> None:
-        """Record it, or set it aside if it cannot be recorded. Errors of the database or the disk pass through."""
-        try:
-            record(given)
-        except (DatabaseError, OSError):
-            raise
-        except Exception as error:
-            log.warning("a %s of camera %s was refused: %s", given.kind, given.camera_id, error)
-            spool.refuse(self.refused_root, given, str(error))
-            try:
-                connection().incr(REFUSED_KEY)
-            except Errors:
-                log.warning("the refused record could not be counted")
-
-    def look_after_the_gone(self) -> bool:
-        """Record what workers that are gone saw, and close what they left open; returns whether there was anything."""
-        drained = self.drain_abandoned()
-        return close_abandoned() + drained > 0
-
-    def drain_abandoned(self) -> int:
-        """Record the spools of workers that are gone; returns how many spools."""
-        count = 0
-        for folder, lock in spool.abandoned(self.spool_root):
-            with lock:
-                reader = SpoolReader(folder)
-                while places := reader.batch():
-                    for place in places:
-                        self.apply(place[0])
-                        reader.done(place, None)
-                spool.discard(folder)
-                count += 1
-                log.info("recorded the spool %s of a worker that is gone", folder.name)
-        return count
 
     def _safely(self, step: Callable[[], object]) -> bool:
         """Run one step. A database that does not answer or a full disk is waited out; nothing is lost meanwhile."""
@@ -144,6 +114,55 @@ class Recorder:
                 connection().delete(RECORDING_TROUBLE_KEY)
         except Errors:
             log.warning("Redis does not answer")
+
+
+def apply(given: Record, refused_root: Path) -> None:
+    """Record it, or set it aside if it cannot be recorded. Errors of the database or the disk pass through."""
+    try:
+        record(given)
+    except (DatabaseError, OSError):
+        raise
+    except Exception as error:
+        log.warning("a %s of camera %s was refused: %s", given.kind, given.camera_id, error)
+        spool.refuse(refused_root, given, str(error))
+        try:
+            connection().incr(REFUSED_KEY)
+        except Errors:
+            log.warning("the refused record could not be counted")
+
+
+def look_after_the_gone(spool_root: Path, refused_root: Path) -> bool:
+    """Record what workers that are gone saw, and close what they left open; returns whether there was anything.
+
+    By whoever can: every stream worker, and the job worker, each for the spools on its own disk.
+    """
+    drained = drain_abandoned(spool_root, refused_root)
+    return close_abandoned() + drained > 0
+
+
+def drain_abandoned(spool_root: Path, refused_root: Path) -> int:
+    """Record the spools of workers that are gone; returns how many spools."""
+    count = 0
+    for folder, lock in spool.abandoned(spool_root):
+        with lock:
+            note_ended(folder.name)
+            reader = SpoolReader(folder)
+            while places := reader.batch():
+                for place in places:
+                    apply(place[0], refused_root)
+                    reader.done(place, None)
+            spool.discard(folder)
+            count += 1
+            log.info("recorded the spool %s of a worker that is gone", folder.name)
+    return count
+
+
+def note_ended(spool_name: str) -> None:
+    """Say that this spool's worker is gone: the next of its name need not wait for its time-to-live."""
+    try:
+        connection().set(ended_key(spool_name), "1", ex=ENDED_S)
+    except Errors:
+        log.warning("Redis does not answer")
 
 
 def refused_count() -> int:

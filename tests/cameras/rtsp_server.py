@@ -307,6 +307,8 @@ class _Session:
             while True:
                 if number >= len(video.units):
                     turn, number = turn + 1, 0
+                if camera.video is not video:  # another encoding; the times go on
+                    video, number = camera.video, 0
                 unit = video.units[number]
                 number += 1
                 due = camera._began + (turn * video.duration + unit.dts) / CLOCK

@@ -22,7 +22,7 @@ from cameras.watching.outages import OutageClock
 from detection import Analyzer, Detector
 from tests.cameras.footage import joined, lobby
 from tests.cameras.http_camera import HttpCamera, endless_headers, file_as, http_camera, jpegs_of, mjpeg, mpegts_of
-from tests.cameras.rtsp_server import RtspCamera
+from tests.cameras.rtsp_server import RecordedVideo, RtspCamera
 from tests.cameras.watching.notes import Notes
 from tests.portal_process import wait_for
 
@@ -137,6 +137,19 @@ def test_a_frozen_camera_is_found_out_by_the_age_of_its_last_packet(
         assert "no picture came" in notes.states[-1][1]
         camera.frozen, seen = False, len(notes.states)
         wait_for(lambda: is_online(notes, seen), 15, "the camera, online again")
+
+
+def test_a_camera_that_changes_its_encoding_is_opened_again(
+    clip: Path, clip_h265: Path, watches: Callable[..., Notes]
+) -> None:
+    """H.264 becomes H.265 in the middle of the stream, as when somebody changes it in the camera's settings."""
+    with RtspCamera(clip) as camera:
+        notes = watches(settings_for(camera))
+        wait_for(lambda: is_online(notes), 15, "the first picture")
+        seen, asked = len(notes.offers), len(camera.requests)
+        camera.video = RecordedVideo(clip_h265)
+        wait_for(lambda: any("DESCRIBE" in request for request in camera.requests[asked:]), 10, "the new opening")
+        wait_for(lambda: len(notes.offers) > seen + 10, 10, "pictures of the new encoding")
 
 
 def test_one_picture_a_second_is_no_frozen_camera(tmp_path: Path, watches: Callable[..., Notes]) -> None:
@@ -373,6 +386,46 @@ def test_an_outage_opens_late_and_closes_late(monkeypatch: pytest.MonkeyPatch) -
     fail(46, "flap")
     play(60)
     assert len(opened) == 1 and len(recovered) == 2 and recovered[1] == pytest.approx(1046.2, abs=0.5)
+
+
+def test_a_camera_that_only_falls_silent_has_an_outage_since_its_last_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing breaks, no fault is reported: it freezes for thirty seconds, and goes on."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "time", lambda: 1000 + clock[0])
+    opened: list[tuple[float, str]] = []
+    recovered: list[float] = []
+    one = OutageClock(lambda at, reason: opened.append((at, reason)), recovered.append)
+
+    def go(until: float, plays: bool) -> None:
+        while clock[0] < until:
+            clock[0] += 0.5
+            if plays:
+                one.picture()
+            one.tick()
+
+    go(20, plays=True)
+    go(30, plays=False)
+    assert not opened and one.silent_s == 10
+    go(50, plays=False)
+    ((began_at, reason),) = opened
+    assert began_at == pytest.approx(1020) and reason == "No picture came."
+    go(70, plays=True)
+    assert recovered[-1] == pytest.approx(1050.5) and len(opened) == 1
+
+
+@pytest.mark.parametrize("gap", [0.2, 4.0, 12.0])
+def test_rare_pictures_are_no_outage(monkeypatch: pytest.MonkeyPatch, gap: float) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    opened: list[float] = []
+    one = OutageClock(lambda at, reason: opened.append(at), lambda at: None)
+    for step in range(600):
+        clock[0] += 0.2
+        if step % round(gap / 0.2) == 0:
+            one.picture()
+        one.tick()
+    assert not opened
 
 
 def test_states_are_told_in_words_without_the_password(

@@ -8,9 +8,9 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cameras.models import Camera, CameraLease, Reign
-from cameras.redis import ERA_KEY, lease_key, worker_key
-from cameras.watching import leases
+from cameras.models import Camera, CameraLease, Outage, Reign
+from cameras.redis import ERA_KEY, LEADER_KEY, lease_key, worker_key
+from cameras.watching import leases, seen
 from cameras.watching.leases import Reconciler, WorkerState, announce, living_workers
 from tests.worlds import World
 
@@ -154,6 +154,28 @@ def test_a_later_token_ends_an_earlier_watch(world: World) -> None:
     leases.renew("south", [(world.door.pk, 2)])
     assert leases.renew("north", [(world.door.pk, 1)]) == [world.door.pk]
     assert leases.renew("south", [(world.door.pk, 2)]) == []
+
+
+def test_a_camera_whose_worker_ended_has_an_outage_since_its_last_picture(world: World, redis: Any) -> None:
+    seen.note([(world.door.pk, 5.0, 1_000_000.0)])
+    leases.take(world.door.pk, 1, "south")  # "north" never gave it back
+    (one,) = Outage.objects.all()
+    assert one.camera == world.door and one.began_at.timestamp() == 1_000_000 and one.ended_at is None
+    assert leases.release_all("south") == 1
+    leases.take(world.door.pk, 2, "north")
+    assert Outage.objects.count() == 1, "what was given back is no outage, and one is enough"
+
+
+def test_a_worker_whose_process_is_gone_is_not_waited_for(redis: Any) -> None:
+    def worker(instance: str) -> WorkerState:
+        return WorkerState("north", instance, 12)
+
+    assert leases.announce(worker("1"))
+    redis.set(LEADER_KEY, "north 1")
+    assert not leases.announce(worker("2")), "it may be alive"
+    assert leases.announce(worker("2"), lambda instance: instance == "1")
+    assert not redis.exists(LEADER_KEY), "and it leads no more"
+    assert not leases.announce(worker("1"), lambda instance: False)
 
 
 def test_only_one_leads(cameras: list[Camera]) -> None:

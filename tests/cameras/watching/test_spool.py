@@ -84,6 +84,23 @@ def test_findings_are_on_disk_with_their_picture_within_a_moment(tmp_path: Path)
     writer.unlock()
 
 
+def test_an_urgent_record_is_on_the_disk_when_it_counts_as_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed right after: what was told is there, with all that was handed in before it."""
+    monkeypatch.setattr(spool, "COMMIT_EVERY_S", 30.0)
+    writer = SpoolWriter(tmp_path / "north.1")
+    began = time.monotonic()
+    writer.put(state(1))
+    writer.put(state(2), is_urgent=True)
+    assert read_all(tmp_path / "north.1") == [state(1), state(2)]
+    assert time.monotonic() - began < 5
+    writer.put(state(3))
+    assert len(read_all(tmp_path / "north.1")) == 2, "others are written in groups"
+    writer.close()
+    writer.unlock()
+
+
 def test_many_threads_lose_nothing_and_writes_are_grouped(tmp_path: Path) -> None:
     writer = SpoolWriter(tmp_path / "spool")
 

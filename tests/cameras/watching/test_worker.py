@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from cameras.models import Camera, CameraLease
+from cameras.models import Camera, CameraLease, Outage
 from cameras.reach import login_guard
 from cameras.reach.addresses import clips_folder
 from cameras.reach.place import Place
 from cameras.states import CameraState
-from cameras.watching import leases
+from cameras.watching import leases, seen
 from cameras.watching.spool import Record, SpoolReader
 from cameras.watching.worker import StreamWorker
 from detection import ModelError
@@ -143,6 +144,34 @@ def test_what_an_earlier_run_left_is_taken_again_at_once(start: Any, world: Worl
     worker = start("north")
     watch_door(worker, world)
     assert worker.watched()[world.door.pk].token == 3
+
+
+def test_who_was_killed_is_followed_at_once_and_the_gap_is_an_outage(start: Any, world: World, redis: Any) -> None:
+    """Its keys are still alive in Redis, but nobody holds the lock of its spool any more."""
+    first = start("north")
+    watch_door(first, world)
+    wait_for(lambda: first.note_pictures() or seen.last_at(world.door.pk), 10, "its first picture")
+    first.stop()
+    first.spool.unlock()
+    second = start("north")
+    began = time.monotonic()
+    watch_door(second, world)
+    assert time.monotonic() - began < 3, "nobody waited for a time-to-live"
+    outage = Outage.objects.get(camera=world.door)
+    assert outage.reason == "The worker that watched it ended." and outage.ended_at is None
+    assert outage.began_at.timestamp() == pytest.approx(seen.last_at(world.door.pk), abs=0.01)
+
+
+def test_a_watch_that_gets_no_pictures_is_not_online(start: Any, world: World) -> None:
+    worker = start("north")
+    watch_door(worker, world)
+    wait_for(lambda: worker.note_pictures() or seen.seen_lately([world.door.pk]), 10, "its first picture")
+    running = worker.watched()[world.door.pk]
+    running.watch._outage._last_picture -= 60  # as if the last one was a minute ago
+    running.watch._outage.picture = lambda: None
+    worker.note_pictures()
+    assert running.told is not None and running.told[0] is CameraState.OFFLINE and "No picture" in running.told[1]
+    wait_for(lambda: not seen.seen_lately([world.door.pk]), 6, "the end of its key")
 
 
 def test_a_model_is_loaded_once_and_one_that_is_not_there_says_so(start: Callable[[str], StreamWorker]) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from cameras.models import Camera, CameraLease
-from cameras.redis import ERA_KEY, lease_key
+from cameras.redis import ERA_KEY, lease_key, seen_key
 from cameras.states import CameraState
-from cameras.watching import leases
+from cameras.watching import leases, seen
 from portal.events import camera_states
 from tests.worlds import World
 
@@ -28,6 +28,7 @@ def online(world: World, redis: Any) -> World:
     redis.set(ERA_KEY, "1")
     CameraLease.objects.update(state=CameraState.ONLINE)
     leases.renew("north", [(world.door.pk, 1), (world.hall.pk, 1)])
+    seen.note([(world.door.pk, 60.0, 1000.0), (world.hall.pk, 60.0, 1000.0)])
     camera_states.tell_changes()
     return world
 
@@ -41,6 +42,18 @@ def test_a_camera_whose_worker_is_gone_waits_and_pages_learn_it(online: World, t
     camera_states.tell_changes()
     assert told == [online.door.pk]
     assert CameraLease.objects.get(camera=online.door).state == CameraState.WAITING
+    assert CameraLease.objects.get(camera=online.hall).state == CameraState.ONLINE
+
+
+def test_nothing_is_online_without_a_picture_whatever_its_worker_says(
+    online: World, told: list[int], redis: Any
+) -> None:
+    """Its lease is renewed, its last word was "online": but no picture was looked at within the time allowed."""
+    redis.delete(seen_key(online.door.pk))
+    camera_states.tell_changes()
+    assert told == [online.door.pk]
+    lease = CameraLease.objects.get(camera=online.door)
+    assert (lease.state, lease.state_detail) == (CameraState.OFFLINE, "No picture comes.")
     assert CameraLease.objects.get(camera=online.hall).state == CameraState.ONLINE
 
 
