@@ -195,7 +195,8 @@ class CameraLease(models.Model):
 class Reign(models.Model):
     """The time during which one token held the camera: [taken_at, ended_at), open while `ended_at` is null.
 
-    A finding is accepted when its `captured_at` is within its token's reign, however late it arrives.
+    A finding is accepted when its frame was taken before the reign ended, however late it arrives: by the machine's
+    uptime if both were noted since the same start, as the wall's clock may have been set meanwhile.
     """
 
     camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="reigns")
@@ -203,6 +204,8 @@ class Reign(models.Model):
     worker = models.CharField(_("worker"), max_length=200)
     taken_at = models.DateTimeField(_("taken"))
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    ended_boot = models.CharField(_("start of the machine"), max_length=36, blank=True, editable=False)
+    ended_uptime_s = models.FloatField(_("ended, by uptime"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("reign")

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 TIMEOUT_S = 2.0
 MOST_CONNECTIONS = 1024  # a device's watch holds one, and a worker may have 200
-LAST_PICTURES_KEY = "last-pictures"  # a hash: when each camera's last picture was looked at
+LAST_PICTURES_KEY = "last-pictures"  # a hash, by camera (cameras/watching/seen.py)
 Errors = (RedisError, OSError)  # what a call may raise while Redis is away
 
 
@@ -44,11 +44,6 @@ def lease_key(camera_id: int) -> str:
 def ended_key(spool: str) -> str:
     """Says that the worker of this spool has ended, for a while after its findings were recorded."""
     return f"ended:{spool}"
-
-
-def seen_key(camera_id: int) -> str:
-    """Lives as long as the camera is online (cameras/watching/seen.py)."""
-    return f"seen:{camera_id}"
 
 
 def worker_key(name: str) -> str:

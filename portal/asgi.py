@@ -23,8 +23,10 @@ from django.urls import path
 from portal.devices.sockets import DeviceConsumer, SpeakerConsumer
 from portal.live.consumer import LiveConsumer
 from portal.server.body_limit import BodyLimit
-from portal.server.database import hold_open
+from portal.server.database import hold_open, wait_less
 from portal.server.origin import SameOrigin
+
+wait_less()
 
 sockets = URLRouter(
     [

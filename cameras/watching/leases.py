@@ -27,7 +27,7 @@ from django.utils.translation import gettext as _
 from cameras.models import Camera, CameraLease, Outage, Reign
 from cameras.redis import ERA_KEY, LEADER_KEY, WORKERS_KEY, Errors, connection, lease_key, worker_key
 from cameras.states import CameraState
-from cameras.watching import seen
+from cameras.watching import seen, uptime
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ TIME_TO_LIVE_S = 10
 RENEW_EVERY_S = 3.0
 RECONCILE_EVERY_S = 1.0
 RING_AGAIN_S = 10.0
+DELETE_IF_EQUAL = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end"
 RINGS = 3  # unanswered, after which the camera goes to another worker
 Ring = Callable[[str, int, int], None]  # worker, camera, token
 
@@ -48,6 +49,7 @@ class WorkerState:
         site_ids: the sites that it serves; empty means all.
         trouble: why it cannot write its spool, in the system's words; empty when all is well.
         dropped: how many findings it lost because it could not write them for too long.
+        beat: grows with each time that it is said; by it others see that the worker is alive, on a clock of their own.
     """
 
     name: str
@@ -57,6 +59,7 @@ class WorkerState:
     watching: tuple[int, ...] = ()
     trouble: str = ""
     dropped: int = 0
+    beat: int = 0
 
     def serves(self, site_id: int) -> bool:
         return not self.site_ids or site_id in self.site_ids
@@ -82,7 +85,7 @@ def announce(state: WorkerState, is_gone: Callable[[str], bool] = lambda instanc
     if current is not None and (instance := decode_worker(current).instance) != state.instance:
         if not is_gone(instance):
             return False
-        if connection().get(LEADER_KEY) == f"{state.name} {instance}".encode():
+        if leader().startswith(f"{state.name} {instance} "):
             connection().delete(LEADER_KEY)
     pipeline = connection().pipeline(transaction=False)
     pipeline.set(key, state.encode(), ex=TIME_TO_LIVE_S)
@@ -97,9 +100,19 @@ def withdraw(state: WorkerState) -> None:
     connection().srem(WORKERS_KEY, state.name)
 
 
+def leader() -> str:
+    """Who hands out cameras: "name instance beat"; empty if nobody does."""
+    return cast("bytes", connection().get(LEADER_KEY) or b"").decode()
+
+
+def registered_workers() -> list[str]:
+    """The names of all workers that did not say goodbye."""
+    return sorted(name.decode() for name in cast("set[bytes]", connection().smembers(WORKERS_KEY)))
+
+
 def living_workers() -> list[WorkerState]:
     """The stream workers whose time-to-live has not run out."""
-    names = sorted(name.decode() for name in cast("set[bytes]", connection().smembers(WORKERS_KEY)))
+    names = registered_workers()
     if not names:
         return []
     values = cast("list[bytes | None]", connection().mget([worker_key(name) for name in names]))
@@ -119,11 +132,16 @@ def take(camera_id: int, token: int, worker: str, now: datetime | None = None) -
     )
     if not swapped:
         return None
-    Reign.objects.filter(camera_id=camera_id, ended_at__isnull=True).update(ended_at=now)
+    Reign.objects.filter(camera_id=camera_id, ended_at__isnull=True).update(**ending(now))
     Reign.objects.create(camera_id=camera_id, token=token + 1, worker=worker, taken_at=now)
     if was_watched:
         open_outage(camera_id, now)
     return token + 1
+
+
+def ending(now: datetime) -> dict[str, object]:
+    """When a reign ends, by both clocks."""
+    return {"ended_at": now, "ended_boot": uptime.boot_id(), "ended_uptime_s": uptime.uptime_s()}
 
 
 def open_outage(camera_id: int, now: datetime) -> None:
@@ -146,7 +164,7 @@ def release(camera_id: int, token: int, state: CameraState = CameraState.WAITING
         worker="", state=state, state_since=now, state_detail=""
     )
     if freed:
-        Reign.objects.filter(camera_id=camera_id, token=token, ended_at__isnull=True).update(ended_at=now)
+        Reign.objects.filter(camera_id=camera_id, token=token, ended_at__isnull=True).update(**ending(now))
     return bool(freed)
 
 
@@ -234,20 +252,29 @@ def wanted_cameras() -> list[Wanted]:
 
 @dataclass
 class Reconciler:
-    """Hands cameras without a living lease to workers. Each stream worker has one; a lock in Redis lets one act."""
+    """Hands cameras without a living lease to workers. Each stream worker has one; a lock in Redis lets one act.
+
+    Redis' times-to-live end by the wall's clock. If that is set, they end too early or too late; so who is alive, and
+    who leads, is judged by whether their beat grows, on a clock that nobody can set.
+    """
 
     name: str
     instance: str
     ring: Ring
     _rings: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
+    _seen: dict[str, tuple[WorkerState, float]] = field(default_factory=dict)
+    _leader: tuple[str, float] = ("", 0.0)
+    _beat: int = 0
 
     def step(self) -> int:
         """Run one round; returns how many bells were rung. Unless it leads, does nothing and queries no database."""
         if not self._leads():
             return 0
-        workers = {worker.name: worker for worker in living_workers()}
+        workers = self._living()
         cameras = wanted_cameras()
-        alive = alive_leases((camera.camera_id, camera.worker, camera.token) for camera in cameras)
+        alive = alive_leases(
+            (camera.camera_id, camera.worker, camera.token) for camera in cameras if camera.worker in workers
+        )
         settled = era_age_s() >= 2 * TIME_TO_LIVE_S
         load = {name: sum(1 for camera in cameras if camera.worker == name) for name in workers}
         rung = 0
@@ -282,18 +309,37 @@ class Reconciler:
         self.ring(worker, camera_id, token)
         return True
 
+    def _living(self) -> dict[str, WorkerState]:
+        """The workers whose beat has grown within a time-to-live, by name."""
+        now, registered = time.monotonic(), set(registered_workers())
+        for state in living_workers():
+            before = self._seen.get(state.name)
+            if before is None or (before[0].instance, before[0].beat) != (state.instance, state.beat):
+                self._seen[state.name] = (state, now)
+        self._seen = {name: each for name, each in self._seen.items() if name in registered}
+        return {name: state for name, (state, at) in self._seen.items() if now - at < TIME_TO_LIVE_S}
+
+    @property
+    def _me(self) -> str:
+        return f"{self.name} {self.instance} "
+
     def _leads(self) -> bool:
-        me = f"{self.name} {self.instance}".encode()
-        if connection().set(LEADER_KEY, me, nx=True, ex=TIME_TO_LIVE_S):
+        self._beat += 1
+        now, current = time.monotonic(), leader()
+        if current.startswith(self._me):
+            connection().set(LEADER_KEY, f"{self._me}{self._beat}", ex=TIME_TO_LIVE_S)
             return True
-        if connection().get(LEADER_KEY) != me:
+        if current and current != self._leader[0]:
+            self._leader = current, now
+        if current and now - self._leader[1] < TIME_TO_LIVE_S:
             return False
-        connection().expire(LEADER_KEY, TIME_TO_LIVE_S)
-        return True
+        if current:
+            connection().eval(DELETE_IF_EQUAL, 1, LEADER_KEY, current)
+        return bool(connection().set(LEADER_KEY, f"{self._me}{self._beat}", nx=True, ex=TIME_TO_LIVE_S))
 
     def resign(self) -> None:
         """Let another lead at once."""
-        if connection().get(LEADER_KEY) == f"{self.name} {self.instance}".encode():
+        if leader().startswith(self._me):
             connection().delete(LEADER_KEY)
 
 

@@ -22,7 +22,7 @@ from cameras.reach import login_guard
 from cameras.redis import Errors, connection, ended_key
 from cameras.settings import CameraSettings, read_settings
 from cameras.states import CameraState
-from cameras.watching import leases, seen
+from cameras.watching import leases, seen, uptime
 from cameras.watching.findings import (
     OutageFinding,
     RecoveryFinding,
@@ -35,7 +35,7 @@ from cameras.watching.leases import Reconciler, WorkerState
 from cameras.watching.preview import Offer, PreviewWriter
 from cameras.watching.spool import SpoolWriter, has_ended
 from cameras.watching.watch import Watch
-from detection import Analyzer, Detector, Finding, ModelError, ViolationFinding
+from detection import Analyzer, Detector, Finding, ModelError, PassageFinding, ViolationFinding
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,10 @@ class WorkerOutlet:
     def say(self, finding: WatchFinding) -> None:
         """A violation that opens is on the disk when this returns, whatever it costs: it must not be lost."""
         is_urgent = isinstance(finding, ViolationFinding) and finding.seq == 1
-        self.worker.spool.put(encode(self.camera_id, self.token, finding), is_urgent)
+        record = encode(self.camera_id, self.token, finding)
+        if isinstance(finding, ViolationFinding | PassageFinding):
+            record.body.update(boot=uptime.boot_id(), uptime=uptime.uptime_at(finding.last_seen_at))
+        self.worker.spool.put(record, is_urgent)
 
     def tell_state(self, state: CameraState, detail: str) -> None:
         self.running.told = (state, detail)
@@ -135,6 +138,7 @@ class StreamWorker:
         self._watches: dict[int, Running] = {}
         self._guard = threading.Lock()
         self._registered = False
+        self._beat = 0
         self._threads = [
             threading.Thread(target=self._loop, args=(step, every_s), name=title, daemon=True)
             for step, every_s, title in (
@@ -205,8 +209,9 @@ class StreamWorker:
     def state(self) -> WorkerState:
         watching = tuple(sorted(self.watched()))
         spool = self.spool
+        self._beat += 1
         return WorkerState(
-            self.name, self.instance, self.capacity, self.site_ids, watching, spool.trouble, spool.dropped
+            self.name, self.instance, self.capacity, self.site_ids, watching, spool.trouble, spool.dropped, self._beat
         )
 
     def keep_leases(self) -> None:

@@ -21,6 +21,7 @@ from cameras.watching.leases import TIME_TO_LIVE_S, alive_leases, era_age_s
 from cameras.watching.outages import OPENS_AFTER_S
 from portal.events import feed, messages
 
+judge = seen.Judge()  # one a process: the job worker's
 TOLD_KEY = "camera-told"  # a hash: what pages were last told, by camera
 
 
@@ -80,12 +81,12 @@ def mark_unwatched() -> int:
     given = CameraLease.objects.exclude(worker="").exclude(state=CameraState.WAITING)
     leases = list(given.values_list("camera_id", "worker", "token", "state"))
     alive = alive_leases((camera_id, worker, token) for camera_id, worker, token, _state in leases)
-    seen_now = seen.seen_lately([camera_id for camera_id, _, _, state in leases if state == CameraState.ONLINE])
+    online = judge.online([camera_id for camera_id, _, _, state in leases if state == CameraState.ONLINE])
     count = 0
     for camera_id, worker, token, state in leases:
         if (camera_id, token) not in alive:
             mark = {"state": CameraState.WAITING, "state_detail": ""}
-        elif state == CameraState.ONLINE and camera_id not in seen_now:
+        elif state == CameraState.ONLINE and camera_id not in online:
             mark = {"state": CameraState.OFFLINE, "state_detail": _("No picture comes.")}
         else:
             continue

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import cast
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from cameras.redis import connection
 from cameras.watching.leases import living_workers
+from portal.events import processes
 from portal.events.recorder import recording_trouble, refused_count
 
 DISK_KEY = "disk-notice"
 DISK_NOTICE_S = 24 * 3600
+DISK_STUCK_KEY = "disk-stuck"
+DISK_STUCK_S = 300  # it is noted each minute while it lasts
 
 
 def note_deleted_for_space(count: int, floor_mb: float) -> None:
@@ -23,9 +28,22 @@ def note_deleted_for_space(count: int, floor_mb: float) -> None:
     connection().set(DISK_KEY, json.dumps({"count": total, "floor_mb": floor_mb}), ex=DISK_NOTICE_S)
 
 
+def note_disk_stuck(is_stuck: bool) -> None:
+    """Remember that the disk is nearly full, and that deleting violations does not help."""
+    if is_stuck:
+        connection().set(DISK_STUCK_KEY, "1", ex=DISK_STUCK_S)
+    else:
+        connection().delete(DISK_STUCK_KEY)
+
+
 def current_notices() -> list[str]:
     """Sentences for the dashboard: what is wrong, and what to do. A few queries to Redis, none to the database."""
     found, workers = [], living_workers()
+    found += [
+        _("The part “%(name)s” of the portal keeps ending, and is started again after longer and longer pauses. "
+          "Ask the operator of this portal to check the logs.") % {"name": name}
+        for name in sorted(processes.read(Path(settings.DATA_DIR)))
+    ]  # fmt: skip
     if recording_trouble() or any(worker.trouble for worker in workers):
         found.append(
             _("New violations cannot be stored at the moment: the disk or the database of the portal's machine is full "
@@ -42,6 +60,11 @@ def current_notices() -> list[str]:
             )
             % {"count": lost}
         )
+    if connection().exists(DISK_STUCK_KEY):
+        found.append(
+            _("The disk of the portal's machine is nearly full, and deleting old violations would not help: something "
+              "else fills it. Free some space there. Violations are kept.")
+        )  # fmt: skip
     deleted = cast("bytes | None", connection().get(DISK_KEY))
     if deleted:
         note = json.loads(deleted)

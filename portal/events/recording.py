@@ -8,7 +8,8 @@ follow_ups.py.
 from __future__ import annotations
 
 import contextlib
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -35,7 +36,6 @@ from portal.models import Passage, Violation, policy_of
 from portal.models.events import WearLabel
 
 UTC = ZoneInfo("UTC")
-REIGN_SLACK = timedelta(seconds=2)  # between the clocks of two hosts
 
 
 class RefusedError(Exception):
@@ -65,7 +65,10 @@ def record(given: Record) -> None:
     except Reign.DoesNotExist as error:
         raise RefusedError("its camera is deleted, or its lease was never given") from error
     try:
-        _record_finding(findings.decode(given), reign)
+        told = findings.decode(given)
+        if isinstance(told.finding, PassageFinding | ViolationFinding):
+            _check_reign(told.finding.last_seen_at, reign, given.body)
+        _record_finding(told, reign)
     except (IntegrityError, DataError, ValueError, TypeError) as error:
         raise RefusedError(f"{type(error).__name__}: {error}") from error
 
@@ -86,9 +89,17 @@ def _record_finding(told: Told, reign: Reign) -> None:
             _record_recovery(told.finding, reign)
 
 
-def _check_reign(last_seen_at: float, reign: Reign) -> None:
+def _check_reign(last_seen_at: float, reign: Reign, body: Mapping[str, Any]) -> None:
+    """Raise RefusedError if the frame was taken after the reign ended: another worker watches since then."""
     seen_at = moment(last_seen_at)
-    if seen_at < reign.taken_at - REIGN_SLACK or (reign.ended_at and seen_at > reign.ended_at):
+    if reign.ended_at is None:
+        return
+    uptime_s = body.get("uptime")
+    if reign.ended_boot and reign.ended_boot == body.get("boot") and isinstance(uptime_s, float):
+        is_after = uptime_s > (reign.ended_uptime_s or 0.0)
+    else:
+        is_after = seen_at > reign.ended_at
+    if is_after:
         raise RefusedError("its frame was not taken while its worker held the camera")
 
 
@@ -114,7 +125,6 @@ def _holds(reign: Reign) -> bool:
 
 @transaction.atomic
 def _record_passage(finding: PassageFinding, reign: Reign) -> None:
-    _check_reign(finding.last_seen_at, reign)
     key, values = finding.key, _values(finding, reign)
     owner = {"site_id": reign.camera.site_id, "camera_id": reign.camera_id, "token": reign.token}
     if not Passage.objects.filter(pk=key, seq__lt=values["seq"]).update(**values):
@@ -126,7 +136,6 @@ def _record_passage(finding: PassageFinding, reign: Reign) -> None:
 
 def _record_violation(finding: ViolationFinding, picture: Picture | None, reign: Reign) -> None:
     """The file before the row: a picture without a row is swept up later, but a row without a picture would be seen."""
-    _check_reign(finding.last_seen_at, reign)
     if Violation.objects.filter(pk=finding.key, seq__gte=finding.seq).exists():
         return
     name = store_picture(finding, picture) if picture else ""

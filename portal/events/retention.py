@@ -73,6 +73,7 @@ def attempt(step: Callable[[], T], otherwise: T) -> T:
 def make_room(floor_mb: float) -> int:
     """Keep the minimum of free disk, and report it on the dashboard; returns how many violations were deleted."""
     count = keep_disk_free(floor_mb)
+    attempt(lambda: notices.note_disk_stuck(free_mb(settings.DATA_DIR) < floor_mb), None)
     if count:
         attempt(lambda: notices.note_deleted_for_space(count, floor_mb), None)
     return count
@@ -138,21 +139,57 @@ def delete_pictures(names: list[str]) -> None:
 def keep_disk_free(floor_mb: float) -> int:
     """Delete the oldest violations until the minimum of disk space is free; returns how many.
 
+    Only while it helps, and nothing that was seen today: if all that may go would not make enough room, something else
+    fills the disk, and nothing is deleted; and if a step does not free what it should, the round ends.
+
     Here the pictures go first: on a full disk the database cannot even delete a row. Rows that it cannot delete yet are
     skipped, and go in a later round.
     """
     count, passed = 0, Q()
-    while free_mb(settings.DATA_DIR) < floor_mb:
-        rows = list(Violation.objects.filter(passed).order_by("started_at", "pk")[: STEP_ROWS // 10])
+    old = before_today(timezone.now())
+    if free_mb(settings.DATA_DIR) >= floor_mb or not would_help(old, floor_mb - free_mb(settings.DATA_DIR)):
+        return 0
+    while (before_mb := free_mb(settings.DATA_DIR)) < floor_mb:
+        rows = list(Violation.objects.filter(old, passed).order_by("started_at", "pk")[: STEP_ROWS // 10])
         if not rows:
-            log.error("the disk has under %s MB free, and there is no violation left to delete", floor_mb)
             break
-        delete_pictures([row.snapshot.name for row in rows if row.snapshot.name])
+        names = [row.snapshot.name for row in rows if row.snapshot.name]
+        expected_mb = sum(size_mb(name) for name in names)
+        delete_pictures(names)
         try:
             count += delete_violations(rows)
         except DatabaseError:
             passed = newer_than(rows[-1].started_at, rows[-1].pk)
+        if free_mb(settings.DATA_DIR) - before_mb < expected_mb / 2:
+            log.error("the disk fills up as fast as violations are deleted; the rest is kept")
+            break
     return count
+
+
+def before_today(now: datetime) -> Q:
+    """Violations that were not seen today, by each site's own day."""
+    found = Q(pk__in=[])
+    for site in Site.objects.all():
+        found |= Q(site=site, started_at__lt=site.midnight(site.local(now).date()))
+    return found
+
+
+def would_help(which: Q, needed_mb: float) -> bool:
+    """Whether the pictures of these violations take at least that much of the disk."""
+    names = Violation.objects.filter(which).exclude(snapshot="").order_by("started_at", "pk")
+    for name in names.values_list("snapshot", flat=True).iterator(STEP_ROWS):
+        needed_mb -= size_mb(name)
+        if needed_mb <= 0:
+            return True
+    log.error("the disk is nearly full, and deleting all old violations would not make enough room")
+    return False
+
+
+def size_mb(name: str) -> float:
+    try:
+        return default_storage.size(name) / 1e6
+    except OSError:
+        return 0.0
 
 
 def free_mb(folder: Path) -> float:

@@ -1,6 +1,7 @@
 from portal.models.audit import AuditEntry
 from portal.models.devices import DeviceToken, Pairing, Purpose
 from portal.models.events import Passage, SiteFeed, Violation
+from portal.models.heartbeat import Heartbeat
 from portal.models.people import Invitation, Membership, SignedIn, Theme, User
 from portal.models.policy import SitePolicy, policy_of
 from portal.models.reminders import Phrase, Reminder, Silence, SitePhrase, Voice
@@ -8,6 +9,7 @@ from portal.models.reminders import Phrase, Reminder, Silence, SitePhrase, Voice
 __all__ = [
     "AuditEntry",
     "DeviceToken",
+    "Heartbeat",
     "Invitation",
     "Membership",
     "Pairing",

@@ -33,6 +33,15 @@ def is_full_disk(error: BaseException | None) -> bool:
     return False
 
 
+def is_busy(error: BaseException | None) -> bool:
+    """Whether this error, or one that caused it, says that another process holds the database."""
+    while error is not None:
+        if isinstance(error, OperationalError) and "locked" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500. Renders without a database, which may be the very thing that failed."""
     number = secrets.token_hex(4)
@@ -42,6 +51,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
         title = _("The disk of the portal's machine is full")
         advice = _("Nothing that you typed was stored. Free some space there, then try again; cameras go on watching.")
         status = 507
+    elif is_busy(error):
+        title = _("The database is busy")
+        advice = _("Nothing that you typed was stored. Try again in a moment; cameras go on watching.")
+        status = 503
     else:
         title = _("Something went wrong on our side")
         advice = _("Nothing else is affected. Try again; if it persists, tell this portal's operator the number below.")

@@ -5,7 +5,19 @@ from __future__ import annotations
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+PAGES_WAIT_S = 2.0
+
 _held: BaseDatabaseWrapper | None = None
+
+
+def wait_less() -> None:
+    """In the web process: a page waits for SQLite's lock for PAGES_WAIT_S, then says so; workers wait longer.
+
+    Call it before the first connection is made. Does nothing on PostgreSQL.
+    """
+    default = connections.settings["default"]
+    if default["ENGINE"].endswith("sqlite3"):
+        default["OPTIONS"]["timeout"] = PAGES_WAIT_S
 
 
 def hold_open() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import connection as database
 from django.http import HttpRequest, JsonResponse
 
 from cameras.redis import Errors, connection
 from cameras.watching import leases
 from portal import __version__
+from portal.events import processes
+from portal.models import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +27,9 @@ def note_jobs_alive() -> None:
 
 
 def _database() -> bool:
+    """Whether the database can be written: one that is locked, or whose disk is full, can often still be read."""
     try:
-        with database.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        Heartbeat.beat()
         return True
     except Exception:
         log.exception("the database does not answer")
@@ -34,7 +37,8 @@ def _database() -> bool:
 
 
 def check() -> dict[str, object]:
-    """Each part as "ok" or "down"; `status` is "ok" only when all are."""
+    """Each part as "ok" or "down"; `status` is "ok" only when all are, and no process keeps ending."""
+    ending = processes.read(Path(settings.DATA_DIR))
     parts = {"web": True, "database": _database(), "redis": False, "stream_workers": False, "job_workers": False}
     living: list[leases.WorkerState] = []
     try:
@@ -45,8 +49,9 @@ def check() -> dict[str, object]:
     except Errors as error:
         log.error("Redis does not answer: %s", type(error).__name__)
     return {
-        "status": "ok" if all(parts.values()) else "down",
+        "status": "ok" if all(parts.values()) and not ending else "down",
         **{name: "ok" if fine else "down" for name, fine in parts.items()},
+        "keeps_ending": sorted(ending),
         "version": __version__,
         "cameras_watched": sum(len(worker.watching) for worker in living),
     }

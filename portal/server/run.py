@@ -26,6 +26,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from portal.events import processes
 from portal.server import variables
 from portal.server.variables import SettingError
 
@@ -33,6 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 4.0
 RESTART_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+QUICK_S = 10.0  # a process that lives no longer has ended at its start
+KEEPS_ENDING = 3  # quick ends in a row, from which on it is told
 
 
 class StartError(Exception):
@@ -49,6 +53,12 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     quick_ends: int = 0
+    has_ended: bool = False
+
+    @property
+    def pause_s(self) -> float:
+        """From its last start to the next: growing, as long as it keeps ending."""
+        return min(LONGEST_PAUSE_S, RESTART_PAUSE_S * 2.0 ** max(0, self.quick_ends - 1))
 
     @property
     def alive(self) -> bool:
@@ -93,6 +103,7 @@ class Supervisor:
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.data_dir / "logs").mkdir(exist_ok=True, mode=0o700)
         self.lock()
+        processes.write(self.data_dir, {})
         check_port(self.bind, self.port)
         if not variables.read("REDIS_URL"):
             self.start_valkey()
@@ -203,7 +214,7 @@ class Supervisor:
     def spawn(self, child: Child) -> None:
         logs = self.data_dir / "logs"
         environment = os.environ | {"LOG_FILE": str(logs / f"{child.name}.log")}
-        child.started = time.monotonic()
+        child.started, child.has_ended = time.monotonic(), False
         output = (logs / f"{child.name}.out").open("wb")
         child.process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "portal.server.leash", str(self.leash_read), child.kind, *child.arguments],
@@ -226,14 +237,25 @@ class Supervisor:
         )
         trust = ssl.create_default_context(cafile=self.certificate / "authority.crt") if self.certificate else None
 
+        answers = False
+
         def healthy() -> bool:
+            nonlocal answers
             try:
-                with urllib.request.urlopen(request, timeout=2, context=trust) as answer:  # noqa: S310
+                with urllib.request.urlopen(request, timeout=5, context=trust) as answer:  # noqa: S310
                     return bool(json.load(answer)["status"] == "ok")
+            except urllib.error.HTTPError:
+                answers = True
+                return False
             except (OSError, ValueError, KeyError):
                 return False
 
-        self.wait_for(healthy, READY_WITHIN_S, "The portal was not ready within a minute; see logs in DATA_DIR.")
+        try:
+            self.wait_for(healthy, READY_WITHIN_S, "The portal was not ready within a minute; see logs in DATA_DIR.")
+        except StartError:
+            if not answers:
+                raise
+            print("Not all parts of the portal are up; /healthz says which. The rest goes on.", file=sys.stderr)
 
     def wait_for(self, condition: object, within_s: float, otherwise: str) -> None:
         deadline = time.monotonic() + within_s
@@ -254,24 +276,39 @@ class Supervisor:
     # -- while it runs ----------------------------------------------------------------------------------------------
 
     def look_after(self) -> None:
-        """Restart what ended; give up when a process ends five times within seconds of its start."""
+        """Restart what ended. What keeps ending is started after growing pauses, and the rest goes on."""
         if "MAKELEVEL" in os.environ and os.getppid() != self.parent:
             self.stopping.set()  # make was killed: whoever started us is gone
             return
         for child in self.children:
-            if child.alive or self.stopping.is_set():
-                continue
             lived = time.monotonic() - child.started
-            if lived < RESTART_PAUSE_S:
+            if child.alive:
+                if child.quick_ends and lived > QUICK_S:
+                    child.quick_ends = 0
+                    self.note_processes()
                 continue
-            child.quick_ends = child.quick_ends + 1 if lived < 10 else 0
-            if child.quick_ends >= 5:
-                self.exit_status = 1
-                raise StartError(
-                    f"The {child.name} process ends as soon as it starts; see logs/{child.name}.out in {self.data_dir}."
-                )
-            print(f"The {child.name} process ended; starting it again.", file=sys.stderr, flush=True)
-            self.spawn(child)
+            if self.stopping.is_set():
+                continue
+            if not child.has_ended:
+                child.has_ended = True
+                child.quick_ends = child.quick_ends + 1 if lived < QUICK_S else 0
+                self.note_processes()
+                self.say_ended(child)
+            if lived >= child.pause_s:
+                self.spawn(child)
+
+    def note_processes(self) -> None:
+        ends = {child.name: child.quick_ends for child in self.children if child.quick_ends >= KEEPS_ENDING}
+        processes.write(self.data_dir, ends)
+
+    def say_ended(self, child: Child) -> None:
+        text = f"The {child.name} process ended; starting it again."
+        if child.quick_ends >= KEEPS_ENDING:
+            text = (
+                f"The {child.name} process has ended {child.quick_ends} times as soon as it started; the next try is "
+                f"{child.pause_s:.0f} s after the last. See logs/{child.name}.out in {self.data_dir}."
+            )
+        print(text, file=sys.stderr, flush=True)
 
     # -- stop -------------------------------------------------------------------------------------------------------
 

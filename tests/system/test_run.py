@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
@@ -69,9 +70,68 @@ def test_a_worker_that_is_killed_is_started_again_and_loses_nobody(portals: Port
     count = len(wait_for(visitor.violations, 60, "a violation"))
     (worker,) = [pid for pid in marked_processes(portal.marker) if b"streams@" in cmdline(pid)]
     os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: "offline" in states(portal), 6, "the word that no picture comes")
+    wait_for(lambda: states(portal) == ["online"], 15, "both cameras, online again")
+    assert OUTAGE_OF_ALL in python_in(portal, OUTAGES), "the gap is an outage of each camera"
     wait_for(lambda: len(visitor.violations()) > count, 60, "a violation after the worker came back")
     spools = list((portal.data_dir / "spool").iterdir())
     assert len(spools) == 1, "the spool of the killed worker is recorded and gone"
+
+
+def states(portal: PortalProcess) -> list[str]:
+    """The states that cameras are in, each once."""
+    found = python_in(
+        portal, "from cameras.models import *; print(*CameraLease.objects.values_list('state', flat=True))"
+    )
+    return sorted(set(found.split()))
+
+
+OUTAGES = "from cameras.models import *; print(sorted(Outage.objects.values_list('camera_id', 'reason')))"
+OUTAGE_OF_ALL = "[(1, 'The worker that watched it ended.'), (2, 'The worker that watched it ended.')]"
+
+
+def test_one_process_that_keeps_ending_does_not_end_the_others(portals: Portals) -> None:
+    """It is told on the page and in /healthz, and started again after growing pauses."""
+    portal = portals().start()
+    visitor = Visitor(portal.address)
+    visitor.sign_in(*portal.login())
+    ends = 0
+    while ends < 6:
+        (beat,) = wait_for(lambda: portal.pids(" beat") or portal.pids("\0beat\0"), 20, "the process, started again")
+        os.kill(beat, signal.SIGKILL)
+        ends += 1
+        wait_for(lambda pid=beat: not cmdline(pid), 5, "its end")  # type: ignore[misc]
+        if ends >= 3:
+            wait_for(lambda: "“beat” of the portal keeps ending" in visitor.text("/"), 5, "the notice on the page")
+            health = visitor.get("/healthz")
+            assert health[0] == 503 and b'"keeps_ending": ["beat"]' in health[1]
+    assert portal.process is not None and portal.process.poll() is None
+    count = len(visitor.violations())
+    wait_for(lambda: len(visitor.violations()) > count, 60, "a violation meanwhile")
+    wait_for(lambda: visitor.get("/healthz")[0] == 200, 60, "all to be well again")
+    assert "keeps ending" not in visitor.text("/")
+
+
+def test_while_the_database_is_locked_pages_say_so_soon(portals: Portals) -> None:
+    portal = portals().start()
+    visitor = Visitor(portal.address)
+    visitor.sign_in(*portal.login())
+    lock = sqlite3.connect(portal.data_dir / "portal.sqlite3", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        for path in ("/", "/violations/", "/healthz"):
+            began = time.monotonic()
+            status, page = visitor.get(path)
+            assert time.monotonic() - began < 5, path
+            assert (status == 503) == (path == "/healthz"), "reading goes on"
+        assert b'"database": "down"' in page
+        began = time.monotonic()
+        status, page = Visitor(portal.address).post("/sign-in/", username="a@b.example", password="x")
+        assert time.monotonic() - began < 8 and status == 503 and b"The database is busy" in page
+    finally:
+        lock.rollback()
+        lock.close()
+    wait_for(lambda: visitor.get("/healthz")[0] == 200, 10, "all to be well again")
 
 
 TOKENS = "from cameras.models import *; print(sorted(CameraLease.objects.values_list('camera_id', 'token')))"

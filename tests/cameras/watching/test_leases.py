@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -171,11 +172,56 @@ def test_a_worker_whose_process_is_gone_is_not_waited_for(redis: Any) -> None:
         return WorkerState("north", instance, 12)
 
     assert leases.announce(worker("1"))
-    redis.set(LEADER_KEY, "north 1")
+    redis.set(LEADER_KEY, "north 1 7")
     assert not leases.announce(worker("2")), "it may be alive"
     assert leases.announce(worker("2"), lambda instance: instance == "1")
     assert not redis.exists(LEADER_KEY), "and it leads no more"
     assert not leases.announce(worker("1"), lambda instance: False)
+
+
+def test_leases_hold_through_steps_of_the_clock(
+    cameras: list[Camera], redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis ends times-to-live by the wall's clock: set ahead, all end at once; set back, they last an hour."""
+    now, bells = [1000.0], Bells()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    redis.set(ERA_KEY, "1")
+    south = reconciler(bells, "south", "2")
+    announce(WorkerState("north", "1", 12, beat=1))
+    announce(WorkerState("south", "2", 12, beat=1))
+    token = leases.take(cameras[0].pk, 1, "north")
+    assert token is not None
+    leases.renew("north", [(cameras[0].pk, token)])
+    south.step()
+    for key in (worker_key("north"), lease_key(cameras[0].pk)):
+        redis.delete(key)  # set ahead
+    now[0] += 1
+    south.step()
+    assert CameraLease.objects.get(camera=cameras[0]).worker == "north", "it is alive, and will say so again"
+    announce(WorkerState("north", "1", 12, beat=2))
+    leases.renew("north", [(cameras[0].pk, token)])
+    south.step()
+    redis.persist(worker_key("north"))  # set back: its keys live on, but it does not
+    redis.persist(lease_key(cameras[0].pk))
+    for beat in range(3, 15):
+        now[0] += 1
+        announce(WorkerState("south", "2", 12, beat=beat))
+        south.step()
+    assert CameraLease.objects.get(camera=cameras[0]).worker == "south"
+
+
+def test_a_leader_that_is_gone_is_followed_although_its_key_lives_on(
+    cameras: list[Camera], redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    redis.set(LEADER_KEY, "north 1 5")
+    south = reconciler(Bells(), "south", "2")
+    south.step()
+    assert leases.leader() == "north 1 5"
+    now[0] += 11
+    south.step()
+    assert leases.leader().startswith("south 2 ")
 
 
 def test_only_one_leads(cameras: list[Camera]) -> None:

@@ -165,13 +165,14 @@ def test_who_was_killed_is_followed_at_once_and_the_gap_is_an_outage(start: Any,
 def test_a_watch_that_gets_no_pictures_is_not_online(start: Any, world: World) -> None:
     worker = start("north")
     watch_door(worker, world)
-    wait_for(lambda: worker.note_pictures() or seen.seen_lately([world.door.pk]), 10, "its first picture")
+    judge = seen.Judge()
+    wait_for(lambda: worker.note_pictures() or judge.online([world.door.pk]), 10, "its first picture")
     running = worker.watched()[world.door.pk]
     running.watch._outage._last_picture -= 60  # as if the last one was a minute ago
     running.watch._outage.picture = lambda: None
     worker.note_pictures()
     assert running.told is not None and running.told[0] is CameraState.OFFLINE and "No picture" in running.told[1]
-    wait_for(lambda: not seen.seen_lately([world.door.pk]), 6, "the end of its key")
+    wait_for(lambda: not judge.online([world.door.pk]), 5, "the end of its being online")
 
 
 def test_a_model_is_loaded_once_and_one_that_is_not_there_says_so(start: Callable[[str], StreamWorker]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cameras.models import Camera, CameraLease
-from cameras.redis import ERA_KEY, lease_key, seen_key
+from cameras.redis import ERA_KEY, LAST_PICTURES_KEY, lease_key
 from cameras.states import CameraState
 from cameras.watching import leases, seen
 from portal.events import camera_states
@@ -23,11 +23,12 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
-def online(world: World, redis: Any) -> World:
+def online(world: World, redis: Any, monkeypatch: pytest.MonkeyPatch) -> World:
     """Both cameras are watched, and pages know it."""
     redis.set(ERA_KEY, "1")
     CameraLease.objects.update(state=CameraState.ONLINE)
     leases.renew("north", [(world.door.pk, 1), (world.hall.pk, 1)])
+    monkeypatch.setattr(camera_states, "judge", seen.Judge())
     seen.note([(world.door.pk, 60.0, 1000.0), (world.hall.pk, 60.0, 1000.0)])
     camera_states.tell_changes()
     return world
@@ -49,7 +50,7 @@ def test_nothing_is_online_without_a_picture_whatever_its_worker_says(
     online: World, told: list[int], redis: Any
 ) -> None:
     """Its lease is renewed, its last word was "online": but no picture was looked at within the time allowed."""
-    redis.delete(seen_key(online.door.pk))
+    redis.hdel(LAST_PICTURES_KEY, str(online.door.pk))
     camera_states.tell_changes()
     assert told == [online.door.pk]
     lease = CameraLease.objects.get(camera=online.door)

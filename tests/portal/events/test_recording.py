@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from cameras.models import CameraLease
 from cameras.states import CameraState
-from cameras.watching import leases
+from cameras.watching import leases, uptime
 from cameras.watching.spool import Record
 from detection import make_key
-from portal.events.recording import RefusedError, close_abandoned, record
+from portal.events.recording import RefusedError, close_abandoned, moment, record
 from portal.models import Passage, SiteFeed, Violation
 from tests.worlds import World, passage_record, see, violation_record
 
@@ -133,6 +133,35 @@ def test_a_frame_from_after_the_reign_is_refused(world: World) -> None:
     leases.take(world.door.pk, 1, "south")
     with pytest.raises(RefusedError, match="held the camera"):
         record(passage_record(world.door, make_key(time.time()), token=1, last_seen_at=time.time() + 1))
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+def test_reigns_hold_through_steps_of_the_wall_clock(
+    world: World, step_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is set by an hour, and then another worker takes over: what was seen before and after it counts."""
+    real, boot = time.time(), {"boot": uptime.boot_id() or "b"}
+    monkeypatch.setattr(uptime, "boot_id", lambda: boot["boot"])
+    ups = iter([100.0, 200.0])  # when the first and the second reign end
+    monkeypatch.setattr(uptime, "uptime_s", lambda: next(ups))
+    leases.take(world.door.pk, 1, "south", moment(real + step_s))
+
+    def see_at(token: int, seen_at: float, uptime_s: float) -> None:
+        body = passage_record(world.door, make_key(seen_at), token=token, last_seen_at=seen_at).body
+        record(Record(body | boot | {"uptime": uptime_s}))
+
+    leases.release(world.door.pk, 2)
+    see_at(1, real - 1, 99.0)
+    see_at(2, real + step_s - 5, 101.0)
+    with pytest.raises(RefusedError, match="held the camera"):
+        see_at(1, real - 1, 101.0)
+    assert Passage.objects.count() == 2
+
+
+def test_while_a_reign_lasts_its_findings_count_whatever_the_clock_says(world: World) -> None:
+    for seen_at in (time.time() - 3600, time.time() + 3600):
+        record(passage_record(world.door, make_key(seen_at), token=1, last_seen_at=seen_at))
+    assert Passage.objects.count() == 2
 
 
 def test_taking_over_closes_what_the_older_token_left_open(world: World) -> None:

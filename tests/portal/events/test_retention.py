@@ -76,7 +76,7 @@ def small_disk(settings: Any, tmp_path: Path) -> Iterator[Path]:
 def test_below_the_floor_of_free_disk_the_oldest_go_first_and_it_is_told(
     small_disk: Path, world: World, settings: Any
 ) -> None:
-    rows = [see(world.door, time.time() - minute * 60) for minute in range(50)]
+    rows = [see(world.door, time.time() - 2 * DAY_S - minute * 60) for minute in range(50)]
     (small_disk / "filler").write_bytes(bytes(17_000_000))
     settings.FREE_DISK_FLOOR_MB = retention.free_mb(small_disk) + 0.1
     deleted = retention.sweep().for_space
@@ -90,10 +90,37 @@ def test_below_the_floor_of_free_disk_the_oldest_go_first_and_it_is_told(
 
 
 def test_a_disk_that_is_full_of_other_things_ends_the_round(small_disk: Path, world: World, settings: Any) -> None:
+    """A foreign file fills it: deleting would free half a megabyte, and so nothing is deleted."""
+    for minute in range(10):
+        see(world.door, time.time() - 2 * DAY_S - minute * 60)
     settings.FREE_DISK_FLOOR_MB = 1_000_000
-    see(world.door)
+    assert retention.sweep().for_space == 0
+    assert Violation.objects.count() == len(stored()) == 10
+    (notice,) = notices.current_notices()
+    assert "something else fills it" in notice and "Violations are kept" in notice
+    settings.FREE_DISK_FLOOR_MB = 1
+    retention.sweep()
+    assert notices.current_notices() == [], "there is room again"
+
+
+def test_what_was_seen_today_is_kept_whatever_the_disk_lacks(small_disk: Path, world: World, settings: Any) -> None:
+    old, new = see(world.door, time.time() - 2 * DAY_S), see(world.door, time.time())
+    size = retention.size_mb(old.snapshot.name or "")
+    needed = 1.5 * size
+    settings.FREE_DISK_FLOOR_MB = retention.free_mb(small_disk) + needed
+    assert retention.sweep().for_space == 0, "both would be needed, and one is of today"
+    settings.FREE_DISK_FLOOR_MB = retention.free_mb(small_disk) + size / 2
     assert retention.sweep().for_space == 1
-    assert Violation.objects.count() == 0
+    assert list(Violation.objects.all()) == [new]
+
+
+def test_deleting_ends_when_it_frees_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program takes the room as fast as it is made."""
+    for minute in range(50):
+        see(world.door, time.time() - 2 * DAY_S - minute * 60)
+    monkeypatch.setattr(retention, "free_mb", lambda folder: 1.0)
+    monkeypatch.setattr(retention, "would_help", lambda which, needed_mb: True)
+    assert retention.keep_disk_free(2.0) == 20 and Violation.objects.count() == 30
 
 
 def test_a_step_that_fails_keeps_no_other_from_its_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +139,7 @@ def test_rows_that_the_database_will_not_let_go_yet_are_passed_by(
 ) -> None:
     from django.db import OperationalError
 
-    rows = [see(world.door, time.time() - minute * 60) for minute in range(25)]
+    rows = [see(world.door, time.time() - 2 * DAY_S - minute * 60) for minute in range(25)]
     calls: list[int] = []
     delete = retention.delete_violations
 
@@ -123,6 +150,8 @@ def test_rows_that_the_database_will_not_let_go_yet_are_passed_by(
         return delete(some)
 
     monkeypatch.setattr(retention, "delete_violations", first_fails)
+    monkeypatch.setattr(retention, "free_mb", lambda folder: 10.0 * len(calls))
+    monkeypatch.setattr(retention, "would_help", lambda which, needed_mb: True)
     assert retention.keep_disk_free(1e9) == 5 and calls == [20, 5]
     assert stored() == [] and Violation.objects.count() == len(rows) - 5
 
