@@ -269,7 +269,7 @@ def test_a_colleague_is_invited_joins_and_sees_the_lobby(portal: PortalProcess, 
     manager.get_by_role("button", name="Change the role of Bob").click()
     expect(manager.locator(".message")).to_contain_text("Bob is now Viewer")
     manager.get_by_label("More for Bob").click()
-    manager.get_by_role("button", name="Remove the access of Bob").click()
+    manager.get_by_role("button", name="Remove access for Bob").click()
     expect(guest.get_by_text("You have no access to a site yet")).to_be_visible(timeout=15_000)
 
 
