@@ -108,6 +108,27 @@ def test_a_login_in_the_address_moves_into_its_fields(world: World, alice: Clien
     assert "moved into its own fields" in page and PASSWORD not in page and "rtsp://192.168.1.20/live" in page
 
 
+@pytest.mark.parametrize("field", ["user", "password"])
+@pytest.mark.parametrize("character", ["\r", "\n", "\x7f"])
+def test_a_login_with_a_line_break_is_refused(world: World, alice: Client, field: str, character: str) -> None:
+    """It would end a header on its way to the camera."""
+    page = alice.post("/cameras/add/", form(world, **{field: f"a{character}b"}))
+    assert page.status_code == 422 and "line break" in page.content.decode()
+    escaped = f"rtsp://root:a%{ord(character):02X}b@192.168.1.20/live"
+    assert alice.post("/cameras/add/", form(world, address=escaped, user="", password="")).status_code == 422
+    assert not Camera.objects.filter(name="Back door").exists()
+
+
+def test_where_a_pasted_password_ends_must_be_clear(world: World, alice: Client) -> None:
+    page = alice.post("/cameras/add/", form(world, address="rtsp://root:p@ss.w/x@cam.lan/live", user="", password=""))
+    assert page.status_code == 422 and "own fields" in page.content.decode()
+
+
+def test_transport_is_automatic_unless_chosen(world: World, alice: Client) -> None:
+    assert Camera._meta.get_field("transport").default == Camera.Transport.AUTO
+    assert '<option value="auto" selected>' in alice.get("/cameras/add/").content.decode()
+
+
 def test_an_edit_is_a_new_version_and_keeps_a_password_that_is_not_typed_again(world: World, alice: Client) -> None:
     alice.post("/cameras/add/", form(world))
     camera = Camera.objects.get(name="Back door")
