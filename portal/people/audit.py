@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -31,6 +31,8 @@ Action = AuditEntry.Action
 NOT_VIEWS = frozenset(
     {"strip", "healthz", "face", "thumbnail", "snapshot", "probe", "probe_picture", "audit_export", "authority"}
 )
+SECRET_PARTS = frozenset({"secret", "token", "uidb64"})  # of a path, by their name in portal/urls.py
+HIDDEN = "…"
 MARK = "audited_site"
 LATE_KEY = "audit-late"  # a list: rows that wait until the database can be written
 
@@ -115,6 +117,14 @@ def about(request: HttpRequest, site: Site) -> None:
     setattr(request, MARK, site)
 
 
+def without_secrets(path: str, parts: Mapping[str, Any]) -> str:
+    """A page's path without what makes a link a key: who reads the log could use it, as long as it is valid."""
+    for name, value in parts.items():
+        if name in SECRET_PARTS:
+            path = path.replace(str(value), HIDDEN)
+    return path
+
+
 class PageViewMiddleware:
     """Notes each page that was shown to a person."""
 
@@ -132,7 +142,8 @@ class PageViewMiddleware:
             and match.url_name not in NOT_VIEWS
             and response.get("Content-Type", "").startswith("text/html")
         ):
-            note_look(request, Action.VIEWED, request.get_full_path(), getattr(request, MARK, None))
+            path = without_secrets(request.get_full_path(), match.kwargs)
+            note_look(request, Action.VIEWED, path, getattr(request, MARK, None))
         return response
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 POLICY = {
@@ -24,6 +26,24 @@ POLICY = {
 def manage(folder: Path, *arguments: str) -> None:
     environment = os.environ | {"DATA_DIR": str(folder), "DATABASE_URL": ""}
     subprocess.run([sys.executable, "manage.py", *arguments, "--verbosity", "0"], cwd=ROOT, env=environment, check=True)
+
+
+def test_secrets_of_links_leave_the_audit_log_which_stays_append_only(tmp_path: Path) -> None:
+    manage(tmp_path, "migrate", "portal", "0008")
+    database = sqlite3.connect(tmp_path / "portal.sqlite3")
+    paths = ["/invitation/s3cret/", "/password/MQ/a-1/?next=/", "/password/sent/", "/first-user/t0ken/", "/violations/"]
+    columns = "at, actor, action, subject, site, address"
+    for path in paths:
+        values = ("2026-01-01", "", "viewed", path, "", "")
+        database.execute(f"INSERT INTO portal_auditentry ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
+    database.commit()
+    manage(tmp_path, "migrate")
+    subjects = [row[0] for row in database.execute("SELECT subject FROM portal_auditentry ORDER BY id")]
+    hidden = ["/invitation/…/", "/password/…/?next=/", "/password/sent/", "/first-user/…/", "/violations/"]
+    assert subjects[:-1] == hidden and "3 addresses" in subjects[-1]
+    for statement in ("UPDATE portal_auditentry SET subject = 'x'", "DELETE FROM portal_auditentry"):
+        with pytest.raises(sqlite3.DatabaseError, match="append-only"):
+            database.execute(statement)
 
 
 def test_what_a_site_wants_comes_along_and_can_go_back(tmp_path: Path) -> None:

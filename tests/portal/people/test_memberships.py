@@ -44,10 +44,6 @@ def test_somebody_new_joins_by_a_link(world: World, sign_in: SignIn) -> None:
     assert role_of(dora, world) == "reviewer" and not dora.is_staff and not dora.is_superuser
     assert guest.get("/violations/").status_code == 200, "she is signed in"
     assert Client().get(link).status_code == 404, "it is valid once"
-    assert (
-        EMAIL.lower() not in sign_in(world.alice).get("/people/").content.decode().split("Invited</h2>")[-1][:2000]
-        or True
-    )
 
 
 def test_a_weak_password_is_said_and_the_link_stays_good(world: World, sign_in: SignIn) -> None:

@@ -310,6 +310,26 @@ def test_the_workers_machine_plays_the_file_on_its_device(
     assert done.sent_at is not None and done.played_at is not None and done.played_at >= done.sent_at
 
 
+@pytest.mark.parametrize(
+    ("device", "is_played"),
+    [
+        ("default", True), ("hw:0", True), ("hw:1,0", True), ("plughw:CARD=PCH,DEV=0", True),
+        ("sysdefault:CARD=PCH", True), ("file:out.raw", False), ("tee:hw,out.wav,raw", False), ("Direct", False),
+        ("plug", False), ("hw:1,0,0,0", False),
+    ],
+)  # fmt: skip
+def test_only_devices_that_the_worker_has_are_played_on(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, is_played: bool
+) -> None:
+    """ALSA's plug-ins would write files, wherever the address of the "device" says."""
+    listed = "sysdefault:CARD=PCH\n    Direct sample mixing\nnull\n    Discard all"
+    script = f'if [ "$1" = -L ]; then echo "{listed}"; else echo "$@" > {tmp_path}/asked; fi'
+    monkeypatch.setenv("PATH", player(tmp_path, script), prepend=":")
+    done = play_here(world, device)
+    assert (tmp_path / "asked").exists() == is_played
+    assert is_played or (done.why_not == Silence.UNPLAYED and "is not a sound device" in done.detail)
+
+
 def test_a_sound_device_that_fails_is_quoted(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", player(tmp_path, "echo 'audio open error: No such device' >&2; exit 1"), prepend=":")
     done = play_here(world)
