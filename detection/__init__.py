@@ -7,7 +7,17 @@
 Code that uses this package imports from here, and knows nothing of its modules.
 """
 
-from detection.pictures import MAX_PIXELS, decode_picture, draw, encode_jpeg, read_picture, scaled_down, write_picture  # isort: skip  (limits OpenCV)
+from detection.pictures import (  # isort: skip  (limits OpenCV)
+    MAX_PIXELS,
+    MOST_SCANS,
+    count_scans,
+    decode_picture,
+    draw,
+    encode_jpeg,
+    read_picture,
+    scaled_down,
+    write_picture,
+)
 from detection.analyzer import Analyzer, Finding, PassageFinding, Sighting, Snapshot, ViolationFinding, make_key
 from detection.detector import Box, Detection, Detector, Image
 from detection.errors import DataError, DetectionError, ModelError, PictureError
@@ -15,6 +25,7 @@ from detection.manifest import Manifest, model_names, read_manifest
 
 __all__ = [
     "MAX_PIXELS",
+    "MOST_SCANS",
     "Analyzer",
     "Box",
     "DataError",
@@ -30,6 +41,7 @@ __all__ = [
     "Sighting",
     "Snapshot",
     "ViolationFinding",
+    "count_scans",
     "decode_picture",
     "draw",
     "encode_jpeg",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 MAX_PIXELS = 40_000_000
 LEAST_SIDE_PX = 2
+MOST_SCANS = 100  # of a JPEG: each is decoded over the whole picture, and thousands take minutes
 # OpenCV reads this once, at its first picture: a header that declares more is refused before memory is allocated.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
@@ -34,6 +35,8 @@ def read_picture(path: str | Path) -> Image:
 
 def decode_picture(data: bytes, name: str = "The picture") -> Image:
     """Decode a picture's bytes as BGR; `name` appears in the error."""
+    if count_scans(data) > MOST_SCANS:
+        raise PictureError(f"{name} has over {MOST_SCANS} scans. Save it again, as a plain JPEG.")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:
@@ -50,6 +53,11 @@ def decode_picture(data: bytes, name: str = "The picture") -> Image:
         size = f"{image.shape[1]} x {image.shape[0]}"
         raise PictureError(f"{name} has {size} pixels: too few for a face. Use a larger one.")
     return np.asarray(image, np.uint8)
+
+
+def count_scans(data: bytes) -> int:
+    """How many scans a JPEG has, or a few more: in a scan's data the mark cannot occur (ITU-T T.81, B.1.1.5)."""
+    return data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 0
 
 
 def is_cut(data: bytes) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from detection import MOST_SCANS, count_scans
+
 MOST_BYTES = 16_000_000  # of one picture
 _BEGIN = b"\xff\xd8\xff"
 _END = b"\xff\xd9"
@@ -32,7 +34,7 @@ class JpegCutter:
             picture = self._whole()
             if picture is None:
                 return
-            if picture:
+            if picture and count_scans(picture) <= MOST_SCANS:
                 self.dropped = 0
                 yield picture
 

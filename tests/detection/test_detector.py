@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import cv2
@@ -195,6 +196,18 @@ def test_a_picture_that_is_cut_is_told_as_cut(suffix: str, astronaut: np.ndarray
     (tmp_path / f"part{suffix}").write_bytes(data[: len(data) * 95 // 100])
     with pytest.raises(PictureError, match=f"part{suffix} is cut"):
         read_picture(tmp_path / f"part{suffix}")
+
+
+def test_a_jpeg_with_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    """Each scan is decoded over the whole picture: 300 KB of them took a worker 70 seconds."""
+    plain = bytes(cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])
+    scan = plain[plain.rindex(b"\xff\xda") : -2]
+    slow = plain[:-2] + 12_000 * scan + plain[-2:]
+    began = time.monotonic()
+    with pytest.raises(PictureError, match="over 100 scans"):
+        decode_picture(slow)
+    assert time.monotonic() - began < 0.5
+    assert decode_picture(plain).shape == (64, 64, 3)
 
 
 def test_a_picture_too_small_for_any_face_is_named(tmp_path: Path) -> None:
