@@ -39,11 +39,6 @@ VP8 = PICTURES + "vp8enc deadline=1 keyframe-max-dist=20 ! rtpvp8pay name={} pt=
 AUDIO = "audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 "
 
 
-@pytest.fixture(autouse=True)
-def _loopback(settings: Any) -> None:
-    settings.CAMERA_NETWORKS = ["127.0.0.0/8"]
-
-
 @pytest.fixture(scope="module")
 def clip() -> Iterator[Path]:
     """A clip that everybody may read: VLC does not run as root."""

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -335,11 +335,6 @@ def test_whatever_a_camera_answers_opening_it_ends_in_words(
             finally:
                 source.close()
         assert str(fault.value) and time.monotonic() - began < 12
-
-
-@pytest.fixture(autouse=True)
-def _loopback(settings: Any) -> None:
-    settings.CAMERA_NETWORKS = ["127.0.0.0/8"]
 
 
 def test_a_port_pair_is_neighbours_and_its_first_is_even() -> None:
