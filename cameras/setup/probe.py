@@ -355,7 +355,10 @@ def describe(facts: StreamFacts) -> str:
     if facts.packets_per_second:
         parts.append(_("%(rate)s pictures a second") % {"rate": f"{facts.packets_per_second:.3g}"})
     if facts.key_frame_gap_s and facts.key_frame_gap_s > 1.5 / max(1.0, facts.packets_per_second):
-        parts.append(_("a whole one every %(gap)s s") % {"gap": f"{facts.key_frame_gap_s:.2g}"})
+        gap_s = facts.key_frame_gap_s
+        if gap_s > 0.9:
+            gap_s = round(2 * gap_s) / 2  # measured over one gap, so half seconds are what can be said
+        parts.append(_("a whole one every %(gap)s s") % {"gap": f"{gap_s:.2g}"})
     return ", ".join(parts)
 
 

@@ -81,12 +81,12 @@ class Stream:
         for packet in self._packets(stop):
             arrival = time.monotonic()
             pts_s = float(packet.pts * packet.time_base) if self._is_timed and packet.pts is not None else None
-            is_mapped = pts_s is not None and self._carrier.taken_at(pts_s) is not None
-            if pts_s is not None and is_mapped:
+            taken = None if pts_s is None else self._carrier.taken_at(pts_s)
+            if pts_s is not None and taken is not None:
                 self._damage.packet(pts_s, packet.is_keyframe, self._carrier.holes)
             elif pts_s is not None:
                 self._clock.note(pts_s, arrival)
-            self._note_packet(packet, pts_s if is_mapped else arrival)
+            self._note_packet(packet, arrival if taken is None else taken)
             for frame in self._decode(packet):
                 self._note_frame(frame)
                 seconds = frame.time if self._is_timed and frame.pts is not None else None
@@ -130,16 +130,14 @@ class Stream:
         except FFmpegError:
             return []  # broken packets are left out; _check_progress notices if no pictures come at all
 
-    def _note_packet(self, packet: Any, at_s: float | None) -> None:
-        now, facts = time.monotonic(), self.facts
+    def _note_packet(self, packet: Any, at_s: float) -> None:
+        facts = self.facts
         facts.packets += 1
         if packet.is_keyframe:
             facts.key_frames += 1
             if self._key_at is not None:
-                facts.key_frame_gap_s = now - self._key_at
-            self._key_at = now
-        if at_s is None:
-            return
+                facts.key_frame_gap_s = at_s - self._key_at
+            self._key_at = at_s
         if self._first is None or not 0 <= at_s - self._first[1] < MOST_SPAN_S:
             self._first = facts.packets, at_s
         elif (span := at_s - self._first[1]) > 0.5:

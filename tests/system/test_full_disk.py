@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -43,7 +44,9 @@ def test_a_full_disk_is_told_where_people_are_stops_nothing_and_loses_nothing(
 
     told = "New violations cannot be stored at the moment"
     wait_for(lambda: told in visitor.text("/"), 90, "the dashboard to tell it")
-    assert portal.health()["cameras_watched"] == 2, "cameras go on"
+    status, health = visitor.get("/healthz")
+    assert status == 503 and json.loads(health)["database"] == "down", "it writes, and so it tells"
+    assert json.loads(health)["cameras_watched"] == 2, "cameras go on"
     assert visitor.get(f"/violations/{violation}/snapshot.jpg")[0] == 200, "what is stored can be looked at"
     status, page = visitor.get("/violations/?status=open")
     assert status == 200 and violation.encode() in page

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_S = 8.0  # for one answer from the camera
 GOODBYE_S = 0.5
+CHUNK = 65_536
 MOST_QUEUED = 16
 KEEPING_ALIVE = frozenset({"OPTIONS", "GET_PARAMETER"})
 NOT_FOUND = frozenset({400, 404, 451, 459, 460})  # under this address: another way of joining may be the right one
@@ -117,12 +118,22 @@ class Conversation:
             self._send(self._open)
 
     def say_goodbye(self, uri: str) -> None:
-        """Send TEARDOWN, so that the camera has room for the next viewer; nobody waits for the answer."""
+        """Send TEARDOWN, so that the camera has room for the next viewer.
+
+        What it still sends is read for a moment, up to its answer: a connection that is closed over unread data is
+        reset, and a camera then may not read the goodbye either.
+        """
         if not self.session:
             return
         try:
             self._camera.settimeout(GOODBYE_S)
             self._send(Exchange("", "TEARDOWN", [uri], Message("", [("session", self.session)])))
+            until = time.monotonic() + GOODBYE_S
+            while (left_s := until - time.monotonic()) > 0:
+                self._camera.settimeout(left_s)
+                data = self._camera.recv(CHUNK)
+                if not data or b"RTSP/" in data:
+                    return
         except OSError:
             log.debug("the camera hung up before the goodbye")
 
