@@ -29,6 +29,7 @@ ALGORITHMS = {
 
 _TOKEN = re.compile(r"[^\s,=\"]+")
 _VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"?|([^\s,]*)', re.DOTALL)
+_EQUALS = re.compile(r"\s*=\s*")
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*\s*(?=,|$)")
 
 
@@ -80,7 +81,7 @@ def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
             if name is None:
                 position += 1
                 continue
-            equals = re.compile(r"\s*=\s*").match(header, name.end())
+            equals = _EQUALS.match(header, name.end())
             if equals is not None and found:
                 value = _VALUE.match(header, equals.end())
                 text = "" if value is None else value[1] if value[1] is not None else value[2]
@@ -89,7 +90,7 @@ def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
                 continue
             found.append((name[0].lower(), {}))
             position = name.end()
-            blob = _TOKEN68.match(header.lstrip(), position + 1)
+            blob = _TOKEN68.match(header, position + 1)
             if blob is not None and found[-1][0] not in {"digest", "basic"}:
                 position = blob.end()
     return [Challenge(scheme, fields) for scheme, fields in found]

@@ -39,10 +39,16 @@ class StreamClock:
 
     def note(self, media_s: float, arrival_s: float) -> None:
         """A packet with this timestamp came in at this moment, which is never before the last one's."""
-        self._note(arrival_s - media_s, arrival_s)
-        if media_s < self._last_media_s - BACK_S:
+        offset, anchor = arrival_s - media_s, self._anchor
+        if anchor is None or offset < anchor - STEP_S or media_s < self._last_media_s - BACK_S:
             self._corrected_at = arrival_s
-        self._last_media_s = media_s
+        anchor = offset if anchor is None else min(anchor, offset)
+        if arrival_s - self._window_began >= WINDOW_S:
+            if anchor + STEP_S < self._window_least < float("inf"):
+                anchor, self._corrected_at = min(self._window_least, offset), arrival_s
+            self._window_began, self._window_least = arrival_s, float("inf")
+        self._window_least = min(self._window_least, offset)
+        self._anchor, self._last_media_s = anchor, media_s
 
     def taken_at(self, media_s: float, now_s: float) -> float:
         """When the picture with this timestamp was taken: now, or up to MOST_DELAY_S before.
@@ -53,20 +59,6 @@ class StreamClock:
         if self._anchor is None or now_s - self._corrected_at < TRUST_AFTER_S:
             return now_s
         return min(now_s, max(self._anchor + media_s, now_s - MOST_DELAY_S))
-
-    def _note(self, offset: float, arrival_s: float) -> None:
-        if self._anchor is None or offset < self._anchor - STEP_S:
-            self._correct(offset, arrival_s)
-        self._anchor = min(offset, offset if self._anchor is None else self._anchor)
-        if arrival_s - self._window_began >= WINDOW_S:
-            if self._anchor + STEP_S < self._window_least < float("inf"):
-                self._correct(self._window_least, arrival_s)
-                self._anchor = min(self._window_least, offset)
-            self._window_began, self._window_least = arrival_s, float("inf")
-        self._window_least = min(self._window_least, offset)
-
-    def _correct(self, offset: float, arrival_s: float) -> None:
-        self._anchor, self._corrected_at = offset, arrival_s
 
 
 class PictureMoments:

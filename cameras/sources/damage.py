@@ -9,7 +9,7 @@ KEPT = 8
 
 
 class Damage:
-    """From a hole on, pictures are broken, until a key frame comes in whole. Times are a stream's own, in seconds."""
+    """From a hole on, pictures are broken, until a key frame comes in whole. Times are when pictures were taken."""
 
     def __init__(self) -> None:
         self._since: float | None = None

@@ -11,7 +11,6 @@ import re
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 
 import httpx
@@ -50,7 +49,6 @@ class Body(Carrier):
     def __init__(self, opening: Opening) -> None:
         self.watchdog = Watchdog()
         self.stop: threading.Event = opening.stop
-        self.holes = deque(maxlen=1)  # none: TCP loses nothing
         self._fault: CameraError | None = None
         self._deadline: float | None = time.monotonic() + HEADERS_S
         self._ending = False
@@ -152,7 +150,7 @@ class Body(Carrier):
             raise StreamError(
                 _("This is a web page, not a video. Enter the address of the stream itself."), permanent=True
             )
-        raise StreamError(_("This address does not send a supported video format (MJPEG, MPEG-TS or MP4)."))
+        raise unsupported()
 
     def _check_more_than_one(self) -> None:
         """Of JPEGs one after another there is a second one; a picture to look at once ends after the first."""
@@ -179,9 +177,7 @@ class Body(Carrier):
         if parts:
             self.watchdog.heard()
         elif self._cutter.dropped > MOST_BETWEEN_BYTES:
-            raise self._fail(
-                StreamError(_("This address does not send a supported video format (MJPEG, MPEG-TS or MP4)."))
-            )
+            raise self._fail(unsupported())
         return parts
 
     def _take(self) -> bytes:
@@ -209,6 +205,10 @@ class Body(Carrier):
         if self._response is not None:
             self._response.close()
         self._client.close()
+
+
+def unsupported() -> StreamError:
+    return StreamError(_("This address does not send a supported video format (MJPEG, MPEG-TS or MP4)."))
 
 
 @register("http")

@@ -82,15 +82,15 @@ class Stream:
             arrival = time.monotonic()
             pts_s = float(packet.pts * packet.time_base) if self._is_timed and packet.pts is not None else None
             taken = None if pts_s is None else self._carrier.taken_at(pts_s)
-            if pts_s is not None and taken is not None:
-                self._damage.packet(pts_s, packet.is_keyframe, self._carrier.holes)
+            if taken is not None:
+                self._damage.packet(taken, packet.is_keyframe, self._carrier.holes)
             elif pts_s is not None:
                 self._clock.note(pts_s, arrival)
             self._note_packet(packet, arrival if taken is None else taken)
             for frame in self._decode(packet):
                 self._note_frame(frame)
                 seconds = frame.time if self._is_timed and frame.pts is not None else None
-                is_broken = frame.is_corrupt or self._damage.covers(seconds)
+                is_broken = frame.is_corrupt or self._damage.covers(seconds and self._carrier.taken_at(seconds))
                 yield Frame(self._taken_at(seconds), partial(upright, frame), is_broken=is_broken)
             self._check_progress()
         if not stop.is_set():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 
 from django.utils.translation import gettext as _
 
@@ -23,7 +22,6 @@ class Device(Carrier):
     def __init__(self, stop: threading.Event) -> None:
         self.watchdog = Watchdog()
         self.stop = stop
-        self.holes = deque(maxlen=1)
 
     @property
     def fault(self) -> CameraError | None:

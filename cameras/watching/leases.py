@@ -112,7 +112,11 @@ def registered_workers() -> list[str]:
 
 def living_workers() -> list[WorkerState]:
     """The stream workers whose time-to-live has not run out."""
-    names = registered_workers()
+    return states_of(registered_workers())
+
+
+def states_of(names: list[str]) -> list[WorkerState]:
+    """What these workers say of themselves; nothing of those whose time-to-live has run out."""
     if not names:
         return []
     values = cast("list[bytes | None]", connection().mget([worker_key(name) for name in names]))
@@ -311,8 +315,8 @@ class Reconciler:
 
     def _living(self) -> dict[str, WorkerState]:
         """The workers whose beat has grown within a time-to-live, by name."""
-        now, registered = time.monotonic(), set(registered_workers())
-        for state in living_workers():
+        now, registered = time.monotonic(), registered_workers()
+        for state in states_of(registered):
             before = self._seen.get(state.name)
             if before is None or (before[0].instance, before[0].beat) != (state.instance, state.beat):
                 self._seen[state.name] = (state, now)

@@ -113,8 +113,8 @@ class SpoolWriter:
     _came: threading.Condition = field(default_factory=threading.Condition)
     _ending: threading.Event = field(default_factory=threading.Event)
     _is_urgent: bool = False
-    _put: int = 0  # records handed in, and of those: written, dropped
-    _stored: int = 0
+    _put: int = 0  # how many records were handed in
+    _stored: int = 0  # up to which of them all are on the disk, or dropped
     _number: int = 0
     _size: int = 0
     _file: IO[bytes] | None = None
@@ -283,26 +283,30 @@ def segments(folder: Path) -> list[Path]:
 def abandoned(root: Path) -> Iterator[tuple[Path, IO[str]]]:
     """Spools whose worker is gone, each locked by us while it is looked at; close the lock's file when done."""
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        try:
-            lock = (folder / "lock").open("a")
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        yield folder, lock
+        if (lock := lock_if_free(folder)) is not None:
+            yield folder, lock
+
+
+def lock_if_free(folder: Path) -> IO[str] | None:
+    """The lock of a spool whose worker is gone; None if it is alive, or there is no such spool."""
+    try:
+        lock = (folder / "lock").open("a")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock
 
 
 def has_ended(folder: Path) -> bool:
     """Whether the worker of this spool is gone: nobody holds its lock."""
-    try:
-        with (folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    lock = lock_if_free(folder)
+    if lock is not None:
+        lock.close()
+    return lock is not None
 
 
 def discard(folder: Path) -> None:

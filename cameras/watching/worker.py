@@ -236,7 +236,7 @@ class StreamWorker:
     def _has_ended(self, instance: str) -> bool:
         """Whether an earlier run of this worker has ended, as far as its spool on this machine tells."""
         folder = spool_root() / f"{self.name}.{instance}"
-        return bool(connection().exists(ended_key(folder.name))) or (folder.is_dir() and has_ended(folder))
+        return bool(connection().exists(ended_key(folder.name))) or has_ended(folder)
 
     def note_pictures(self) -> None:
         """One round: let each watch notice that it gets no pictures, and note for each of the others that it does."""

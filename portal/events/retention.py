@@ -146,8 +146,11 @@ def keep_disk_free(floor_mb: float) -> int:
     skipped, and go in a later round.
     """
     count, passed = 0, Q()
+    missing_mb = floor_mb - free_mb(settings.DATA_DIR)
+    if missing_mb <= 0:
+        return 0
     old = before_today(timezone.now())
-    if free_mb(settings.DATA_DIR) >= floor_mb or not would_help(old, floor_mb - free_mb(settings.DATA_DIR)):
+    if not would_help(old, missing_mb):
         return 0
     while (before_mb := free_mb(settings.DATA_DIR)) < floor_mb:
         rows = list(Violation.objects.filter(old, passed).order_by("started_at", "pk")[: STEP_ROWS // 10])

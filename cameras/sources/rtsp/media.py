@@ -57,7 +57,7 @@ class Media:
             each.close()
 
     def move(self, camera: socket.socket) -> None:
-        """The camera is connected anew; nothing has been set up yet."""
+        """The camera is connected again; nothing has been set up yet."""
         self._camera = camera
 
     # -- setting up -------------------------------------------------------------------------------------------------
@@ -148,12 +148,8 @@ class Media:
             since = medium.times.hole_before(packet) if is_after_hole else None
             data = medium.times.stamp(packet)
             if is_after_hole and medium is self._media[0]:
-                self._note_hole(medium.times, since)
+                self._holes += [at for at in (since, medium.times.newest) if at is not None]
             yield interleaved(medium.client_channel, data), True
-
-    def _note_hole(self, times: PictureTimes, since: float | None) -> None:
-        for at in dict.fromkeys((times.newest if since is None else since, times.newest)):
-            self._holes.append(times.pts_of(at))
 
     # -- from FFmpeg ------------------------------------------------------------------------------------------------
 

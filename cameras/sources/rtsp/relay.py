@@ -20,14 +20,13 @@ from cameras.reach.addresses import TICK_S, IpAddress, NetworkAddress
 from cameras.reach.login import Login
 from cameras.sources.base import Opening
 from cameras.sources.carrier import Watchdog
-from cameras.sources.rtsp.conversation import ANSWER_S, KEEPING_ALIVE, Conversation, Exchange, fault_of
+from cameras.sources.rtsp.conversation import ANSWER_S, CHUNK, KEEPING_ALIVE, Conversation, Exchange, fault_of
 from cameras.sources.rtsp.media import Media
 from cameras.sources.rtsp.messages import Message, Packet, ProtocolFault, Reader
 from cameras.sources.rtsp.sdp import AddressTable
 
 log = logging.getLogger(__name__)
 
-CHUNK = 65_536
 TO_CAMERA = ("accept", "session", "range", "scale", "content-type")
 TO_FFMPEG = ("public", "session", "content-type", "scale")
 RECONNECTS = 2  # to a camera that hangs up when it asks for a login

@@ -77,7 +77,7 @@ class JitterBuffer:
         """When the present hole is given up; None if there is none."""
         if not self._waiting:
             return None
-        return min(packet.arrived_at for packet in self._waiting.values()) + self._patience_s
+        return next(iter(self._waiting.values())).arrived_at + self._patience_s  # they are in the order of arrival
 
     def push(self, packet: RtpPacket) -> Iterator[tuple[RtpPacket, bool]]:
         """What can go on now that this packet is here: each packet, and whether some before it are missing."""
@@ -91,7 +91,7 @@ class JitterBuffer:
             self._late = (0, 0)
             yield from self._go_on(packet, after_hole=False)
         elif ahead > 0:
-            self._waiting[packet.sequence] = packet
+            self._waiting.setdefault(packet.sequence, packet)
             yield from self.give_up(packet.arrived_at)
 
     def give_up(self, now: float) -> Iterator[tuple[RtpPacket, bool]]:
@@ -170,10 +170,6 @@ class PictureTimes:
     def taken_at(self, pts_s: float) -> float:
         """When FFmpeg's picture with this pts was taken, on `time.monotonic()`."""
         return (self._first or 0) / self._rate + pts_s
-
-    def pts_of(self, taken_at_s: float) -> float:
-        """The reverse of `taken_at`."""
-        return taken_at_s - (self._first or 0) / self._rate
 
     @property
     def newest(self) -> float:
