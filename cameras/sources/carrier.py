@@ -50,9 +50,7 @@ class Carrier(Protocol):
 
     watchdog: Watchdog
     stop: threading.Event
-    holes: deque[float] = deque(
-        maxlen=0
-    )  # since when packets have been missing; taken out by the reader, none by default
+    holes: deque[float] = deque(maxlen=0)  # since when packets have been missing; its reader takes them out
 
     def taken_at(self, pts_s: float) -> float | None:
         """When the picture with this pts was taken, on `time.monotonic()`; None if the carrier does not know."""

@@ -90,19 +90,22 @@ class Stream:
             for frame in self._decode(packet):
                 self._note_frame(frame)
                 seconds = frame.time if self._is_timed and frame.pts is not None else None
-                is_broken = frame.is_corrupt or self._damage.covers(seconds and self._carrier.taken_at(seconds))
-                yield Frame(self._taken_at(seconds), partial(upright, frame), is_broken=is_broken)
+                taken = None if seconds is None else self._carrier.taken_at(seconds)
+                is_broken = frame.is_corrupt or self._damage.covers(taken)
+                yield Frame(self._taken_at(seconds, taken), partial(upright, frame), is_broken=is_broken)
             self._check_progress()
         if not stop.is_set():
             raise self._carrier.fault or StreamError(_("The camera ended the stream."))
 
-    def _taken_at(self, pts_s: float | None) -> float:
-        """When a decoded picture was taken, on the wall's clock: later than the one before it, not later than now."""
-        now, taken = time.monotonic(), None
-        if pts_s is not None:
-            taken = self._carrier.taken_at(pts_s)
-            if taken is None:
-                taken = self._clock.taken_at(pts_s, now)
+    def _taken_at(self, pts_s: float | None, taken: float | None) -> float:
+        """When a decoded picture was taken, on the wall's clock: later than the one before it, not later than now.
+
+        Args:
+            taken: what the carrier knows of it, on `time.monotonic()`.
+        """
+        now = time.monotonic()
+        if taken is None and pts_s is not None:
+            taken = self._clock.taken_at(pts_s, now)
         return time.time() - (now - self._moments.next(taken, now))
 
     def close(self) -> None:

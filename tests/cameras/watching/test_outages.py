@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 
 import pytest
 
 from cameras.watching.outages import OutageClock
 
 
-def test_an_outage_opens_late_and_closes_late(monkeypatch: pytest.MonkeyPatch) -> None:
+@dataclass
+class Told:
+    """A clock that the test moves on, and what was told by it; the wall's is 1000 s ahead of the other."""
+
+    clock: list[float]
+    opened: list[tuple[float, str]] = field(default_factory=list)
+    recovered: list[float] = field(default_factory=list)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(time, "time", lambda: 1000 + clock[0])
-    opened: list[tuple[float, str]] = []
-    recovered: list[float] = []
+    return Told(clock)
+
+
+def test_an_outage_opens_late_and_closes_late(told: Told) -> None:
+    clock, opened, recovered = told.clock, told.opened, told.recovered
     one = OutageClock(lambda at, reason: opened.append((at, reason)), recovered.append)
 
     def play(until: float) -> None:
@@ -42,13 +56,9 @@ def test_an_outage_opens_late_and_closes_late(monkeypatch: pytest.MonkeyPatch) -
     assert len(opened) == 1 and len(recovered) == 2 and recovered[1] == pytest.approx(1046.2, abs=0.5)
 
 
-def test_a_camera_that_only_falls_silent_has_an_outage_since_its_last_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_only_falls_silent_has_an_outage_since_its_last_picture(told: Told) -> None:
     """Nothing breaks, no fault is reported: it freezes for thirty seconds, and goes on."""
-    clock = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(time, "time", lambda: 1000 + clock[0])
-    opened: list[tuple[float, str]] = []
-    recovered: list[float] = []
+    clock, opened, recovered = told.clock, told.opened, told.recovered
     one = OutageClock(lambda at, reason: opened.append((at, reason)), recovered.append)
 
     def go(until: float, plays: bool) -> None:
@@ -69,11 +79,9 @@ def test_a_camera_that_only_falls_silent_has_an_outage_since_its_last_picture(mo
 
 
 @pytest.mark.parametrize("gap", [0.2, 4.0, 12.0])
-def test_rare_pictures_are_no_outage(monkeypatch: pytest.MonkeyPatch, gap: float) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    opened: list[float] = []
-    one = OutageClock(lambda at, reason: opened.append(at), lambda at: None)
+def test_rare_pictures_are_no_outage(told: Told, gap: float) -> None:
+    clock, opened = told.clock, told.opened
+    one = OutageClock(lambda at, reason: opened.append((at, reason)), told.recovered.append)
     for step in range(600):
         clock[0] += 0.2
         if step % round(gap / 0.2) == 0:
