@@ -352,8 +352,9 @@ def describe(facts: StreamFacts) -> str:
     parts = [CODECS.get(facts.codec, facts.codec.upper())]
     if facts.width:
         parts.append(f"{facts.width}×{facts.height}")
-    if facts.packets_per_second:
-        parts.append(_("%(rate)s pictures a second") % {"rate": f"{facts.packets_per_second:.3g}"})
+    if rate := facts.packets_per_second:
+        digits = f"{rate:.2g}" if rate < 5 else f"{rate:.0f}"  # measured in seconds, in which a late packet is a tenth
+        parts.append(_("%(rate)s pictures a second") % {"rate": digits})
     if facts.key_frame_gap_s and facts.key_frame_gap_s > 1.5 / max(1.0, facts.packets_per_second):
         gap_s = facts.key_frame_gap_s
         if gap_s > 0.9:
