@@ -66,6 +66,11 @@ def device_answer_key(camera_id: int) -> str:
     return f"device-answer:{camera_id}"
 
 
+def device_shut_key(camera_id: int) -> str:
+    """Exists for a while after a camera was deleted: what its device still sends is not looked at."""
+    return f"device-shut:{camera_id}"
+
+
 def device_number_key(camera_id: int) -> str:
     """The number of the newest frame; it only grows."""
     return f"device-number:{camera_id}"

@@ -24,6 +24,7 @@ class CameraSettings:
     camera_id: int
     name: str
     place: Place
+    site_id: int = 0
     version: int = 1
     analyses_per_second: float = 5.0
     input_size: int = 0
@@ -46,6 +47,7 @@ def settings_of(camera: Camera) -> CameraSettings:
     return CameraSettings(
         camera_id=camera.pk,
         name=camera.name,
+        site_id=camera.site_id,
         place=Place(camera.kind, camera.address, camera.user, password, camera.transport),
         version=camera.version,
         analyses_per_second=camera.analyses_per_second,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 MAX_PIXELS = 40_000_000
 LEAST_SIDE_PX = 2
 MOST_SCANS = 100  # of a JPEG: each is decoded over the whole picture, and thousands take minutes
+MOST_SCANNED = 500_000_000  # pixels times scans: about a second of decoding
 # OpenCV reads this once, at its first picture: a header that declares more is refused before memory is allocated.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
@@ -17,6 +19,9 @@ import numpy as np
 
 from detection.detector import Box, Detection, Image
 from detection.errors import PictureError
+
+# SOF0 to SOF15 but for the tables DHT, JPG and DAC; then length, precision, height, width.
+FRAME_HEADER = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]...(..)(..)", re.DOTALL)
 
 # Blue, green, red. A mark goes with each colour, so that nobody has to tell the colours apart.
 COLOURS = {"mask": (122, 134, 23), "no_mask": (38, 38, 200), "incorrect": (0, 150, 220), "unsure": (150, 150, 150)}
@@ -35,8 +40,7 @@ def read_picture(path: str | Path) -> Image:
 
 def decode_picture(data: bytes, name: str = "The picture") -> Image:
     """Decode a picture's bytes as BGR; `name` appears in the error."""
-    if count_scans(data) > MOST_SCANS:
-        raise PictureError(f"{name} has over {MOST_SCANS} scans. Save it again, as a plain JPEG.")
+    check_scans(data, name)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:
@@ -58,6 +62,19 @@ def decode_picture(data: bytes, name: str = "The picture") -> Image:
 def count_scans(data: bytes) -> int:
     """How many scans a JPEG has, or a few more: in a scan's data the mark cannot occur (ITU-T T.81, B.1.1.5)."""
     return data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 0
+
+
+def check_scans(data: bytes, name: str = "The picture") -> None:
+    """Raise PictureError for a JPEG that would take long to decode; only its bytes are counted, nothing is decoded."""
+    scans = count_scans(data)
+    if scans > MOST_SCANS or scans > 1 and scans * jpeg_pixels(data) > MOST_SCANNED:
+        raise PictureError(f"{name} has {scans} scans: too many for its size. Save it again, as a plain JPEG.")
+
+
+def jpeg_pixels(data: bytes) -> int:
+    """The most pixels that a frame header of this JPEG declares (ITU-T T.81, B.2.2); 0 if there is none."""
+    sizes = (int.from_bytes(found[1]) * int.from_bytes(found[2]) for found in FRAME_HEADER.finditer(data))
+    return max(sizes, default=0)
 
 
 def is_cut(data: bytes) -> bool:

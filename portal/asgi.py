@@ -23,6 +23,7 @@ from django.urls import path
 from portal.devices.sockets import DeviceConsumer, SpeakerConsumer
 from portal.live.consumer import LiveConsumer
 from portal.server.body_limit import BodyLimit
+from portal.server.connections import FairShare
 from portal.server.database import hold_open, wait_less
 from portal.server.origin import SameOrigin
 
@@ -45,10 +46,12 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-application = ProtocolTypeRouter(
-    {
-        "http": BodyLimit(pages),
-        "websocket": SameOrigin(AuthMiddlewareStack(sockets)),
-        "lifespan": lifespan,
-    }
+application = FairShare(
+    ProtocolTypeRouter(
+        {
+            "http": BodyLimit(pages),
+            "websocket": SameOrigin(AuthMiddlewareStack(sockets)),
+            "lifespan": lifespan,
+        }
+    )
 )

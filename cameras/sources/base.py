@@ -58,12 +58,14 @@ class Opening:
         stop: once set, opening and reading end within a second.
         reached: called with the name of each step that was passed: "name", "connection", "login".
         camera_id: of a device, which has no address; 0 for one that is not a camera of the portal yet.
+        site_id: of the camera's site; 0 likewise.
     """
 
     place: Place
     stop: threading.Event = field(default_factory=threading.Event)
     reached: Callable[[str], None] = lambda step: None
     camera_id: int = 0
+    site_id: int = 0
 
 
 class Source(Protocol):

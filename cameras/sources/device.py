@@ -10,23 +10,28 @@ from contextlib import closing
 from functools import partial
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from redis.client import PubSub
 
 from cameras.errors import StreamError
 from cameras.redis import Errors, device_frame_key, subscription
 from cameras.sources import device_frames
 from cameras.sources.base import Frame, Opening, StreamFacts, register
+from cameras.sources.decoding import DecodingTime
 from detection import Image, PictureError, Sighting, decode_picture
 
 TICK_S = 0.5
+TIMES = DecodingTime()
+TOO_LONG = gettext_lazy("Your pictures take too long to decode. Send smaller ones, or fewer.")
 PATIENCE_S = 10.0  # without a frame; some devices push one only every few seconds
 
 
 class PushedFrames:
     """The frames of one device, as they come; those that come while one is being analysed are skipped."""
 
-    def __init__(self, camera_id: int) -> None:
+    def __init__(self, camera_id: int, site_id: int = 0) -> None:
         self._camera_id = camera_id
+        self._site_id = site_id
         self.facts = StreamFacts("jpeg")
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
@@ -44,10 +49,8 @@ class PushedFrames:
             if newest is not None and newest.number > last:
                 last, heard_at = newest.number, time.monotonic()
                 self.facts.packets += 1
-                try:
-                    image = decode_picture(newest.jpeg, _("The frame"))
-                except PictureError as error:
-                    self._refuse(newest.number, str(error))
+                image = self._decode(newest)
+                if image is None:
                     continue
                 self.facts.height, self.facts.width = image.shape[:2]
                 # By this machine's clock, as for any other camera: the web server's may differ.
@@ -59,13 +62,25 @@ class PushedFrames:
                 raise StreamError(self._why())
             pubsub.get_message(timeout=TICK_S)
 
+    def _decode(self, frame: device_frames.DeviceFrame) -> Image | None:
+        """The frame's picture, or None if it is refused; what takes too long to decode ends the device's socket."""
+        if not TIMES.may_decode(self._camera_id, self._site_id):
+            self._refuse(frame.number, str(TOO_LONG), ends=True)
+            return None
+        try:
+            with TIMES.spent(self._camera_id, self._site_id):
+                return decode_picture(frame.jpeg, _("The frame"))
+        except PictureError as error:
+            self._refuse(frame.number, str(error))
+            return None
+
     def _answer(self, number: int, sightings: Sequence[Sighting]) -> None:
         with contextlib.suppress(*Errors):  # the sender learns of it through the time-out
             device_frames.answer(self._camera_id, number, sightings)
 
-    def _refuse(self, number: int, fault: str) -> None:
+    def _refuse(self, number: int, fault: str, *, ends: bool = False) -> None:
         with contextlib.suppress(*Errors):
-            device_frames.refuse(self._camera_id, number, fault)
+            device_frames.refuse(self._camera_id, number, fault, ends=ends)
 
     def _why(self) -> str:
         word = device_frames.last_word(self._camera_id)
@@ -85,4 +100,4 @@ def _itself(image: Image) -> Image:
 def open_device(opening: Opening) -> PushedFrames:
     for step in ("name", "connection", "login"):
         opening.reached(step)
-    return PushedFrames(opening.camera_id)
+    return PushedFrames(opening.camera_id, opening.site_id)

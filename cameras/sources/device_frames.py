@@ -4,6 +4,7 @@ Web and worker meet here, and nowhere else; neither waits for the other. For eac
 
     device-frame:ID    the newest frame, with a time-to-live; its number is published on a channel of this name
     device-answer:ID   what was found in the newest one analysed, likewise
+    device-shut:ID     the camera was deleted a moment ago: its worker gets no frame any more
     device-word:ID     why the device sends no frames, in its own word (cameras/states.py: DeviceWord)
 
 A frame is its number (8 bytes, big-endian), its arrival time (8 bytes, a double, s since the epoch), and a JPEG.
@@ -17,13 +18,14 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from cameras.redis import (
     connection,
     device_answer_key,
     device_frame_key,
     device_number_key,
+    device_shut_key,
     device_word_key,
     subscription,
 )
@@ -31,6 +33,7 @@ from cameras.states import DeviceWord
 from detection import Box, Sighting
 
 TIME_TO_LIVE_S = 10
+SHUT_S = 60  # by then its worker has let the camera go
 WORD_TIME_TO_LIVE_S = 7 * 24 * 3600
 _HEAD = struct.Struct(">Qd")
 
@@ -56,11 +59,15 @@ class Face:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found in the frame with this number; `fault` says in a sentence why it could not be analysed."""
+    """What was found in the frame with this number; `fault` says in a sentence why it could not be analysed.
+
+    `ends` says that the device asked too much of its worker: its socket is closed with the fault.
+    """
 
     number: int
     faces: tuple[Face, ...] = ()
     fault: str = ""
+    ends: bool = False
 
 
 def pack(frame: DeviceFrame) -> bytes:
@@ -79,7 +86,7 @@ def encode_answer(answer: Answer) -> bytes:
 def decode_answer(data: bytes) -> Answer:
     given: dict[str, Any] = json.loads(data)
     faces = tuple(Face(_box(each["box"]), each["label"], each["confidence"], each["key"]) for each in given["faces"])
-    return Answer(given["number"], faces, given["fault"])
+    return Answer(given["number"], faces, given["fault"], given.get("ends", False))
 
 
 def _box(values: Iterable[float]) -> Box:
@@ -131,12 +138,25 @@ def say(camera_id: int, word: DeviceWord | None) -> None:
         connection().set(device_word_key(camera_id), word.value, ex=WORD_TIME_TO_LIVE_S)
 
 
+def shut(camera_id: int) -> None:
+    """The camera is deleted: from now on its worker gets none of its frames. Raises cameras.redis.Errors."""
+    connection().set(device_shut_key(camera_id), b"1", ex=SHUT_S)
+    connection().delete(device_frame_key(camera_id))
+
+
+def open_again(camera_id: int) -> None:
+    """Undo `shut`. Raises cameras.redis.Errors."""
+    connection().delete(device_shut_key(camera_id))
+
+
 # -- the worker's end: blocking -------------------------------------------------------------------------------------
 
 
 def newest_frame(camera_id: int) -> DeviceFrame | None:
-    data = connection().get(device_frame_key(camera_id))
-    return unpack(data) if isinstance(data, bytes) else None
+    data, is_shut = cast(
+        "list[bytes | None]", connection().mget(device_frame_key(camera_id), device_shut_key(camera_id))
+    )
+    return unpack(data) if data is not None and is_shut is None else None
 
 
 def answer(camera_id: int, number: int, sightings: Sequence[Sighting]) -> None:
@@ -148,9 +168,9 @@ def answer(camera_id: int, number: int, sightings: Sequence[Sighting]) -> None:
     _tell(camera_id, Answer(number, faces))
 
 
-def refuse(camera_id: int, number: int, fault: str) -> None:
+def refuse(camera_id: int, number: int, fault: str, *, ends: bool = False) -> None:
     """Publish why a frame could not be analysed; raises cameras.redis.Errors."""
-    _tell(camera_id, Answer(number, fault=fault))
+    _tell(camera_id, Answer(number, fault=fault, ends=ends))
 
 
 def _tell(camera_id: int, said: Answer) -> None:

@@ -168,7 +168,8 @@ class Watch:
         return 0.0
 
     def _opening(self) -> Opening:
-        return Opening(self._settings.place, self._stop, self._reached, self._settings.camera_id)
+        settings = self._settings
+        return Opening(settings.place, self._stop, self._reached, settings.camera_id, settings.site_id)
 
     def _reached(self, step: str) -> None:
         if step == "login" and self._settings.place.user:

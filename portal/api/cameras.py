@@ -121,7 +121,7 @@ def push_frame(request: HttpRequest, camera_id: int) -> dict[str, Any]:
     if found is None:
         raise Problem(503, _("No worker looked at this frame within 2 s. Try again soon."), RETRY_AFTER_S)
     if found.fault:
-        raise Problem(422, found.fault)
+        raise Problem(429, found.fault, RETRY_AFTER_S) if found.ends else Problem(422, found.fault)
     return {"number": found.number, "faces": [vars(face) for face in found.faces]}
 
 

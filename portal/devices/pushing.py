@@ -7,6 +7,8 @@ import io
 from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
+from detection import PictureError
+from detection.pictures import check_scans
 from portal.server import throttling
 
 MOST_BYTES = 512 * 1024
@@ -37,6 +39,10 @@ def check_frame(data: bytes) -> None:
             width, height = picture.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FrameError(415, _("A frame must be a JPEG. This is not one, or it is broken.")) from error
+    try:
+        check_scans(data, _("The frame"))
+    except PictureError as error:
+        raise FrameError(415, str(error)) from error
     if min(width, height) < LEAST_SIDE_PX:
         raise FrameError(415, _("A frame this small shows no face. Send one of at least 16 pixels a side."))
     if width * height > MOST_PIXELS:

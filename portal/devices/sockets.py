@@ -243,8 +243,12 @@ class DoorSockets(Sockets[DoorConsumer]):
         return {channel for each in self.members for channel in each.channels()}
 
     async def _heard(self, channel: str, data: bytes) -> None:
-        text = json.dumps({"type": "answer"} | json.loads(data))
-        await self.each([each for each in self.members if channel in each.channels()], lambda each: each.hand_on(text))
+        said = json.loads(data)
+        text = json.dumps({"type": "answer"} | said)
+        hearers = [each for each in self.members if channel in each.channels()]
+        await self.each(hearers, lambda each: each.hand_on(text))
+        if said.get("ends"):
+            await self.each(hearers, lambda each: each.end(CLOSE_OF[413], said["fault"]))
 
 
 _sockets: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, DoorSockets] = weakref.WeakKeyDictionary()

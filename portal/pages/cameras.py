@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from cameras.redis import Errors
 from cameras.setup import probe
 from cameras.setup.makes import makes
 from cameras.setup.probe import Status, Step
+from cameras.sources import device_frames
 from portal.devices import pairing
 from portal.events import messages as live_messages
 from portal.models import Purpose
@@ -217,6 +219,8 @@ def delete_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     """It is no longer watched and gone from every list; what it saw is kept for its days. Ten seconds to undo."""
     found = access.get_camera(request, camera_id)
     Camera.objects.filter(pk=found.pk).update(deleted_at=timezone.now(), version=F("version") + 1)
+    with contextlib.suppress(*Errors):
+        device_frames.shut(found.pk)
     audit.note(request, Action.CAMERA_DELETED, found.name, found.site)
     undo = undo_by(reverse("camera_restore", args=[found.pk]))
     messages.success(
@@ -238,6 +242,8 @@ def restore_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
         )
         return redirect("cameras")
     Camera.objects.filter(pk=found.pk).update(deleted_at=None, version=F("version") + 1)
+    with contextlib.suppress(*Errors):
+        device_frames.open_again(found.pk)
     audit.note(request, Action.CAMERA_RESTORED, found.name, found.site)
     messages.success(request, _("%(camera)s is back.") % {"camera": found})
     return redirect("cameras")

@@ -11,6 +11,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import resource
 import secrets
 import shutil
 import signal
@@ -37,6 +38,7 @@ RESTART_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 QUICK_S = 10.0  # a process that lives no longer has ended at its start
 KEEPS_ENDING = 3  # quick ends in a row, from which on it is told
+MOST_FILES = 8192  # twice the connections that the web process accepts (portal/server/connections.py)
 
 
 class StartError(Exception):
@@ -103,6 +105,7 @@ class Supervisor:
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.data_dir / "logs").mkdir(exist_ok=True, mode=0o700)
         self.lock()
+        allow_many_files()
         processes.write(self.data_dir, {})
         check_port(self.bind, self.port)
         if not variables.read("REDIS_URL"):
@@ -182,6 +185,8 @@ class Supervisor:
         web = ["uvicorn", "portal.asgi:application", "--host", self.bind, "--port", str(self.port)]
         web += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--ws-max-size", "655360"]
         web += ["--timeout-graceful-shutdown", "2", "--lifespan", "on"]
+        web += ["--http", "portal.server.connections:BoundedHttp", "--loop", "portal.server.connections:new_loop"]
+        web += ["--timeout-keep-alive", "15"]
         web += ["--proxy-headers", "--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]
         if self.certificate:
             web += ["--ssl-certfile", str(self.certificate / "portal.crt")]
@@ -332,6 +337,14 @@ class Supervisor:
             shutil.rmtree(self.valkey_folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 (self.data_dir / "valkey-url").unlink()
+
+
+def allow_many_files() -> None:
+    """As many open files as an operator may have: the web process has one for each connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def write_private(path: Path, content: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -8,13 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from detection import Detector, ModelError, PictureError, decode_picture, draw, read_picture
 from detection.detector import intersection_over_union, prepare, suppress
 from detection.manifest import MODELS, ModelInput, read_manifest
+from detection.pictures import check_scans
 
 corner = st.floats(0, 300, width=32)
 side = st.floats(1, 200, width=32)
@@ -204,10 +206,41 @@ def test_a_jpeg_with_thousands_of_scans_is_refused_before_it_is_decoded() -> Non
     scan = plain[plain.rindex(b"\xff\xda") : -2]
     slow = plain[:-2] + 12_000 * scan + plain[-2:]
     began = time.monotonic()
-    with pytest.raises(PictureError, match="over 100 scans"):
+    with pytest.raises(PictureError, match="scans: too many"):
         decode_picture(slow)
     assert time.monotonic() - began < 0.5
     assert decode_picture(plain).shape == (64, 64, 3)
+
+
+def test_fewer_scans_are_allowed_of_a_large_picture() -> None:
+    """One of 4K has 130 times the pixels of a small one, and takes as much longer to decode."""
+    plain = bytes(cv2.imencode(".jpg", np.zeros((2160, 3840, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])
+    check_scans(plain)
+    scan = plain[plain.rindex(b"\xff\xda") : -2]
+    with pytest.raises(PictureError, match="scans: too many for its size"):
+        check_scans(plain[:-2] + 80 * scan + plain[-2:])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_whatever_is_changed_in_a_jpeg_it_is_decoded_or_refused_within_a_second(data: st.DataObject) -> None:
+    mode = data.draw(st.sampled_from([0, 1]))
+    picture = np.random.default_rng(7).integers(0, 255, (120, 160, 3), np.uint8)
+    jpeg = bytearray(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_PROGRESSIVE, mode])[1])
+    for _ in range(data.draw(st.integers(0, 8))):
+        at, kind = data.draw(st.integers(0, len(jpeg) - 1)), data.draw(st.sampled_from(["set", "cut", "twice"]))
+        if kind == "set":
+            jpeg[at] = data.draw(st.integers(0, 255))
+        elif kind == "cut":
+            del jpeg[at : at + data.draw(st.integers(1, 200))]
+        else:
+            jpeg[at:at] = jpeg[at : at + data.draw(st.integers(1, 3000))]
+        if not jpeg:
+            break
+    began = time.thread_time()
+    with contextlib.suppress(PictureError):
+        assert decode_picture(bytes(jpeg)).ndim == 3
+    assert time.thread_time() - began < 1
 
 
 def test_a_picture_too_small_for_any_face_is_named(tmp_path: Path) -> None:

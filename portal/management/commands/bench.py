@@ -1,8 +1,9 @@
-"""manage.py bench detector: the figures quoted in README and the model card."""
+"""manage.py bench detector, bench peers: the figures quoted in README, docs and the model card."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from detection import DetectionError, read_picture
 from detection.evaluation.speed import bench, lobby_picture
 from detection.manifest import MODELS
+from portal.server import slow_peers
 
 SIZES = (320, 512)
 
@@ -20,7 +22,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("part", choices=["detector"], help="what to measure")
+        parser.add_argument("part", choices=["detector", "peers"], help="what to measure")
         parser.add_argument(
             "--reference", type=Path, metavar="FILE.tflite", help="the original model, to compare with ours"
         )
@@ -29,6 +31,21 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["part"] == "peers":
+            self.measure_peers(options["json"])
+        else:
+            self.measure_detector(options)
+
+    def measure_peers(self, as_json: bool) -> None:
+        figures = slow_peers.measure(bodies=200, heads=500, endless=10)
+        if as_json:
+            self.stdout.write(json.dumps([asdict(each) for each in figures], indent=1))
+            return
+        self.stdout.write("The sign-in page, ms: median (slowest); the web process' memory, MB")
+        for each in figures:
+            self.stdout.write(f"{each.phase:45}{each.page_ms:8.1f}  ({each.slowest_ms:.1f}){each.memory_mb:8.0f}")
+
+    def measure_detector(self, options: dict[str, Any]) -> None:
         if not 1 <= options["rounds"] <= 10_000:
             raise CommandError("--rounds must be a number from 1 to 10000.")
         try:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cameras.reach.place import Place
 from cameras.settings import CameraSettings
 from cameras.sources import device, device_frames
+from cameras.sources.decoding import DecodingTime
 from cameras.sources.device_frames import Answer, DeviceFrame, Face, decode_answer, encode_answer, pack, unpack
 from cameras.states import CameraState, DeviceWord
 from detection import ViolationFinding
@@ -61,6 +62,29 @@ def test_a_frame_that_is_no_picture_is_answered_so_and_the_next_is_looked_at(not
     assert again is not None and again.number == refused.number + 1 and not again.fault
 
 
+def test_a_device_whose_pictures_take_too_long_is_told_so_and_ended(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for(lambda: notes.states, 5, "the watch")
+    jpeg = next(iter(door_frames()))
+    wait_for(lambda: device_frames.ask(CAMERA, jpeg, 1.0), 10, "an answer")
+    monkeypatch.setattr(device, "TIMES", DecodingTime())
+    device.TIMES.count(CAMERA, 0, 5.0)
+    refused = device_frames.ask(CAMERA, jpeg, 2.0)
+    assert refused is not None and refused.ends and "too long to decode" in refused.fault
+
+
+def test_frames_of_a_deleted_camera_are_not_looked_at(notes: Notes) -> None:
+    wait_for(lambda: notes.states, 5, "the watch")
+    jpeg = next(iter(door_frames()))
+    wait_for(lambda: device_frames.ask(CAMERA, jpeg, 1.0), 10, "an answer")
+    device_frames.shut(CAMERA)
+    assert device_frames.newest_frame(CAMERA) is None, "nor does a face stay in Redis"
+    assert device_frames.ask(CAMERA, jpeg, 0.5) is None
+    device_frames.open_again(CAMERA)
+    assert device_frames.ask(CAMERA, jpeg, 2.0) is not None, "the deletion was undone"
+
+
 def test_of_two_frames_the_newest_is_looked_at(redis: Any) -> None:
     first, second = device_frames.push(CAMERA, b"first"), device_frames.push(CAMERA, b"second")
     newest = device_frames.newest_frame(CAMERA)
@@ -101,6 +125,10 @@ def test_a_frame_comes_out_of_redis_as_it_went_in(number: int, arrived_at: float
     assert unpack(pack(frame)) == frame
 
 
-@given(st.builds(Answer, st.integers(0, 2**63), st.lists(faces, max_size=4).map(tuple), st.text(max_size=20)))
+@given(
+    st.builds(
+        Answer, st.integers(0, 2**63), st.lists(faces, max_size=4).map(tuple), st.text(max_size=20), st.booleans()
+    )
+)
 def test_an_answer_comes_out_as_it_went_in(answer: Answer) -> None:
     assert decode_answer(encode_answer(answer)) == answer

@@ -218,6 +218,51 @@ def test_a_device_that_vanishes_while_it_is_told_something_is_forgotten(world: W
     run(test)
 
 
+def test_a_picture_of_thousands_of_scans_ends_the_socket_undecoded(world: World) -> None:
+    camera, token = pair(world)
+    plain = jpeg()
+    scan = plain[plain.rindex(b"\xff\xda") : -2][:40]
+
+    async def test() -> None:
+        async with device(token) as one:
+            await hear(one, "settings")
+            await send(one, plain[:-2] + 12_000 * scan + plain[-2:])
+            assert await closing_code(one) == 4415
+            assert await sync_to_async(device_frames.newest_frame)(camera.pk) is None
+
+    run(test)
+
+
+def test_a_device_that_asks_too_much_of_its_worker_is_ended(world: World) -> None:
+    camera, token = pair(world)
+
+    async def test() -> None:
+        async with device(token) as one:
+            await hear(one, "settings")
+            await send(one, jpeg())
+            await hear(one, "ack")
+            await sync_to_async(device_frames.refuse)(camera.pk, 1, "Send smaller ones.", ends=True)
+            answer = await hear(one, "answer")
+            assert answer["fault"] == "Send smaller ones."
+            assert await closing_code(one) == 4413
+
+    run(test)
+
+
+def test_a_deleted_cameras_frames_are_not_kept_for_its_worker(world: World) -> None:
+    camera, _token = pair(world)
+    device_frames.push(camera.pk, jpeg())
+    client = Client()
+    client.force_login(world.alice)
+    client.post(f"/cameras/{camera.pk}/delete/")
+    assert device_frames.newest_frame(camera.pk) is None
+    device_frames.push(camera.pk, jpeg())
+    assert device_frames.newest_frame(camera.pk) is None, "nor what a socket still sends in its last two seconds"
+    client.post(f"/cameras/{camera.pk}/restore/")
+    device_frames.push(camera.pk, jpeg())
+    assert device_frames.newest_frame(camera.pk) is not None
+
+
 def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from portal.devices import sockets
     from portal.live import sockets as machine
