@@ -51,9 +51,9 @@ def worker_key(name: str) -> str:
     return f"worker:{name}"
 
 
-def preview_key(camera_id: int) -> str:
+def preview_key(camera_id: int, pixelated: bool = False) -> str:
     """The newest preview (format: cameras/watching/preview.py); its number is published on a channel of this name."""
-    return f"preview:{camera_id}"
+    return f"preview-pixelated:{camera_id}" if pixelated else f"preview:{camera_id}"
 
 
 def device_frame_key(camera_id: int) -> str:
@@ -86,9 +86,9 @@ def door_channel(camera_id: int, output: str) -> str:
     return f"door:{output}:{camera_id}"
 
 
-def looked_at_key(camera_id: int) -> str:
-    """Exists while somebody is looking at the camera."""
-    return f"looked-at:{camera_id}"
+def looked_at_key(camera_id: int, pixelated: bool = False) -> str:
+    """Exists while somebody is looking at the camera: who may see faces, or who sees them pixelated."""
+    return f"looked-at-pixelated:{camera_id}" if pixelated else f"looked-at:{camera_id}"
 
 
 ENCODED_KEY = "preview-encoded"  # a hash: number of previews encoded, by camera

@@ -24,7 +24,7 @@ from uuid_utils.compat import uuid7
 
 from detection.appearance import pixelate
 from detection.detector import Box, Detection, Detector, Image
-from detection.tracks import FAINT, Track, Tracker, overlap, side
+from detection.tracks import FAINT, MISSING_S, Track, Tracker, overlap, side
 from detection.votes import BARE, UNSURE
 
 STEADY_S = 5.0
@@ -33,6 +33,7 @@ BETTER = 1.25  # a picture replaces another when it is this many times better
 PICTURE_EVERY_S = 1.0
 STILL_EVERY_S = 1.0  # for people who stay without a mask
 CUT = 0.4  # what a face at the picture's edge, perhaps cut off by it, is worth as a picture
+PERHAPS = 0.12  # the least confidence of what is made unrecognisable, though it is too faint to be followed
 ROOM = 0.1  # of the picture, around a face that is well inside it
 
 
@@ -164,6 +165,7 @@ class Analyzer:
         )
         self._tracker = Tracker(make_key, longer)
         self._people: dict[UUID, Person] = {}
+        self._perhaps: tuple[Box, ...] = ()
         self._newest_at = float("-inf")
 
     def analyse(self, image_bgr: Image, captured_at: float, is_broken: bool = False) -> list[Finding]:
@@ -176,10 +178,16 @@ class Analyzer:
         if captured_at <= self._newest_at:
             return []
         self._newest_at = captured_at
-        detections = self._detector.detect(image_bgr, FAINT)
+        possible = self._detector.detect(image_bgr, PERHAPS)
+        detections = [found for found in possible if found.confidence >= FAINT]
         weights, ended = self._tracker.update(detections, image_bgr, captured_at, is_broken)
         findings = [finding for track in ended for finding in self._end(track)]
-        boxes = tuple(found.box for found in detections)
+        missed = (
+            track.predicted(captured_at)
+            for track in self._tracker.tracks
+            if 0 < captured_at - track.last_seen_at <= MISSING_S
+        )
+        boxes = self._perhaps = (*(found.box for found in possible), *missed)
         for track in self._tracker.tracks:
             if track.last_seen_at == captured_at:
                 findings += self._see(track, weights.get(track.key, 0.0), image_bgr, boxes)
@@ -196,6 +204,10 @@ class Analyzer:
             for track in self._tracker.tracks
             if track.last_seen_at == self._newest_at
         ]
+
+    def possible_faces(self) -> tuple[Box, ...]:
+        """Where faces may be in the newest frame: all that the detector suspects, and people it missed just now."""
+        return self._perhaps
 
     # -- one track, one frame -----------------------------------------------------------------------------------------
 

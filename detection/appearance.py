@@ -103,5 +103,16 @@ def pixelate(picture: Image, box: Box, blocks: int = 6) -> None:
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
     region = crop(picture, (x1 - 0.1 * w, y1 - 0.15 * h, x2 + 0.1 * w, y2 + 0.1 * h))
-    tiny = cv2.resize(region, (blocks, blocks), interpolation=cv2.INTER_AREA)
+    _coarsen(region, (blocks, blocks))
+
+
+def coarsen(picture: Image, blocks: int = 16) -> None:
+    """Make everybody in `picture` unrecognisable, in place: `blocks` squares along its longer side."""
+    height, width = picture.shape[:2]
+    longer = max(height, width)
+    _coarsen(picture, (max(1, round(blocks * width / longer)), max(1, round(blocks * height / longer))))
+
+
+def _coarsen(region: Image, blocks: tuple[int, int]) -> None:
+    tiny = cv2.resize(region, blocks, interpolation=cv2.INTER_AREA)
     region[:] = cv2.resize(tiny, (region.shape[1], region.shape[0]), interpolation=cv2.INTER_NEAREST)

@@ -33,6 +33,7 @@ urlpatterns = [
     path("violations/", violations.violations, name="violations"),
     path("violations/review/", violations.review_violations, name="review"),
     path("violations/<uuid:violation_id>/", violations.violation, name="violation"),
+    path("violations/<uuid:violation_id>/erase/", violations.erase_person, name="person_erase"),
     path("violations/<uuid:violation_id>/snapshot.jpg", violations.picture, {"view": "full"}, name="snapshot"),
     path("violations/<uuid:violation_id>/face.jpg", violations.picture, {"view": "face"}, name="face"),
     path("violations/<uuid:violation_id>/thumbnail.jpg", violations.picture, {"view": "thumbnail"}, name="thumbnail"),

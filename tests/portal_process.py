@@ -6,6 +6,7 @@ import http.cookiejar
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,11 +17,13 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from portal.server import variables
 from tests.conftest import ROOT
 
 T = TypeVar("T")
@@ -69,6 +72,7 @@ class PortalProcess:
     port: int = field(default_factory=free_port)
     marker: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[bytes] | None = None
+    shell: subprocess.Popen[str] | None = None  # of `python_in`
     output: str = ""
 
     @property
@@ -79,6 +83,8 @@ class PortalProcess:
         keep = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
         pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
         given = {"PORT": str(self.port), "DATA_DIR": str(self.data_dir), MARKER: self.marker}
+        if self.cwd == ROOT and not self.environment.keys() & variables.DEFAULTS.keys() and not self.data_dir.exists():
+            shutil.copytree(prepared(), self.data_dir)
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -111,6 +117,7 @@ class PortalProcess:
 
     def stop(self, within_s: float = 5.0) -> float:
         """End it as Ctrl-C does; returns how long that took."""
+        self.close_shell()
         if self.process is None:
             return 0.0
         began = time.monotonic()
@@ -121,11 +128,18 @@ class PortalProcess:
 
     def kill(self) -> None:
         """For the end of a test that failed: nothing may outlive it."""
+        self.close_shell()
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(5)
         for pid in marked_processes(self.marker):
             os.kill(pid, signal.SIGKILL)
+
+    def close_shell(self) -> None:
+        if self.shell is not None:
+            self.shell.kill()
+            self.shell.communicate()
+            self.shell = None
 
     def web_pid(self) -> int:
         """The process that serves pages and sockets."""
@@ -199,17 +213,52 @@ class Visitor:
             return error.code, error.read()
 
 
+@cache
+def prepared() -> Path:
+    """A DATA_DIR as `manage.py prepare` makes it at a first start; made once, as that takes longer than a start."""
+    from tests.isolation import FOLDER, VALKEY_SOCKET
+    from tests.services import valkey
+
+    folder = FOLDER / "prepared"
+    with nullcontext() if VALKEY_SOCKET.exists() else valkey():
+        environment = os.environ | {"DATA_DIR": str(folder), "DEMO": "1"}
+        subprocess.run([sys.executable, "manage.py", "prepare"], cwd=ROOT, env=environment, check=True)
+    return folder
+
+
+SHELL = """
+import contextlib, io, json, os, sys, traceback
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+import django
+django.setup()
+from django.db import connections
+for line in sys.stdin:
+    out, fault = io.StringIO(), ""
+    try:
+        with contextlib.redirect_stdout(out):
+            exec(json.loads(line), {})
+    except Exception:
+        fault = traceback.format_exc()
+    connections.close_all()
+    print(json.dumps([out.getvalue(), fault]), flush=True)
+"""
+
+
 def python_in(portal: PortalProcess, code: str) -> str:
-    """Run Python with Django in the portal's DATA_DIR, as its operator could; returns what it printed."""
-    environment = os.environ | {"DATA_DIR": str(portal.data_dir), "PORT": str(portal.port), **portal.environment}
-    environment.pop("REDIS_URL", None)
-    done = subprocess.run(
-        [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Run Python with Django in the portal's DATA_DIR, as its operator could; returns what it printed.
+
+    One process runs it all until the portal stops: each start of Django would take longer than most of the code.
+    """
+    if portal.shell is None:
+        environment = os.environ | {"DATA_DIR": str(portal.data_dir), "PORT": str(portal.port), **portal.environment}
+        environment.pop("REDIS_URL", None)
+        portal.shell = subprocess.Popen(
+            [sys.executable, "-c", SHELL], cwd=ROOT, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    assert portal.shell.stdin is not None and portal.shell.stdout is not None
+    portal.shell.stdin.write(json.dumps(code) + "\n")
+    portal.shell.stdin.flush()
+    printed, fault = json.loads(portal.shell.stdout.readline() or '["", "the shell ended"]')
+    assert not fault, fault
+    return str(printed)

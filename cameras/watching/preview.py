@@ -6,7 +6,8 @@ A preview is one value in Redis with a time-to-live, and its number is published
     header   JSON: camera, token, number, captured_at (s since the epoch), faces [{box, label, key}]
     picture  JPEG, longer side at most 960 px
 
-The browser gets exactly these bytes as one binary message.
+The browser gets exactly these bytes as one binary message. For viewers who may not see faces there is a second one,
+under a key of its own, in which every possible face is pixelated before it leaves the worker.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cameras.redis import ENCODED_KEY, Errors, connection, looked_at_key, preview_key
-from detection import Image, Sighting, encode_jpeg, scaled_down
+from detection import Box, Image, Sighting, encode_jpeg, scaled_down
+from detection.appearance import coarsen, pixelate
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +35,35 @@ QUALITY = 72
 _LENGTH = struct.Struct(">I")
 
 
+class View(NamedTuple):
+    """One camera, as some people see it: with faces, or pixelated."""
+
+    camera_id: int
+    pixelated: bool = False
+
+
 @dataclass(frozen=True)
 class Offer:
-    """One analysed frame that may become a preview."""
+    """One analysed frame that may become a preview.
+
+    Args:
+        faces: all places where a face may be; None if that is not known, and then nothing is shown sharply to those
+            who may not see faces.
+    """
 
     camera_id: int
     token: int
     captured_at: float
     image_bgr: Image
     sightings: Sequence[Sighting]
+    faces: Sequence[Box] | None = None
 
 
-def encode_preview(offer: Offer, number: int) -> bytes:
+def encode_preview(offer: Offer, number: int, pixelated: bool = False) -> bytes:
     """The bytes described above."""
+    image = scaled_down(offer.image_bgr, SIDE_PX)
+    if pixelated:
+        image = without_faces(image, offer.faces)
     header = json.dumps(
         {
             "camera": offer.camera_id,
@@ -58,7 +76,17 @@ def encode_preview(offer: Offer, number: int) -> bytes:
             ],
         }
     ).encode()
-    return _LENGTH.pack(len(header)) + header + encode_jpeg(scaled_down(offer.image_bgr, SIDE_PX), QUALITY)
+    return _LENGTH.pack(len(header)) + header + encode_jpeg(image, QUALITY)
+
+
+def without_faces(image_bgr: Image, faces: Sequence[Box] | None) -> Image:
+    """A copy in which nobody can be recognised."""
+    image = image_bgr.copy()
+    if faces is None:
+        coarsen(image)
+    for box in faces or ():
+        pixelate(image, box)
+    return image
 
 
 def read_header(preview: bytes) -> dict[str, Any]:
@@ -74,7 +102,7 @@ class PreviewWriter:
         self._newest: dict[int, Offer] = {}
         self._numbers: dict[int, int] = {}
         self._published: dict[int, float] = {}
-        self._looked_at: frozenset[int] = frozenset()
+        self._looked_at: frozenset[View] = frozenset()
         self._asked_at = float("-inf")
         self._watched: set[int] = set()
         self._wake = threading.Condition()
@@ -84,7 +112,11 @@ class PreviewWriter:
 
     def wanted(self, camera_id: int) -> bool:
         """Whether somebody is looking at this camera, as known half a second ago."""
-        return camera_id in self._looked_at
+        return bool(self._wanted_views(camera_id))
+
+    def _wanted_views(self, camera_id: int) -> list[View]:
+        both = (View(camera_id), View(camera_id, pixelated=True))
+        return [view for view in both if view in self._looked_at]
 
     def offer(self, offer: Offer) -> None:
         with self._wake:
@@ -145,18 +177,20 @@ class PreviewWriter:
         number = self._numbers[camera_id] = max(self._numbers.get(camera_id, 0) + 1, int(time.time() * 1000))
         self._published[camera_id] = offer.captured_at
         pipeline = connection().pipeline(transaction=False)
-        pipeline.set(preview_key(camera_id), encode_preview(offer, number), ex=TIME_TO_LIVE_S)
-        pipeline.publish(preview_key(camera_id), str(number))
+        for view in self._wanted_views(camera_id):
+            pipeline.set(preview_key(*view), encode_preview(offer, number, view.pixelated), ex=TIME_TO_LIVE_S)
+            pipeline.publish(preview_key(*view), str(number))
         pipeline.hincrby(ENCODED_KEY, str(camera_id), 1)
         pipeline.execute()
 
 
-def who_is_looked_at(camera_ids: Sequence[int]) -> frozenset[int]:
-    """Those of these cameras that a web process marked within the last few seconds."""
+def who_is_looked_at(camera_ids: Sequence[int]) -> frozenset[View]:
+    """Those views of these cameras that a web process marked within the last few seconds."""
     if not camera_ids:
         return frozenset()
-    marks = connection().mget([looked_at_key(camera_id) for camera_id in camera_ids])
-    return frozenset(camera_id for camera_id, mark in zip(camera_ids, marks, strict=True) if mark)
+    views = [View(camera_id, pixelated) for camera_id in camera_ids for pixelated in (False, True)]
+    marks = connection().mget([looked_at_key(*view) for view in views])
+    return frozenset(view for view, mark in zip(views, marks, strict=True) if mark)
 
 
 def encoded_counts(camera_ids: Iterable[int]) -> dict[int, int]:

@@ -26,7 +26,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -319,4 +319,21 @@ def refuse(root: Path, record: Record, reason: str) -> None:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = Record(record.body | {"refused": reason}, record.picture)
     with (root / f"{time.strftime('%Y-%m-%d', time.gmtime())}.log").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         file.write(kept.encode())
+
+
+def forget_refused(root: Path, keys: Set[object]) -> int:
+    """Remove from what was refused all that is about one of these people or violations; returns how many records."""
+    count = 0
+    for path in root.glob("*.log"):
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            records = [record for record, _position in read_records(file)]
+            kept = [each for each in records if keys.isdisjoint({each.body.get("key"), each.body.get("passage")})]
+            if len(kept) < len(records):
+                file.seek(0)
+                file.truncate()
+                file.writelines(record.encode() for record in kept)
+                count += len(records) - len(kept)
+    return count

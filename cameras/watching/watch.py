@@ -206,7 +206,8 @@ class Watch:
             if self._outlet.wants_previews():
                 sightings = self._analyzer.sightings()
                 camera_id = self._settings.camera_id
-                self._outlet.offer_preview(Offer(camera_id, self._token, at, image, sightings))
+                faces = self._analyzer.possible_faces()
+                self._outlet.offer_preview(Offer(camera_id, self._token, at, image, sightings, faces))
 
     def _remark(self, image: Image, is_still: bool) -> str:
         """What is wrong with a picture that came: checked on the first one, and now and then."""

@@ -17,6 +17,7 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 THUMBNAIL_PX = 320
 FACE_PX = 360
 PIXELATED_BLOCKS = 6
+COARSE_BLOCKS = 12  # across a whole picture
 
 
 class PictureView(Enum):
@@ -60,8 +61,13 @@ def render(violation: Violation, audience: Audience, view: PictureView = Picture
 
 
 def pixelate(picture: Image.Image, box: list[float]) -> None:
-    """Make the face unrecognisable, in place: a few squares across, extending slightly beyond the box."""
+    """Make the face unrecognisable, in place: a few squares across, extending slightly beyond the box.
+
+    The other faces were pixelated before the picture was stored. If no box is known, everything is made coarse.
+    """
     if len(box) != 4:
+        small = picture.resize((COARSE_BLOCKS, COARSE_BLOCKS), Image.Resampling.BOX)
+        picture.paste(small.resize(picture.size, Image.Resampling.NEAREST))
         return
     area = enlarged(picture.size, box, 0.12)
     face = picture.crop(area)

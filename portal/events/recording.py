@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.core.files.base import ContentFile
@@ -32,7 +33,7 @@ from cameras.watching.findings import (
 from cameras.watching.spool import Record
 from detection import PassageFinding, ViolationFinding
 from portal.events.follow_ups import CameraChange, PassageChange, ViolationChange, follow
-from portal.models import Passage, Violation, policy_of
+from portal.models import ErasedPassage, Passage, Violation, policy_of
 from portal.models.events import WearLabel
 
 UTC = ZoneInfo("UTC")
@@ -40,6 +41,10 @@ UTC = ZoneInfo("UTC")
 
 class RefusedError(Exception):
     """This record can never become a row; it is set aside, with the reason."""
+
+
+class ErasedError(Exception):
+    """This record is about a person who was erased: it is dropped."""
 
 
 def moment(seconds: float) -> datetime:
@@ -57,7 +62,10 @@ def maybe_moment(seconds: float | None) -> datetime | None:
 
 
 def record(given: Record) -> None:
-    """Apply one record. Raises RefusedError if it can never be applied; DatabaseError and OSError pass through."""
+    """Apply one record; one of an erased person is dropped.
+
+    Raises RefusedError if it can never be applied; DatabaseError and OSError pass through.
+    """
     try:
         reign = Reign.objects.select_related("camera__lease", "camera__site__policy", "camera__voice").get(
             camera_id=given.camera_id, token=given.token
@@ -69,6 +77,8 @@ def record(given: Record) -> None:
         if isinstance(told.finding, PassageFinding | ViolationFinding):
             _check_reign(told.finding.last_seen_at, reign, given.body)
         _record_finding(told, reign)
+    except ErasedError:
+        return
     except (IntegrityError, DataError, ValueError, TypeError) as error:
         raise RefusedError(f"{type(error).__name__}: {error}") from error
 
@@ -131,6 +141,7 @@ def _record_passage(finding: PassageFinding, reign: Reign) -> None:
         if Passage.objects.filter(pk=key).exists():
             return
         Passage.objects.create(pk=key, **owner, **values)
+        _check_not_erased(key)
     follow(PassageChange(Passage(pk=key, **owner, **values), reign.camera))
 
 
@@ -190,6 +201,7 @@ def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: 
     if "snapshot" not in values:
         raise RefusedError("it has no picture")
     if not Passage.objects.filter(pk=finding.passage).exists():
+        _check_not_erased(finding.passage)
         raise RefusedError("its passage is gone")
     opened_at = moment(finding.opened_at)
     return Violation.objects.create(
@@ -203,6 +215,12 @@ def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: 
         version=0,
         **values,
     )
+
+
+def _check_not_erased(passage: UUID) -> None:
+    """After a row was made, not before: it waits for the lock under which a person is erased (erasure.py)."""
+    if ErasedPassage.objects.filter(pk=passage).exists():
+        raise ErasedError
 
 
 def _masked_at(violation: Violation, ended_at: datetime | None) -> datetime | None:

@@ -14,11 +14,12 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from cameras.models import Camera
+from cameras.watching.preview import View
 from portal.events import feed, messages
 from portal.events.pictures import PictureGoneError, PictureView, render
 from portal.live.hub import hub, now_s
 from portal.models import Violation
-from portal.people import access, audit, two_factor
+from portal.people import access, audit, looks, two_factor
 from portal.people.access import Audience, Right, Scope
 from portal.people.audit import Action
 
@@ -50,8 +51,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 await self.channel_layer.group_discard(feed.site_group(site_id), self.channel_name)
 
     async def connect(self) -> None:
-        self.cameras: frozenset[int] = frozenset()
-        self.allowed: frozenset[int] = frozenset()
+        self.views: dict[int, View] = {}
+        self.allowed: dict[int, int] = {}  # the site of each camera that this person may look at
         self.under_way: dict[int, tuple[int, float]] = {}
         self.sent: dict[int, int] = {}
         self.nonsense = 0
@@ -77,7 +78,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def end(self, code: int) -> None:
         """Close; nothing more is sent from now on, even if closing takes a while."""
         hub().leave(self)
-        self.scope_now, self.cameras = Scope(0, False, ()), frozenset()
+        self.scope_now, self.views = Scope(0, False, ()), {}
         await self.close(code)
 
     async def tell(self, body: dict[str, Any]) -> None:
@@ -85,7 +86,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _say_hello(self) -> None:
         feeds, rows = await database_sync_to_async(read_state)(self.scope_now.site_ids)
-        self.allowed = frozenset(row["camera"] for row in rows)
+        self.allowed = {row["camera"]: row["site"] for row in rows}
         await self.tell({"type": "hello", "now": time.time(), "feeds": feeds, "cameras": rows})
 
     # -- from the page ----------------------------------------------------------------------------------------------
@@ -112,33 +113,41 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def receive_look(self, message: messages.Look) -> None:
         wanted = frozenset(message.cameras)
-        if not wanted <= self.allowed:
-            self.allowed = await database_sync_to_async(read_camera_ids)(self.scope_now.site_ids)
-        if not wanted <= self.allowed:
+        if not wanted <= self.allowed.keys():
+            self.allowed = await database_sync_to_async(read_camera_sites)(self.scope_now.site_ids)
+        if not wanted <= self.allowed.keys():
             await self.end(messages.CLOSE_NO_RIGHT)
             return
-        self.cameras = wanted
         await self._note_watching(wanted)
+        self.views = {camera_id: self._view_of(camera_id) for camera_id in wanted}
         self.under_way = {camera_id: sent for camera_id, sent in self.under_way.items() if camera_id in wanted}
-        hub().look(self, wanted)
-        for camera_id in wanted:
-            if newest := hub().newest.get(camera_id):
+        hub().look(self, frozenset(self.views.values()))
+        for camera_id, view in self.views.items():
+            if newest := hub().newest.get(view):
                 await self.preview_came(camera_id, *newest)
 
+    def _view_of(self, camera_id: int) -> View:
+        """The camera as this person may see it."""
+        return View(camera_id, pixelated=not self.scope_now.may(Right.SEE_FACES, self.allowed[camera_id]))
+
     async def _note_watching(self, cameras: frozenset[int]) -> None:
-        """The start and end of watching go into the audit log; what is scrolled past in between does not."""
-        if bool(cameras) == bool(self.noted):
-            return
+        """Each camera goes into the audit log once when it is first looked at, and once at the end of all watching.
+
+        A look is noted before its first picture is sent.
+        """
         action = Action.LIVE_STARTED if cameras else Action.LIVE_STOPPED
-        which, self.noted = cameras or self.noted, cameras
-        await database_sync_to_async(note_live)(self.user_id, action, which, self.address)
+        which = cameras - self.noted if cameras else self.noted
+        self.noted = self.noted | cameras if cameras else frozenset()
+        if which:
+            await database_sync_to_async(note_live)(self.user_id, action, which, self.address)
 
     async def receive_ack(self, message: messages.PreviewAck) -> None:
         number, _ = self.under_way.get(message.camera, (None, 0.0))
         if number != message.number:
             return
         del self.under_way[message.camera]
-        if newest := hub().newest.get(message.camera):
+        view = self.views.get(message.camera)
+        if view is not None and (newest := hub().newest.get(view)):
             await self.preview_came(message.camera, *newest)
 
     async def receive_missed(self, message: messages.Missed) -> None:
@@ -150,13 +159,13 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     # -- from the hub -----------------------------------------------------------------------------------------------
 
-    def looks_at(self) -> frozenset[int]:
+    def looks_at(self) -> frozenset[View]:
         late = {camera_id for camera_id, (_, at) in self.under_way.items() if now_s() - at > UNACKED_S}
-        return self.cameras - late
+        return frozenset(view for camera_id, view in self.views.items() if camera_id not in late)
 
     async def preview_came(self, camera_id: int, number: int, preview: bytes) -> None:
         """Send it, unless one is under way: then the latest is sent when that one is acknowledged."""
-        if camera_id not in self.cameras or camera_id in self.under_way or self.sent.get(camera_id) == number:
+        if camera_id not in self.views or camera_id in self.under_way or self.sent.get(camera_id) == number:
             return
         self.under_way[camera_id] = (number, now_s())
         self.sent[camera_id] = number
@@ -169,6 +178,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
     # -- from the channel layer -------------------------------------------------------------------------------------
 
     async def site_event(self, event: dict[str, Any]) -> None:
+        if event["body"]["type"] == messages.GoneMessage.type:
+            thumbnail.cache_clear()
         if event["body"]["site"] in self.scope_now.site_ids:
             await self._tell_event(event["body"])
 
@@ -178,6 +189,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
             faces = self.scope_now.may(Right.SEE_FACES, body["site"])
             audience = Audience.FACES if faces else Audience.PIXELATED
             picture = await database_sync_to_async(thumbnail)(body["id"], body["snapshot_at"], audience)
+            if picture:
+                await database_sync_to_async(note_push)(self.user_id, self.address, body["id"])
             body = body | {"picture": picture}
         await self.tell(body)
 
@@ -185,6 +198,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
 def note_live(user_id: int, action: Action, camera_ids: frozenset[int], address: str) -> None:
     rows = Camera.objects.filter(pk__in=camera_ids).select_related("site").order_by("name")
     audit.note_live(user_id, action, [(row.site, row.name) for row in rows], address)
+
+
+def note_push(user_id: int, address: str, violation_id: str) -> None:
+    violation = Violation.objects.select_related("site", "camera").filter(pk=UUID(violation_id)).first()
+    if violation is not None:
+        looks.note_push(user_id, address, violation)
 
 
 def is_new(body: dict[str, Any]) -> bool:
@@ -212,8 +231,8 @@ def read_state(site_ids: frozenset[int]) -> tuple[dict[str, dict[str, int]], lis
     return messages.feeds(site_ids), [messages.camera(row) for row in rows]
 
 
-def read_camera_ids(site_ids: frozenset[int]) -> frozenset[int]:
-    return frozenset(Camera.objects.filter(site_id__in=site_ids, deleted_at__isnull=True).values_list("pk", flat=True))
+def read_camera_sites(site_ids: frozenset[int]) -> dict[int, int]:
+    return dict(Camera.objects.filter(site_id__in=site_ids, deleted_at__isnull=True).values_list("pk", "site_id"))
 
 
 def read_missed(after: dict[int, int]) -> tuple[dict[str, int], list[dict[str, Any]]]:

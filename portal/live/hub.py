@@ -15,7 +15,7 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from cameras.redis import looked_at_key, preview_key
-from cameras.watching.preview import read_header
+from cameras.watching.preview import View, read_header
 from portal.events import messages
 from portal.live.sockets import Member, Sockets, redis_connection
 from portal.models import User
@@ -36,7 +36,7 @@ class LiveSocket(Member, Protocol):
     session_hash: str
     scope_now: Scope
 
-    def looks_at(self) -> frozenset[int]: ...
+    def looks_at(self) -> frozenset[View]: ...
 
     async def preview_came(self, camera_id: int, number: int, preview: bytes) -> None: ...
 
@@ -48,8 +48,8 @@ class Hub(Sockets[LiveSocket]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lookers: dict[int, set[LiveSocket]] = defaultdict(set)
-        self.newest: dict[int, tuple[int, bytes]] = {}
+        self.lookers: dict[View, set[LiveSocket]] = defaultdict(set)
+        self.newest: dict[View, tuple[int, bytes]] = {}
         self._tokens: dict[int, int] = {}
         self._changed = asyncio.Event()
 
@@ -68,28 +68,28 @@ class Hub(Sockets[LiveSocket]):
             self.newest.clear()
             self._tokens.clear()
 
-    def look(self, socket: LiveSocket, cameras: frozenset[int]) -> None:
-        """From now on this socket gets the previews of these cameras, and no others."""
-        for camera_id in list(self.lookers):
-            if camera_id not in cameras:
-                self.lookers[camera_id].discard(socket)
-                if not self.lookers[camera_id]:
-                    del self.lookers[camera_id]
-                    self.newest.pop(camera_id, None)
-        for camera_id in cameras:
-            self.lookers[camera_id].add(socket)
+    def look(self, socket: LiveSocket, views: frozenset[View]) -> None:
+        """From now on this socket gets the previews of these views, and no others."""
+        for view in list(self.lookers):
+            if view not in views:
+                self.lookers[view].discard(socket)
+                if not self.lookers[view]:
+                    del self.lookers[view]
+                    self.newest.pop(view, None)
+        for view in views:
+            self.lookers[view].add(socket)
         self._changed.set()
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 
     async def _mark_looked_at(self) -> None:
         """Say which cameras are being looked at: those whose sockets still acknowledge what they get."""
-        looked_at = {camera_id for socket in self.members for camera_id in socket.looks_at()}
+        looked_at = {view for socket in self.members for view in socket.looks_at()}
         if not looked_at:
             return
         pipeline = redis_connection().pipeline(transaction=False)
-        for camera_id in looked_at:
-            pipeline.set(looked_at_key(camera_id), "1", ex=LOOK_MARK_TIME_TO_LIVE_S)
+        for view in looked_at:
+            pipeline.set(looked_at_key(*view), "1", ex=LOOK_MARK_TIME_TO_LIVE_S)
         await pipeline.execute()
 
     async def _beat(self) -> None:
@@ -113,19 +113,20 @@ class Hub(Sockets[LiveSocket]):
     # -- previews ---------------------------------------------------------------------------------------------------
 
     def _channels(self) -> list[str]:
-        return [preview_key(camera_id) for camera_id in self.lookers]
+        return [preview_key(*view) for view in self.lookers]
 
     async def _preview_published(self, channel: str, _number: bytes) -> None:
         camera_id = int(channel.rpartition(":")[2])
-        preview = await redis_connection().get(preview_key(camera_id))
+        view = View(camera_id, pixelated=channel == preview_key(camera_id, pixelated=True))
+        preview = await redis_connection().get(channel)
         if not isinstance(preview, bytes):
             return
         header = read_header(preview)
         if header["token"] < self._tokens.get(camera_id, 0):
             return  # from a worker that no longer holds the camera
         self._tokens[camera_id] = header["token"]
-        self.newest[camera_id] = (header["number"], preview)
-        lookers = list(self.lookers.get(camera_id, ()))
+        self.newest[view] = (header["number"], preview)
+        lookers = list(self.lookers.get(view, ()))
         await self.each(lookers, lambda socket: socket.preview_came(camera_id, header["number"], preview))
 
 

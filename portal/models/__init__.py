@@ -1,6 +1,6 @@
 from portal.models.audit import AuditEntry
 from portal.models.devices import DeviceToken, Pairing, Purpose
-from portal.models.events import Passage, SiteFeed, Violation
+from portal.models.events import ErasedPassage, Passage, SiteFeed, Violation
 from portal.models.heartbeat import Heartbeat
 from portal.models.people import Invitation, Membership, SignedIn, Theme, User
 from portal.models.policy import SitePolicy, policy_of
@@ -9,6 +9,7 @@ from portal.models.reminders import Phrase, Reminder, Silence, SitePhrase, Voice
 __all__ = [
     "AuditEntry",
     "DeviceToken",
+    "ErasedPassage",
     "Heartbeat",
     "Invitation",
     "Membership",

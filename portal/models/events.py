@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from cameras.models import Camera, Site
@@ -67,6 +68,24 @@ class Passage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M:%S} {self.label}"
+
+
+class ErasedPassage(models.Model):
+    """A person who was erased: what a worker still reports of them is dropped (portal/events/recording.py).
+
+    It is kept for as long as their passage would have been.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="+", verbose_name=_("site"))
+    erased_at = models.DateTimeField(_("erased"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("erased person")
+        verbose_name_plural = _("erased people")
+
+    def __str__(self) -> str:
+        return f"{self.erased_at:%Y-%m-%d %H:%M:%S}"
 
 
 def older_than(started_at: datetime, key: UUID) -> models.Q:

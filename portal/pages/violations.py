@@ -23,12 +23,13 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
+from portal.events.erasure import erase_passage
 from portal.events.pictures import PictureGoneError, PictureView
 from portal.events.pictures import render as render_picture
 from portal.events.review import Outcome, review
 from portal.models import Violation
 from portal.models.events import WearLabel, newer_than, older_than
-from portal.people import access, audit
+from portal.people import access, audit, looks
 from portal.people.access import AnyUser, Right
 from portal.people.audit import Action
 from portal.voice import reminding
@@ -153,6 +154,7 @@ def violations(request: HttpRequest) -> HttpResponse:
     page = list(rows.order_by("-started_at", "-pk")[: PAGE_ROWS + 1])
     more = page[PAGE_ROWS:]
     page = page[:PAGE_ROWS]
+    looks.note_list(request, page)
     chosen = form.chosen()
     context = {
         "form": form,
@@ -171,6 +173,7 @@ def violations(request: HttpRequest) -> HttpResponse:
 def violation(request: HttpRequest, violation_id: UUID) -> HttpResponse:
     found = access.get_violation(request.user, violation_id)
     audit.about(request, found.site)
+    looks.note_page(request, found)
     return render(request, "violations/violation.html", violation_context(request, found, request.GET))
 
 
@@ -184,6 +187,7 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
         "violation": found,
         "chosen": urlencode(form.chosen()) if form.is_valid() else "",
         "may_review": access.may(request.user, Right.REVIEW, found.site_id),
+        "may_erase": access.may(request.user, Right.SET_UP, found.site_id),
         "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
         "older": next_older(rows, found),
         "newer": next_newer(rows, found),
@@ -210,15 +214,35 @@ def picture(request: HttpRequest, violation_id: UUID, view: str) -> HttpResponse
         data = render_picture(found, access.audience(request.user, found), PictureView(view))
     except PictureGoneError as error:
         raise Http404 from error
-    if PictureView(view) is PictureView.FULL:
-        subject = f"{found.get_label_display()}, {found.camera.name}, {found.started_at:%Y-%m-%d %H:%M:%S} UTC"
-        audit.note_look(request, Action.SAW_PICTURE, subject, found.site)
+    looks.note_picture(request, found, large=PictureView(view) is PictureView.FULL)
     answer = HttpResponse(data, content_type="image/jpeg")
     answer["Cache-Control"] = "private, no-store"
     if "download" in request.GET:
         name = f"{found.site.local(found.started_at):%Y-%m-%d %H-%M-%S}.jpg"
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
+
+
+@require_POST
+def erase_person(request: HttpRequest, violation_id: UUID) -> HttpResponse:
+    """Erase the person of this violation: all rows and pictures of that passage, now and for good."""
+    found = access.get_violation(request.user, violation_id)
+    access.require(request.user, Right.SET_UP, found.site_id)
+    if request.POST.get("sure") != "yes":
+        messages.warning(request, _("Nothing was erased: tick the box first. It cannot be undone."))
+        return redirect("violation", found.pk)
+    count = erase_passage(found.passage)
+    audit.note(request, Action.PERSON_ERASED, looks.describe(found), found.site)
+    messages.success(
+        request,
+        ngettext(
+            "This person is erased: one violation, its pictures, and when they came and went.",
+            "This person is erased: %(count)d violations, their pictures, and when they came and went.",
+            count,
+        )
+        % {"count": count},
+    )
+    return redirect("violations")
 
 
 # -- reviewing --------------------------------------------------------------------------------------------------------

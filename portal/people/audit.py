@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, cast
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.core import signing
 from django.db import OperationalError
 from django.db.models.signals import post_save
 from django.dispatch import receiver
@@ -25,6 +26,8 @@ from cameras.models import Site
 from cameras.redis import connection
 from portal.models import AuditEntry, User
 
+log = logging.getLogger(__name__)
+
 Action = AuditEntry.Action
 
 # Pages are noted unless listed here: these show nobody, or are requested by a page that is itself noted.
@@ -34,7 +37,9 @@ NOT_VIEWS = frozenset(
 SECRET_PARTS = frozenset({"secret", "token", "uidb64"})  # of a path, by their name in portal/urls.py
 HIDDEN = "…"
 MARK = "audited_site"
-LATE_KEY = "audit-late"  # a list: rows that wait until the database can be written
+LATE_KEY = "audit-late"  # a list: rows that wait until the database can be written, signed
+UNREADABLE_KEY = "audit-unreadable"  # a list: what was found there and is none of ours
+MOST_UNREADABLE = 1000
 
 
 def note(
@@ -50,21 +55,32 @@ def note(
 
 def note_look(request: HttpRequest, action: AuditEntry.Action, subject: str, site: Site | None) -> None:
     """Add a row for what somebody sees. An unwritable database does not hold up the page: the row is written later."""
-    entry = entry_of(request, action, subject, site, None)
+    _write_or_put_off(entry_of(request, action, subject, site, None))
+
+
+def _write_or_put_off(entry: AuditEntry) -> None:
     try:
         entry.save(force_insert=True)
     except OperationalError:
-        connection().rpush(LATE_KEY, json.dumps(model_to_dict(entry) | {"at": entry.at.isoformat()}))
+        given = model_to_dict(entry) | {"at": entry.at.isoformat()}
+        connection().rpush(LATE_KEY, signing.dumps(given, salt=LATE_KEY))
 
 
 def write_late() -> int:
-    """Write what `note_look` had to put off; returns how many rows. Run by beat."""
+    """Write what had to be put off; returns how many rows. What is not signed by us is set aside. Run by beat."""
     count = 0
     while (text := cast("bytes | None", connection().lindex(LATE_KEY, 0))) is not None:
-        given = json.loads(text)
-        AuditEntry.objects.create(**(given | {"at": datetime.fromisoformat(given["at"])}))
+        try:
+            given = signing.loads(text.decode(), salt=LATE_KEY)
+            entry = AuditEntry(**(given | {"at": datetime.fromisoformat(given["at"])}))
+        except (signing.BadSignature, ValueError, TypeError, KeyError):
+            log.error("a row that waited for the audit log is not ours; it is set aside in %s", UNREADABLE_KEY)
+            connection().rpush(UNREADABLE_KEY, text)
+            connection().ltrim(UNREADABLE_KEY, -MOST_UNREADABLE, -1)
+        else:
+            entry.save(force_insert=True)
+            count += 1
         connection().lpop(LATE_KEY)
-        count += 1
     return count
 
 
@@ -89,18 +105,18 @@ def note_live(user_id: int, action: AuditEntry.Action, cameras: Iterable[tuple[S
     by_site: dict[int, tuple[Site, list[str]]] = {}
     for site, name in cameras:
         by_site.setdefault(site.pk, (site, []))[1].append(name)
-    AuditEntry.objects.bulk_create(
-        AuditEntry(
-            action=action,
-            subject=", ".join(names)[:400],
-            actor_id=user_id,
-            actor=describe(user),
-            site_id=site.pk,
-            site=site.name,
-            address=address[:64],
-        )
-        for site, names in by_site.values()
-    )
+    for site, names in by_site.values():
+        entry = entry_of(None, action, ", ".join(names), site, user)
+        entry.actor_id, entry.address = user_id, address[:64]
+        _write_or_put_off(entry)
+
+
+def note_push(user_id: int, subject: str, site: Site, address: str) -> None:
+    """A picture was sent to somebody's open page by itself."""
+    user = User.objects.filter(pk=user_id).first()
+    entry = entry_of(None, Action.SAW_PICTURE, subject, site, user)
+    entry.address = address[:64]
+    _write_or_put_off(entry)
 
 
 def describe(user: User | None) -> str:

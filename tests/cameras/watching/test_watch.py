@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cameras.errors import AddressError, CameraError, StreamError
 from cameras.reach.addresses import clip_path, clips_folder
 from cameras.reach.place import Place
-from cameras.redis import ENCODED_KEY, looked_at_key
+from cameras.redis import ENCODED_KEY, looked_at_key, preview_key
 from cameras.settings import CameraSettings
 from cameras.sources import Frame, Opening, StreamFacts, open_source
 from cameras.sources.base import register
@@ -23,7 +23,7 @@ from cameras.states import CameraState
 from cameras.watching import watch
 from cameras.watching.preview import LEAST_GAP_S, Offer, PreviewWriter, encode_preview, encoded_counts, read_header
 from cameras.watching.watch import AnalysisPace, Watch
-from detection import Analyzer, Detector, PassageFinding
+from detection import Analyzer, Detector, Image, PassageFinding, decode_picture
 from tests.cameras.watching.notes import Notes
 from tests.conftest import DEMO_CLIPS
 from tests.portal_process import wait_for
@@ -179,10 +179,37 @@ def offer(camera_id: int, at: float) -> Offer:
 def test_a_preview_says_its_camera_token_and_time_and_is_small() -> None:
     data = encode_preview(offer(7, 12.5), 3)
     assert read_header(data) == {"camera": 7, "token": 1, "number": 3, "captured_at": 12.5, "faces": []}
-    from detection import decode_picture
-
     length = int.from_bytes(data[:4], "big")
     assert decode_picture(data[4 + length :]).shape == (540, 960, 3)
+
+
+def picture_of(data: bytes) -> Image:
+    length = int.from_bytes(data[:4], "big")
+    return decode_picture(data[4 + length :])
+
+
+def test_every_possible_face_is_hidden_from_those_who_may_not_see_faces() -> None:
+    noise = np.random.default_rng(3).integers(0, 255, (720, 1280, 3), np.uint8)
+    box = (0.4, 0.3, 0.6, 0.7)
+    given = Offer(7, 1, 1.0, noise, [], [box])
+    sharp, hidden = (picture_of(encode_preview(given, 1, pixelated)) for pixelated in (False, True))
+    face, beside = (slice(170, 370), slice(390, 570)), (slice(0, 540), slice(0, 300))
+    assert sharp[face].std() > 30 and hidden[face].std() < 25 and hidden[beside].std() > 30
+    assert hidden[face][:, :, 0].std(axis=1).mean() < 15, "what is left are a few squares"
+    unknown = picture_of(encode_preview(Offer(7, 1, 1.0, noise, []), 1, pixelated=True))
+    assert unknown.std() < 15, "where no face is known, everything is coarse"
+    assert noise.std() > 60, "and the frame itself is as it was"
+
+
+def test_each_kind_of_preview_is_encoded_only_for_those_who_get_it(redis: Any) -> None:
+    redis.set(looked_at_key(7, pixelated=True), "1")
+    writer = PreviewWriter()
+    writer.begin(7)
+    wait_for(lambda: writer.wanted(7), 3, "the worker to know that a viewer looks")
+    writer.offer(offer(7, 1.0))
+    wait_for(lambda: redis.exists(preview_key(7, pixelated=True)), 3, "the preview")
+    assert not redis.exists(preview_key(7)), "no picture with faces was made"
+    writer.close()
 
 
 def test_nothing_is_encoded_while_nobody_looks(redis: Any) -> None:

@@ -428,3 +428,58 @@ def test_watching_live_is_in_the_audit_log_from_begin_to_end(world: World) -> No
         assert await database_sync_to_async(noted)() == [begun, ended, begun, ended]
 
     run(test)
+
+
+def test_a_switch_to_another_camera_is_a_look_of_its_own(world: World) -> None:
+    from cameras.models import Camera
+    from portal.models import AuditEntry
+
+    gate = Camera.objects.create(site=world.here, name="Gate", address="gate.mp4")
+
+    def noted() -> list[tuple[str, str]]:
+        live = AuditEntry.objects.filter(action__startswith="live-").order_by("pk")
+        return list(live.values_list("action", "subject"))
+
+    async def test() -> None:
+        async with socket(world.alice) as alice:
+            await hello(alice)
+            for cameras in ([world.door.pk], [gate.pk], [world.door.pk], []):
+                await alice.say({"type": "look", "cameras": cameras})
+            await still_open(alice)
+        started = [("live-started", "Front door"), ("live-started", "Gate")]
+        assert await database_sync_to_async(noted)() == [*started, ("live-stopped", "Front door, Gate")]
+
+    run(test)
+
+
+def test_a_viewer_gets_previews_in_which_the_worker_hid_all_faces(world: World, redis: Any) -> None:
+    """A reviewer beside them gets the others: nothing with a face is even sent to a viewer's page."""
+    door = world.door.pk
+
+    async def publish(number: int, pixelated: bool) -> None:
+        await sync_to_async(redis.set)(preview_key(door, pixelated), preview(world, number), ex=10)
+        await sync_to_async(redis.publish)(preview_key(door, pixelated), str(number))
+
+    async def picture(communicator: SocketCommunicator) -> int:
+        deadline = time.monotonic() + 3
+        while True:
+            got = await communicator.receive_output(timeout=max(0.01, deadline - time.monotonic()))
+            if got.get("bytes"):
+                return int(json.loads(got["bytes"][4 : 4 + int.from_bytes(got["bytes"][:4], "big")])["number"])
+
+    async def test() -> None:
+        async with socket(world.vera) as vera, socket(world.bob) as bob:
+            for each in (vera, bob):
+                await hello(each)
+                await each.say({"type": "look", "cameras": [door]})
+            channels = [preview_key(door, pixelated).encode() for pixelated in (False, True)]
+            while await sync_to_async(redis.pubsub_numsub)(*channels) != [(channel, 1) for channel in channels]:
+                await asyncio.sleep(0.02)
+            await publish(1, pixelated=False)
+            assert await picture(bob) == 1
+            await publish(2, pixelated=True)
+            assert await picture(vera) == 2, "and the first one never came"
+            marks = [await sync_to_async(redis.exists)(looked_at_key(door, pixelated)) for pixelated in (False, True)]
+            assert marks == [1, 1], "the worker knows of both"
+
+    run(test)

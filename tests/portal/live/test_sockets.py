@@ -11,6 +11,7 @@ import pytest
 from redis import asyncio as redis_asyncio
 
 from cameras.redis import connection
+from cameras.watching.preview import View
 from portal.devices.sockets import DoorSockets
 from portal.live import sockets as machine
 from portal.live.hub import Hub
@@ -104,7 +105,7 @@ def test_a_lost_cancellation_leaves_nothing_running(
         def channels(self) -> set[str]:
             return {"news"}
 
-        def looks_at(self) -> frozenset[int]:
+        def looks_at(self) -> frozenset[View]:
             return frozenset()
 
         async def stand(self, door: object, again: bool) -> None: ...
@@ -115,7 +116,7 @@ def test_a_lost_cancellation_leaves_nothing_running(
         sockets, one = make(), Looker()
         sockets.join(one)
         if isinstance(sockets, Hub):
-            sockets.look(one, frozenset({1}))  # type: ignore[arg-type]
+            sockets.look(one, frozenset({View(1)}))  # type: ignore[arg-type]
         running = list(sockets._tasks)
         await until(lambda: connection().pubsub_channels())
         sockets.leave(one)

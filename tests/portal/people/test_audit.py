@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.core import signing
 from django.db import DatabaseError, OperationalError, connection, transaction
+from django.forms import model_to_dict
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.models import AuditEntry, Membership, User
-from portal.people import audit
+from portal.people import audit, looks
 from portal.people.audit import harmless
 from tests.html import squeezed
 from tests.worlds import PASSWORD, World, see
@@ -68,6 +72,43 @@ def test_one_row_a_page_view_and_one_a_full_size_picture(world: World, sign_in: 
     viewed, seen = AuditEntry.objects.filter(actor_id=world.vera.pk).order_by("pk")[start:]
     assert viewed.subject == f"/violations/{violation.pk}/" and viewed.site == "Harbour House"
     assert "Front door" in seen.subject and seen.site_id == world.here.pk and seen.address == "127.0.0.1"
+
+
+def test_each_look_at_a_face_is_a_row_however_the_picture_was_asked_for(world: World, sign_in: SignIn) -> None:
+    """By hand, without the page that shows it; the page itself is one row for all of its small pictures."""
+    first, second, client = see(world.door), see(world.door), sign_in(world.bob)
+    start = len(actions(actor_id=world.bob.pk))
+
+    def noted() -> list[str]:
+        rows = AuditEntry.objects.filter(actor_id=world.bob.pk).order_by("pk")[start:]
+        return [row.subject for row in rows if row.action == "saw-picture"]
+
+    for part in ("thumbnail", "face", "thumbnail"):
+        client.get(f"/violations/{first.pk}/{part}.jpg")
+    assert len(noted()) == 1 and "Front door" in noted()[0], "one look, of whatever size"
+    client.get("/violations/")
+    for each in (first, second):
+        client.get(f"/violations/{each.pk}/thumbnail.jpg")
+    assert noted()[1:] == ["2 small pictures"]
+    client.get(f"/violations/{second.pk}/snapshot.jpg?download")
+    client.get(f"/violations/{second.pk}/snapshot.jpg?download")
+    assert len(noted()) == 4, "each large one is a row"
+    assert sign_in(world.alice).get(f"/violations/{first.pk}/face.jpg").status_code == 200
+    assert AuditEntry.objects.filter(action="saw-picture", actor_id=world.alice.pk).count() == 1
+
+
+def test_without_redis_a_look_is_noted_all_the_same(
+    world: World, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    violation, client = see(world.door), sign_in(world.bob)
+
+    def down() -> None:
+        raise OSError("Redis is away")
+
+    monkeypatch.setattr(looks, "connection", down)
+    for _ in range(2):
+        assert client.get(f"/violations/{violation.pk}/face.jpg").status_code == 200
+    assert actions(actor_id=world.bob.pk).count("saw-picture") == 2
 
 
 def test_a_link_that_is_a_key_is_noted_without_its_secret(world: World, sign_in: SignIn) -> None:
@@ -170,6 +211,19 @@ def test_what_is_seen_while_the_database_cannot_be_written_is_noted_later(
     late = AuditEntry.objects.filter(pk__gt=start.pk).order_by("pk")
     assert [row.action for row in late] == ["viewed", "saw-picture"]
     assert all(row.actor_id == world.bob.pk and row.site == "Harbour House" for row in late)
+
+
+def test_what_nobody_of_us_signed_never_gets_into_the_log_and_stops_nothing(world: World, redis: Any) -> None:
+    own = audit.entry_of(None, audit.Action.VIEWED, "/late/", world.here, world.bob)
+    forged = {"action": "viewed", "subject": "forged", "at": "2026-01-01T00:00:00+00:00"}
+    redis.rpush(audit.LATE_KEY, json.dumps(forged), b"\xff\x00", signing.dumps(forged, salt="another"))
+    redis.rpush(audit.LATE_KEY, signing.dumps({"at": 7}, salt=audit.LATE_KEY))
+    kept = model_to_dict(own) | {"at": own.at.isoformat()}
+    redis.rpush(audit.LATE_KEY, signing.dumps(kept, salt=audit.LATE_KEY))
+    assert audit.write_late() == 1
+    assert AuditEntry.objects.get(subject="/late/").actor_id == world.bob.pk
+    assert not AuditEntry.objects.filter(subject="forged").exists()
+    assert redis.llen(audit.UNREADABLE_KEY) == 4, "set aside, for a person to look at"
 
 
 def test_what_is_done_in_djangos_admin_is_noted_too(world: World, sign_in: SignIn) -> None:

@@ -1,0 +1,78 @@
+"""Each person's look at stored faces is one row of the audit log, by whichever way the picture came to them.
+
+A page that shows pictures says so when it is made; its pictures, which the browser then asks for one by one, are
+covered by that for a while. A picture that was asked for without such a page is a look of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from django.http import HttpRequest
+
+from cameras.models import Site
+from cameras.redis import Errors, connection
+from portal.models import Violation
+from portal.people import audit
+from portal.people.audit import Action
+
+COVERED_S = 600  # a page's pictures are asked for within seconds, and again when it is scrolled
+PAGE_OF_MANY = "%d small pictures"
+
+
+def note_list(request: HttpRequest, rows: Sequence[Violation]) -> None:
+    """A page with a small picture of each of these: one row a site, that says how many."""
+    shown = [row for row in rows if row.snapshot]
+    by_site: dict[Site, int] = {}
+    for row in shown:
+        by_site[row.site] = by_site.get(row.site, 0) + 1
+    for site, count in by_site.items():
+        audit.note_look(request, Action.SAW_PICTURE, PAGE_OF_MANY % count, site)
+    _cover(request, shown)
+
+
+def note_page(request: HttpRequest, violation: Violation) -> None:
+    """A page about one violation, whose view is a row already; its large picture is noted when it is asked for."""
+    _cover(request, [violation])
+
+
+def note_picture(request: HttpRequest, violation: Violation, *, large: bool) -> None:
+    """A picture was asked for. A large one is always a row, another unless a page has covered it."""
+    if large or not _is_covered(request, violation):
+        audit.note_look(request, Action.SAW_PICTURE, describe(violation), violation.site)
+        _cover(request, [violation])
+
+
+def note_push(user_id: int, address: str, violation: Violation) -> None:
+    """A notice with a small picture was sent to a person's open page: once for each person, however many pages."""
+    try:
+        is_first = connection().set(_key(user_id, violation), b"1", ex=COVERED_S, nx=True)
+    except Errors:
+        is_first = True
+    if is_first:
+        audit.note_push(user_id, describe(violation), violation.site, address)
+
+
+def describe(violation: Violation) -> str:
+    return f"{violation.get_label_display()}, {violation.camera.name}, {violation.started_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _key(user_id: int | None, violation: Violation) -> str:
+    return f"look:{user_id}:{violation.pk}"
+
+
+def _cover(request: HttpRequest, rows: Sequence[Violation]) -> None:
+    """Without Redis nothing is covered: then a look may be two rows, never none."""
+    with suppress(*Errors):
+        pipeline = connection().pipeline(transaction=False)
+        for row in rows:
+            pipeline.set(_key(request.user.pk, row), b"1", ex=COVERED_S)
+        pipeline.execute()
+
+
+def _is_covered(request: HttpRequest, violation: Violation) -> bool:
+    try:
+        return bool(connection().exists(_key(request.user.pk, violation)))
+    except Errors:
+        return False
