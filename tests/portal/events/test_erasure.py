@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -25,7 +26,6 @@ from portal.live.consumer import LiveConsumer, thumbnail
 from portal.models import AuditEntry, ErasedPassage, Passage, Reminder, SiteFeed, User, Violation
 from portal.people.access import Audience
 from tests.portal.events.test_recording import stored
-from tests.sockets import run
 from tests.worlds import World, passage_record, see, violation_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,8 +96,10 @@ def test_a_finding_that_is_recorded_at_that_very_moment_does_not_bring_them_back
 
     def in_thread(step: Callable[[], object]) -> threading.Thread:
         def run() -> None:
-            step()
-            connection.close()
+            try:
+                step()
+            finally:
+                connection.close()
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -120,11 +122,7 @@ def test_no_page_gets_the_picture_from_memory_any_more(world: World) -> None:
     shown = (str(gone.pk), "now", Audience.FACES)
     assert thumbnail(*shown).startswith("data:image/jpeg")
     erase_passage(gone.passage)
-
-    async def test() -> None:
-        await LiveConsumer().site_event({"body": messages.gone(world.there.pk, [str(gone.pk)], 1)})
-
-    run(test)
+    async_to_sync(LiveConsumer().site_event)({"body": messages.gone(world.there.pk, [str(gone.pk)], 1)})
     assert thumbnail(*shown) == ""
 
 
