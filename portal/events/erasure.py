@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from cameras.models import Camera
 from cameras.watching.spool import forget_refused
 from cameras.watching.worker import refused_root
 from portal.events.retention import delete_violations
@@ -18,11 +17,11 @@ from portal.models import ErasedPassage, Passage, Reminder, Violation
 def erase_passage(passage: Passage) -> int:
     """Erase one person, seen once; returns how many violations went.
 
-    The camera's row is locked meanwhile: on PostgreSQL, a transaction that records this person waits for the lock, and
-    then finds the passage erased (portal/events/recording.py). What was set aside as refused goes from this machine.
+    The passage's row is locked meanwhile: on PostgreSQL, a transaction that records this person is waited for, or waits
+    and then finds the passage erased (portal/events/recording.py). What was set aside as refused goes from this machine.
     """
     with transaction.atomic():
-        Camera.objects.select_for_update().filter(pk=passage.camera_id).first()
+        Passage.objects.select_for_update().filter(pk=passage.pk).first()
         ErasedPassage.objects.get_or_create(pk=passage.pk, defaults={"site_id": passage.site_id})
         count = delete_violations(list(Violation.objects.filter(passage_id=passage.pk)))
         Reminder.objects.filter(passage_id=passage.pk).delete()

@@ -221,7 +221,7 @@ def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: 
 
 
 def _check_not_erased(passage: UUID) -> None:
-    """After a row was made, not before: it waits for the lock under which a person is erased (erasure.py)."""
+    """After a row was made, not before: until then, it may wait for the lock under which a person is erased."""
     if ErasedPassage.objects.filter(pk=passage).exists():
         raise ErasedError
 
