@@ -80,7 +80,7 @@ def record(given: Record) -> None:
     except ErasedError:
         return
     except (IntegrityError, DataError, ValueError, TypeError) as error:
-        passage = given.body.get("passage")
+        passage = str(given.body.get("passage", given.body.get("key")))
         if isinstance(error, IntegrityError) and ErasedPassage.objects.filter(pk=passage).exists():
             return  # the passage went while this was written
         raise RefusedError(f"{type(error).__name__}: {error}") from error
@@ -221,7 +221,7 @@ def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: 
 
 
 def _check_not_erased(passage: UUID) -> None:
-    """After a row was made, not before: until then, it may wait for the lock under which a person is erased."""
+    """After a row was made, not before: until then, whoever erases this person may not have committed."""
     if ErasedPassage.objects.filter(pk=passage).exists():
         raise ErasedError
 

