@@ -123,7 +123,7 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "portal.people.hashing.BoundedArgon2",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -144,6 +144,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "portal.pages.sign_in.too_many_attempts"
+AXES_WHITELIST_CALLABLE = "portal.pages.sign_in.is_known_browser"
 AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False
 
@@ -151,6 +152,10 @@ AXES_ENABLE_ADMIN = False
 REQUIRE_TWO_FACTOR = variables.choice("REQUIRE_TWO_FACTOR", ("nobody", "managers", "everybody"))
 OTP_TOTP_ISSUER = "Mask portal"
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True
+# Wrong codes are slowed by browser and account (portal/server/throttling.py). django-otp would slow the account down
+# for everybody: whoever knows only the password could keep its owner out.
+OTP_TOTP_THROTTLE_FACTOR = 0
+OTP_STATIC_THROTTLE_FACTOR = 0
 
 # Who may try the detector in their own browser, at /try/: everybody, people who are signed in, or nobody.
 TRY = variables.choice("TRY", ("everybody", "people", "nobody"))

@@ -1,8 +1,10 @@
 """Every address of the portal."""
 
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LogoutView
 from django.urls import path
+from django.views.generic import RedirectView
 
 from portal.api import addresses as api_addresses
 from portal.pages import (
@@ -102,5 +104,6 @@ urlpatterns = [
     path("connect/authority.crt", connect.authority, name="authority"),
     path("api/", api_addresses()),
     path("healthz", health.healthz, name="healthz"),
+    path("admin/login/", login_not_required(RedirectView.as_view(pattern_name="login", query_string=True))),
     path("admin/", admin.site.urls),
 ]

@@ -117,11 +117,13 @@ def test_camera(request: HttpRequest) -> HttpResponse:
         if errors:
             return JsonResponse({"errors": errors}, status=422)
     site: Site = form.cleaned_data["site"]
-    if not throttling.allow("camera-test", str(request.user.pk), TESTS_A_MINUTE):
+    person = access.person(request)
+    may = throttling.allow("camera-test", str(person.pk), TESTS_A_MINUTE)
+    if not may or not throttling.allow_each("camera-test", person.email, request):
         return problem(_("Too many tests. Wait a minute, then test again."), 429)
     typed = form.typed()
     try:
-        asked = probe.ask(site.pk, access.person(request).pk, typed)
+        asked = probe.ask(site.pk, person.pk, typed)
         if not tasks.send_probe(asked.pk, site.pk):
             probe.fail(asked.pk, _("No worker serves this site now, so no test can run. Start one, then test again."))
     except (*Errors, ConnectionError):

@@ -20,6 +20,7 @@ from portal.pages.qr import qr_picture
 from portal.people import access, audit
 from portal.people.access import Right
 from portal.people.audit import Action
+from portal.server import throttling
 
 
 class DeviceForm(forms.Form):
@@ -56,6 +57,9 @@ def pair_again(request: HttpRequest, camera_id: int) -> HttpResponse:
 def show_link(
     request: HttpRequest, site: Site, camera: Camera | None = None, purpose: Purpose = Purpose.CAMERA
 ) -> HttpResponse:
+    if not throttling.allow_each("pairing", access.person(request).email, request):
+        messages.error(request, _("There were many pairing links within the last hour. Wait a while, then try again."))
+        return redirect("cameras")
     made, secret = pairing.invite(site, access.person(request), camera, purpose)
     audit.note(request, Action.PAIRING_MADE, camera.name if camera else "", site)
     link = f"{settings.BASE_URL}{reverse('pair')}#{secret}"

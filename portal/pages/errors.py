@@ -15,6 +15,8 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
+from portal.people.hashing import BusyError
+
 log = logging.getLogger(__name__)
 
 NO_ROOM_BYTES = 1_000_000
@@ -51,6 +53,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
         title = _("The disk of the portal's machine is full")
         advice = _("Nothing that you typed was stored. Free some space there, then try again; cameras go on watching.")
         status = 507
+    elif isinstance(error, BusyError):
+        title = _("Many people are signing in at this moment")
+        advice = _("Wait a few seconds, then try again.")
+        status = 503
     elif is_busy(error):
         title = _("The database is busy")
         advice = _("Nothing that you typed was stored. Try again in a moment; cameras go on watching.")

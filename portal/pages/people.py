@@ -31,9 +31,11 @@ from portal.people import access, audit, memberships
 from portal.people.access import Right
 from portal.people.audit import Action
 from portal.people.memberships import MembershipError
+from portal.server import throttling
 
 UNDO_SALT = "portal.people.undo"
 UNDO_S = 60
+MANY_INVITATIONS = gettext_lazy("There were many invitations within the last hour. Wait a while, then try again.")
 
 
 class InviteForm(forms.Form):
@@ -93,6 +95,9 @@ def invite(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return show(request, form, 422)
     site = form.cleaned_data["site"]
+    if not throttling.allow_each("invitation", access.person(request).email, request):
+        form.add_error("email", MANY_INVITATIONS)
+        return show(request, form, 429)
     try:
         invitation, secret = memberships.invite(
             form.cleaned_data["email"], site, form.cleaned_data["role"], access.person(request)
@@ -108,6 +113,9 @@ def invite(request: HttpRequest) -> HttpResponse:
 def renew_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
     """Make a new link for an invitation; the old one becomes invalid."""
     invitation = get_invitation(request, invitation_id)
+    if not throttling.allow_each("invitation", access.person(request).email, request):
+        messages.error(request, str(MANY_INVITATIONS))
+        return redirect("people")
     invitation, secret = memberships.invite(invitation.email, invitation.site, invitation.role, access.person(request))
     audit.note(request, Action.INVITED, f"{invitation.email}: {invitation.role}", invitation.site)
     return hand_out(request, invitation, secret)
@@ -281,6 +289,9 @@ def hand_over(request: HttpRequest, membership_id: int) -> HttpResponse:
 def make_password_link(request: HttpRequest, user_id: int) -> HttpResponse:
     """Show a password link, once, to give to a colleague."""
     colleague = access.get_colleague_to_help(request.user, user_id)
+    if not throttling.allow_each("password-link", access.person(request).email, request):
+        messages.error(request, _("You have made many password links within the last hour. Wait a while."))
+        return redirect("people")
     audit.note(request, Action.PASSWORD_LINK, colleague.email)
     context = {"title": _("A link for %(who)s") % {"who": colleague}, "link": password_link(colleague)}
     answer = render(request, "people/link.html", context)

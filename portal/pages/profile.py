@@ -22,8 +22,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from portal.models import SignedIn, User
-from portal.pages.sign_in import ShortHelpMixin
-from portal.pages.two_factor import PasswordForm, end_other_sessions
+from portal.pages.sign_in import ShortHelpMixin, code_wait_s, slow_down
+from portal.pages.two_factor import ProofForm, end_other_sessions
 from portal.people import access, audit, two_factor
 from portal.people.audit import Action
 
@@ -87,7 +87,8 @@ def show(request: HttpRequest, form: ProfileForm, password_form: PasswordChangeF
     context = {
         "form": form,
         "password_form": password_form,
-        "off_form": PasswordForm(auto_id="id_off_%s"),
+        "off_form": ProofForm(auto_id="id_off_%s"),
+        "codes_form": ProofForm(auto_id="id_codes_%s"),
         "has_second_factor": has,
         "codes_left": two_factor.codes_left(access.person(request)) if has else 0,
         "must_have": two_factor.must_have(request.user),
@@ -111,9 +112,12 @@ def own_sessions(request: HttpRequest) -> list[SignedIn]:
 
 @require_POST
 def change_password(request: HttpRequest) -> HttpResponse:
-    form = ChangePasswordForm(access.person(request), request.POST)
+    person = access.person(request)
+    if wait := code_wait_s(request, person.email):
+        return slow_down(request, wait)
+    form = ChangePasswordForm(person, request.POST)
     if not form.is_valid():
-        return show(request, ProfileForm(instance=User.objects.get(pk=access.person(request).pk)), form, 422)
+        return show(request, ProfileForm(instance=User.objects.get(pk=person.pk)), form, 422)
     form.save()
     update_session_auth_hash(request, form.user)
     audit.note(request, Action.PASSWORD_CHANGED)

@@ -23,13 +23,17 @@ from django.utils.decorators import method_decorator
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
+from cameras.redis import Errors
 from portal.models import User
 from portal.people import audit, two_factor
 from portal.people.audit import Action
+from portal.server import throttling
 
 FIRST_USER_SALT = "portal.first-user"
 FIRST_USER_LINK_S = 24 * 3600
+REDIS_AWAY_S = 30
 
 
 PASSWORD_HELP = _("At least 10 characters, not a common password, not similar to your name.")
@@ -66,6 +70,55 @@ class SignIn(auth_views.LoginView):
     authentication_form = SignInForm
     redirect_authenticated_user = True
 
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if wait := password_wait_s(request, attempted_name(request)):
+            return slow_down(request, wait)
+        return super().post(request, *args, **kwargs)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        answer = super().form_valid(form)
+        user = form.get_user()
+        if not two_factor.needs_code(user):
+            throttling.remember(self.request, answer, user.email)
+        return answer
+
+
+def password_wait_s(request: HttpRequest, account: str) -> int:
+    """For how long no password of this account may be tried from here. While Redis is away, only django-axes counts."""
+    try:
+        return throttling.guess("password", request, account)
+    except Errors:
+        return 0
+
+
+def code_wait_s(request: HttpRequest, account: str) -> int:
+    """The same for codes and other proofs. While Redis is away nothing can be counted, so nothing is accepted."""
+    try:
+        return throttling.guess("code", request, account)
+    except Errors:
+        return REDIS_AWAY_S
+
+
+def slow_down(request: HttpRequest, seconds: int) -> HttpResponse:
+    context = {"title": _("Too many attempts"), "advice": wait_in_words(seconds)}
+    answer = render(request, "error.html", context, status=429)
+    answer["Retry-After"] = str(seconds)
+    return answer
+
+
+def wait_in_words(seconds: int) -> str:
+    minutes = -(-seconds // 60)
+    return ngettext(
+        "For safety, nothing more can be tried from here for a minute. Then try again.",
+        "For safety, nothing more can be tried from here for %(minutes)d minutes. Then try again.",
+        minutes,
+    ) % {"minutes": minutes}
+
+
+def is_known_browser(request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
+    """For django-axes: a browser from which this account signs in has a bound of its own, which nobody else uses up."""
+    return bool(throttling.known_as(request, attempted_name(request, credentials)))
+
 
 def attempted_name(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
     """For django-axes: e-mails are compared regardless of case, or each spelling would have five tries of its own."""
@@ -96,6 +149,8 @@ class PasswordReset(auth_views.PasswordResetView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not settings.EMAIL_URL:
             return self.get(request)
+        if not throttling.allow_each("reset-mail", request.POST.get("email", "").strip(), request):
+            return slow_down(request, 3600)
         self.extra_email_context = {"base_url": settings.BASE_URL}
         return super().post(request, *args, **kwargs)
 
@@ -115,13 +170,16 @@ class ResetPasswordForm(ShortHelpMixin, SetPasswordForm):  # type: ignore[type-a
         help_text=_("Six digits from your app, or one of your recovery codes."),
     )
 
-    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, user: User, *args: Any, request: HttpRequest | None = None, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
+        self.request = request
         if user is None or not two_factor.has_second_factor(user):
             del self.fields["code"]
 
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"]
+        if self.request is not None and (wait := code_wait_s(self.request, self.user.email)):
+            raise ValidationError(wait_in_words(wait))
         if two_factor.matching_device(self.user, code) is None:
             raise ValidationError(_("This code is wrong. Wait for the next one in your app."))
         return code
@@ -137,8 +195,12 @@ class PasswordResetConfirm(auth_views.PasswordResetConfirmView):
     def get_success_url(self) -> str:
         return reverse("dashboard")
 
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return super().get_form_kwargs() | {"request": self.request}
+
     def form_valid(self, form: Any) -> HttpResponse:
         answer = super().form_valid(form)
+        throttling.remember(self.request, answer, form.user.email)
         audit.note(self.request, Action.PASSWORD_CHANGED, actor=form.user)
         return answer
 

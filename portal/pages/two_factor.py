@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
+from typing import Any
 
 import django_otp
 from django import forms
@@ -12,16 +14,21 @@ from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from portal.models import User
+from portal.models import SignedIn, User
 from portal.pages.qr import qr_picture
+from portal.pages.sign_in import code_wait_s, slow_down, wait_in_words
 from portal.people import access, audit, two_factor
 from portal.people.audit import Action
+from portal.server import throttling
+
+JUST_NOW = timedelta(minutes=10)
 
 
 class CodeForm(forms.Form):
@@ -47,10 +54,14 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         return redirect(onward)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
+        if wait := code_wait_s(request, request.user.email):
+            return slow_down(request, wait)
         device = two_factor.matching_device(request.user, form.cleaned_data["code"])
         if device is not None:
             django_otp.login(request, device)
-            return redirect(onward)
+            answer = redirect(onward)
+            throttling.remember(request, answer, request.user.email)
+            return answer
         audit.note(request, Action.SIGN_IN_FAILED, _("wrong code"))
         form.add_error("code", WRONG)
     return render(request, "people/second_factor.html", {"form": form, "next": onward})
@@ -74,8 +85,10 @@ def set_up(request: HttpRequest) -> HttpResponse:
     if has:
         return redirect("profile")
     device = two_factor.begin(user)
-    form = CodeForm(request.POST or None)
-    form.fields["code"].help_text = _("The six digits that the app shows now.")
+    form = SetUpForm(request.POST or None, asks_password=not signed_in_just_now(request))
+    fault = check_proof(request, user, form) if request.method == "POST" and form.is_valid() else ""
+    if fault:
+        form.add_error("proof", fault)
     if request.method == "POST" and form.is_valid():
         codes = two_factor.confirm(user, form.cleaned_data["code"].replace(" ", ""))
         if codes is not None:
@@ -105,24 +118,62 @@ def end_other_sessions(request: HttpRequest, user: User) -> None:
     )
 
 
-class PasswordForm(forms.Form):
-    """The password, as proof of identity before the second factor is turned off."""
+class ProofForm(forms.Form):
+    """The password, or a code, as proof of identity before anything about the second factor changes."""
 
-    password = forms.CharField(
-        label=gettext_lazy("Your password"),
+    proof = forms.CharField(
+        label=gettext_lazy("Your password, or a code from your app"),
         strip=False,
+        max_length=4096,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 
 
+class SetUpForm(CodeForm):
+    """The app's first code; and the password, if it was given some time ago: the page may have been left open."""
+
+    proof = forms.CharField(
+        label=gettext_lazy("Your password"),
+        strip=False,
+        max_length=4096,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, *args: Any, asks_password: bool) -> None:
+        super().__init__(*args)
+        self.fields["code"].help_text = _("The six digits that the app shows now.")
+        if not asks_password:
+            del self.fields["proof"]
+
+
+def signed_in_just_now(request: HttpRequest) -> bool:
+    """Whether the password was given within the last minutes in this session."""
+    since = timezone.now() - JUST_NOW
+    return SignedIn.objects.filter(session_key=request.session.session_key, at__gt=since).exists()
+
+
+def check_proof(request: HttpRequest, user: User, form: forms.Form) -> str:
+    """Why the proof that was typed is not accepted; empty if it is, or none was asked for. Guesses are slowed down."""
+    if "proof" not in form.fields:
+        return ""
+    text = str(form.cleaned_data.get("proof", ""))
+    if wait := code_wait_s(request, user.email):
+        return wait_in_words(wait)
+    if user.check_password(text) or two_factor.matching_device(user, text[:20]) is not None:
+        return ""
+    audit.note(request, Action.SIGN_IN_FAILED, _("wrong proof"))
+    return _("This is neither your password nor a code from your app.")
+
+
 @require_POST
 def turn_off(request: HttpRequest) -> HttpResponse:
-    """Turn the second factor off, with the password."""
-    user = access.person(request)
+    """Turn the second factor off, with the password or a code."""
+    user, form = access.person(request), ProofForm(request.POST)
+    form.is_valid()
     if two_factor.must_have(user):
         messages.error(request, _("The operator of this portal requires you to keep two-factor on."))
-    elif not user.check_password(request.POST.get("password", "")):
-        messages.error(request, _("This is not your password. Two-factor stays on."))
+    elif fault := check_proof(request, user, form):
+        messages.error(request, f"{fault} " + _("Two-factor stays on."))
     else:
         two_factor.turn_off(user)
         end_other_sessions(request, user)
@@ -134,9 +185,14 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 @require_POST
 def new_recovery_codes(request: HttpRequest) -> HttpResponse:
     """Ten new recovery codes, shown once."""
-    if not two_factor.has_second_factor(request.user):
+    user, form = access.person(request), ProofForm(request.POST)
+    form.is_valid()
+    if not two_factor.has_second_factor(user):
         return redirect("profile")
-    codes = two_factor.make_recovery_codes(access.person(request))
+    if fault := check_proof(request, user, form):
+        messages.error(request, f"{fault} " + _("Your recovery codes stay as they are."))
+        return redirect("profile")
+    codes = two_factor.make_recovery_codes(user)
     audit.note(request, Action.RECOVERY_CODES)
     answer = render(request, "people/recovery_codes.html", {"codes": codes})
     answer["Cache-Control"] = "no-store"

@@ -126,7 +126,7 @@ def turn_off(user: User) -> None:
 
 
 def matching_device(user: User, code: str) -> Device | None:
-    """The device that this code is right for; django-otp delays after wrong ones, twice as long each time."""
+    """The device that this code is right for. Callers bound the guesses (portal/server/throttling.py)."""
     found: Device | None = match_token(user, code.replace(" ", "").lower())
     return found
 

@@ -96,20 +96,20 @@ def test_the_operator_can_require_it(world: World, sign_in: SignIn, settings: An
     assert sign_in(world.root).get("/admin/")["Location"].startswith("/profile/two-factor/")
     turn_on(alice, world.alice)
     assert alice.get("/").status_code == 200
-    page = alice.post("/profile/two-factor/off/", {"password": PASSWORD}, follow=True).content.decode()
+    page = alice.post("/profile/two-factor/off/", {"proof": PASSWORD}, follow=True).content.decode()
     assert "keep two-factor on" in page and two_factor.has_second_factor(world.alice)
     settings.REQUIRE_TWO_FACTOR = "everybody"
     assert sign_in(world.bob).get("/")["Location"].startswith("/profile/two-factor/")
 
 
-def test_it_is_turned_off_with_the_password_alone(world: World, sign_in: SignIn) -> None:
+def test_it_is_turned_off_with_the_password(world: World, sign_in: SignIn) -> None:
     alice = sign_in(world.alice)
     turn_on(alice, world.alice)
     assert (
-        "not your password" in alice.post("/profile/two-factor/off/", {"password": "x"}, follow=True).content.decode()
+        "neither your password" in alice.post("/profile/two-factor/off/", {"proof": "x"}, follow=True).content.decode()
     )
     assert two_factor.has_second_factor(world.alice)
-    alice.post("/profile/two-factor/off/", {"password": PASSWORD})
+    alice.post("/profile/two-factor/off/", {"proof": PASSWORD})
     assert not two_factor.has_second_factor(world.alice)
     assert after_password(world.alice).get("/").status_code == 200
 
@@ -127,7 +127,7 @@ def test_without_the_code_nothing_is_set_up_again(world: World, sign_in: SignIn)
     assert thief.get("/profile/two-factor/")["Location"] == "/sign-in/code/"
     assert thief.post("/profile/two-factor/", {"code": "123456"})["Location"] == "/sign-in/code/"
     assert thief.post("/profile/recovery-codes/")["Location"] == "/sign-in/code/"
-    assert thief.post("/profile/two-factor/off/", {"password": PASSWORD})["Location"] == "/sign-in/code/"
+    assert thief.post("/profile/two-factor/off/", {"proof": PASSWORD})["Location"] == "/sign-in/code/"
     assert TOTPDevice.objects.filter(user=world.alice).count() == 1
 
 
