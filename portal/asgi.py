@@ -26,6 +26,7 @@ from portal.server.body_limit import BodyLimit
 from portal.server.connections import FairShare
 from portal.server.database import hold_open, wait_less
 from portal.server.origin import SameOrigin
+from portal.server.slow_lane import SlowLane
 
 wait_less()
 
@@ -49,7 +50,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
 application = FairShare(
     ProtocolTypeRouter(
         {
-            "http": BodyLimit(pages),
+            "http": BodyLimit(SlowLane(pages)),
             "websocket": SameOrigin(AuthMiddlewareStack(sockets)),
             "lifespan": lifespan,
         }

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any
 
 MOST_BYTES = 2_000_000  # a frame has 512 KB at most, a form 1 MB
-TOO_LARGE = f"A request may have at most {MOST_BYTES // 1_000_000} MB."
 
 
 class BodyLimit:
@@ -42,15 +41,17 @@ class BodyLimit:
             await refuse(scope["path"], send)
 
 
-async def refuse(path: str, send: Any) -> None:
+async def refuse(path: str, send: Any, most_bytes: int = MOST_BYTES) -> None:
     """Refuse it: to programs as in RFC 9457, to people as a sentence."""
+    most = f"{most_bytes // 1_000_000} MB" if most_bytes >= 1_000_000 else f"{most_bytes // 1000} KB"
+    text = f"This request may have at most {most}."
     if path.startswith("/api/"):
         kind = b"application/problem+json"
         title = HTTPStatus.REQUEST_ENTITY_TOO_LARGE.phrase
-        problem = {"type": "about:blank", "title": title, "status": 413, "detail": TOO_LARGE}
+        problem = {"type": "about:blank", "title": title, "status": 413, "detail": text}
         body = json.dumps(problem).encode()
     else:
-        kind, body = b"text/plain; charset=utf-8", TOO_LARGE.encode()
+        kind, body = b"text/plain; charset=utf-8", text.encode()
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
     await send({"type": "http.response.body", "body": body})

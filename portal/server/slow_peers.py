@@ -1,7 +1,8 @@
 """What slow peers cost, measured: `manage.py bench peers`.
 
 A portal of its own is started in a temporary folder, and asked for its sign-in page while hundreds of peers keep
-connections open with heads and bodies that never end, and a few send heads without end as fast as they can.
+connections open with heads and bodies that never end, a few send heads without end as fast as they can, and sixty
+people sign in at once.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STARTS_WITHIN_S = 60.0
@@ -40,15 +45,17 @@ class Figures:
     memory_mb: float
 
 
-def measure(bodies: int, heads: int, endless: int) -> list[Figures]:
+def measure(bodies: int, heads: int, endless: int, sign_ins: int) -> list[Figures]:
     """Before, during and after; a phase lasts for as long as it takes to ask for the page sixty times."""
     with portal() as (port, web):
-        return asyncio.run(_measure(port, web, bodies, heads, endless))
+        return asyncio.run(_measure(port, web, bodies, heads, endless, sign_ins))
 
 
-async def _measure(port: int, web: int, bodies: int, heads: int, endless: int) -> list[Figures]:
-    async def ask(phase: str) -> Figures:
-        times = [await asyncio.to_thread(page_ms, port) for _ in range(ASKS)]
+async def _measure(port: int, web: int, bodies: int, heads: int, endless: int, sign_ins: int) -> list[Figures]:
+    async def ask(phase: str, until: asyncio.Future[Any] | None = None) -> Figures:
+        times: list[float] = []
+        while len(times) < ASKS if until is None else not (times and until.done()):
+            times.append(await asyncio.to_thread(page_ms, port))
         return Figures(phase, statistics.median(times), max(times), memory_mb(web))
 
     figures = [await ask("before")]
@@ -56,6 +63,11 @@ async def _measure(port: int, web: int, bodies: int, heads: int, endless: int) -
         figures.append(await ask(f"{bodies} bodies and {heads} heads that never end"))
     async with crowd(port, [(fast, HEAD, endless)]):
         figures.append(await ask(f"{endless} heads of 120 MB, again and again"))
+    with ThreadPoolExecutor(sign_ins) as people:
+        loop = asyncio.get_running_loop()
+        forms = await asyncio.to_thread(lambda: [SignInForm(port) for _ in range(sign_ins)])
+        all_in = asyncio.gather(*(loop.run_in_executor(people, form.send) for form in forms))
+        figures.append(await ask(f"{sign_ins} sign-ins at once", all_in))
     figures.append(await ask("after"))
     return figures
 
@@ -66,6 +78,26 @@ def page_ms(port: int) -> float:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/sign-in/", timeout=60) as answer:  # noqa: S310
         answer.read()
     return (time.perf_counter() - began) * 1000
+
+
+class SignInForm:
+    """The sign-in page in somebody's browser, filled in."""
+
+    def __init__(self, port: int) -> None:
+        self._browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        self._address = f"http://127.0.0.1:{port}/sign-in/"
+        with self._browser.open(self._address, timeout=60) as answer:
+            self._token = answer.read().decode().split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+
+    def send(self) -> int:
+        """The password is checked; returns the status of the answer."""
+        given = {"username": f"{self._token[:8]}@example.org", "password": self._token}
+        data = urllib.parse.urlencode(given | {"csrfmiddlewaretoken": self._token}).encode()
+        try:
+            with self._browser.open(self._address, data, timeout=60) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
 
 
 def memory_mb(pid: int) -> float:

@@ -37,7 +37,7 @@ class Command(BaseCommand):
             self.measure_detector(options)
 
     def measure_peers(self, as_json: bool) -> None:
-        figures = slow_peers.measure(bodies=200, heads=500, endless=10)
+        figures = slow_peers.measure(bodies=200, heads=500, endless=10, sign_ins=60)
         if as_json:
             self.stdout.write(json.dumps([asdict(each) for each in figures], indent=1))
             return

@@ -62,5 +62,5 @@ def test_a_body_without_end_is_cut_off(redis: Any) -> None:
 
 
 def test_what_fits_passes(redis: Any) -> None:
-    status, _kind, _body, read = post("/sign-in/", iter([b"a=" + CHUNK]), None)
+    status, _kind, _body, read = post("/pair/redeem/", iter([b"a=" + CHUNK]), None)
     assert status in {200, 403} and read == len(CHUNK) + 2
