@@ -10,6 +10,7 @@ import django_stubs_ext
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
+from portal import demo
 from portal.server import environment as env
 from portal.server import variables
 
@@ -113,6 +114,9 @@ WORKER_SITES = [int(site) for site in variables.names("WORKER_SITES")]
 
 # Networks in which cameras may be although those are otherwise refused (loopback, link-local).
 CAMERA_NETWORKS = env.networks("CAMERA_NETWORKS")
+
+# Clips and USB cameras of this machine, each with the site that may watch it (cameras/reach/local.py).
+LOCAL_CAMERAS = env.local_cameras(demo.CLIPS if DEMO else ())
 
 # Retention keeps at least this much of the disk free, oldest violations first.
 FREE_DISK_FLOOR_MB = variables.number("FREE_DISK_FLOOR_MB", least=0, most=1e7, unit="megabytes")
@@ -218,7 +222,8 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_000_000  # what is larger was refused before, by portal/server/body_limit.py
+FILE_UPLOAD_MAX_MEMORY_SIZE = 256_000  # the rest of a body waits on the disk: hundreds may come at once
 
 LOG_FILE = variables.read("LOG_FILE")
 LOG_LEVEL = variables.choice("LOG_LEVEL", ("INFO", "DEBUG", "WARNING"))

@@ -24,4 +24,5 @@ VALKEY_SOCKET = FOLDER / "v.sock"
 os.environ["DATA_DIR"] = str(FOLDER / "data")
 os.environ["REDIS_URL"] = f"unix://:{VALKEY_PASSWORD}@{VALKEY_SOCKET}?db=0"
 os.environ["DEMO"] = "0"
+os.environ["LOCAL_CAMERAS"] = "*:*"
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop runs in the tests' thread

@@ -41,7 +41,11 @@ TICK_S = 0.2  # how often a wait checks whether it should end
 DEFAULT_PORTS = {"rtsp": 554, "http": 80, "https": 443}
 MOST_CHARACTERS = 500
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
-_METADATA = frozenset({ipaddress.ip_address("100.100.100.200"), ipaddress.ip_address("fd00:ec2::254")})
+# Services of clouds that tell a machine its secrets: Alibaba's, Amazon's over IPv6, Oracle's, Azure's.
+_METADATA = frozenset(
+    ipaddress.ip_address(text) for text in ("100.100.100.200", "fd00:ec2::254", "192.0.0.192", "168.63.129.16")
+)
+_SITE_LOCAL = ipaddress.ip_network("fec0::/10")  # deprecated by RFC 3879; some clouds' services are there
 _VIDEO_DEVICE = re.compile(r"/dev/video\d{1,2}")
 
 
@@ -222,12 +226,14 @@ def judge(ip: IpAddress, port: int) -> str:
         return ""
     if plain.is_unspecified or plain.is_loopback:
         return _("This address leads to the portal's own machine. Enter the camera's own address.")
-    if plain.is_link_local or plain in _METADATA:
-        return _("This address is link-local (169.254… or fe80…). Give the camera an address of your network.")
+    if plain.is_link_local or plain in _METADATA or plain in _SITE_LOCAL:
+        return _("This address is link-local or a cloud's own. Give the camera an address of your network.")
     if plain.is_multicast or plain.is_reserved:
         return _("This address belongs to no single device (multicast or reserved). Enter the camera's own address.")
-    if (plain, port) in own_services() or (is_this_machine(plain) and port in own_ports()):
+    if (plain, port) in own_services():
         return _("This is a service of the portal itself, not a camera.")
+    if is_this_machine(plain):
+        return _("This is an address of the portal's own machine. The operator allows it with CAMERA_NETWORKS.")
     return ""
 
 
@@ -245,11 +251,6 @@ def unwrap(ip: IpAddress) -> IpAddress:
 
 def allowed_networks() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     return tuple(ipaddress.ip_network(text, strict=False) for text in settings.CAMERA_NETWORKS)
-
-
-def own_ports() -> frozenset[int]:
-    """Ports of the portal's services on this machine."""
-    return frozenset({settings.PORT}) | {port for _host, port in _service_hosts(*_service_urls())}
 
 
 def own_services() -> frozenset[tuple[IpAddress, int]]:

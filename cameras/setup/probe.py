@@ -196,7 +196,7 @@ def carry_out(probe_id: UUID, detector_for: Callable[[str, int], Detector]) -> N
         except ModelError as error:
             fail(probe_id, str(error))
             return
-        Probe(typed, detector, publish_all).run()
+        Probe(typed, detector, publish_all, site_id=request.site_id).run()
 
 
 class Probe:
@@ -208,8 +208,10 @@ class Probe:
         detector: Detector,
         tell: Callable[[Report, Image | None], None],
         within_s: float = PROBE_S,
+        site_id: int = 0,
     ) -> None:
         self._typed = typed
+        self._site_id = site_id
         self._detector = detector
         self._tell = tell
         self._stop = threading.Event()
@@ -234,7 +236,7 @@ class Probe:
         return self.report
 
     def _opening(self) -> Opening:
-        return Opening(self._typed.place, self._stop, self._reached)
+        return Opening(self._typed.place, self._stop, self._reached, site_id=self._site_id)
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:

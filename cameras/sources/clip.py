@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from cameras.errors import StreamError
 from cameras.reach.addresses import clip_path
+from cameras.reach.local import check_assigned
 from cameras.sources.base import Frame, Opening, StreamFacts, register
 from detection import MAX_PIXELS, Image
 
@@ -141,6 +142,7 @@ class LoopedClip:
 
 @register("clip")
 def open_clip(opening: Opening) -> LoopedClip:
+    check_assigned(opening.site_id, opening.place.address)
     path = clip_path(opening.place.address)
     for step in ("name", "connection", "login"):
         opening.reached(step)

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from cameras.errors import CameraError, StreamError
 from cameras.reach.addresses import device_path
+from cameras.reach.local import check_assigned
 from cameras.sources.base import Opening, register
 from cameras.sources.carrier import Carrier, Watchdog
 from cameras.sources.stream import Stream
@@ -35,6 +36,7 @@ class Device(Carrier):
 def open_usb(opening: Opening) -> Stream:
     """The camera's own nearest size and rate are used if it does not have 1280x720 at 15 pictures a second."""
     path = device_path(opening.place.address)
+    check_assigned(opening.site_id, path)
     for step in ("name", "connection", "login"):
         opening.reached(step)
     try:

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from cameras.models import Camera, Site
 from cameras.reach.addresses import clips_folder
+from portal import demo
 from portal.models import Membership, SitePolicy, User
 from portal.server.environment import private_file
 
@@ -21,8 +22,8 @@ CLIPS = Path(__file__).resolve().parent / "clips"
 RETENTION_DAYS = 1
 
 SITES = (
-    ("Harbour House", "Europe/Lisbon", "Front door", "harbour-house.mp4"),
-    ("Maple Tower", "America/Toronto", "Lobby", "maple-tower.mp4"),
+    ("Harbour House", "Europe/Lisbon", "Front door", demo.CLIPS[0]),
+    ("Maple Tower", "America/Toronto", "Lobby", demo.CLIPS[1]),
 )
 
 

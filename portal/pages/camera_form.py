@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from cameras.errors import AddressError
 from cameras.models import Camera, Site
 from cameras.reach import addresses
+from cameras.reach.local import check_assigned
 from cameras.reach.place import Place
 from cameras.setup.makes import makes
 from cameras.setup.probe import Typed
@@ -145,16 +146,23 @@ class CameraForm(SealedLoginForm):
     def _check(self, cleaned: dict[str, Any], address: str, field: str) -> None:
         """Check what can be known about an address without opening it."""
         try:
-            if cleaned["kind"] == "clip":
-                addresses.clip_path(address)
-            elif cleaned["kind"] == "usb":
-                addresses.device_path(address)
+            if cleaned["kind"] in {"clip", "usb"}:
+                self._check_local(cleaned, address)
             else:
                 schemes = ("rtsp",) if cleaned["kind"] == "rtsp" else ("http", "https")
                 addresses.parse_address(address, schemes)
         except AddressError as error:
             self.add_error(field, str(error))
         cleaned["address"] = address
+
+    def _check_local(self, cleaned: dict[str, Any], address: str) -> None:
+        """The site first: what is not assigned to it says nothing about which files there are."""
+        if site := cleaned.get("site"):
+            check_assigned(site.pk, address)
+        if cleaned["kind"] == "clip":
+            addresses.clip_path(address)
+        else:
+            addresses.device_path(address)
 
     def store(self) -> Camera:
         """Save; the watch of the camera restarts with the change within seconds."""

@@ -16,9 +16,11 @@ from portal.events import messages
 from portal.people import access
 from portal.people.access import Right
 
+FORMS = frozenset({"camera_add", "camera", "camera_voice", "site_add", "site", "site_voice", "device_add"})
+
 
 class PersonalMiddleware:
-    """Shows pages in the person's own language and time zone, if they have chosen them."""
+    """Shows pages in the person's own language and time zone, if they have chosen them; no browser keeps them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -35,9 +37,18 @@ class PersonalMiddleware:
         except (zoneinfo.ZoneInfoNotFoundError, ValueError):
             timezone.deactivate()
         try:
-            return self.get_response(request)
+            response = self.get_response(request)
         finally:
             timezone.deactivate()
+        if user.is_authenticated and not response.has_header("Cache-Control") and not is_form(request):
+            # Notes, names and faces: whoever uses this browser next must not find them in its cache.
+            response["Cache-Control"] = "no-store"
+        return response
+
+
+def is_form(request: HttpRequest) -> bool:
+    """Whether this page is mostly what a person types: with "no-store", going back would lose it."""
+    return request.resolver_match is not None and request.resolver_match.url_name in FORMS
 
 
 def page_context(request: HttpRequest) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import BaseUserCreationForm
 from django.core import signing
 from django.core.mail import send_mail
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
@@ -171,7 +171,11 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     found = memberships.find_invitation(secret)
     if found is None:
         return render(request, "people/invitation_gone.html", status=404)
-    known = User.objects.filter(email__iexact=found.email, is_active=True).first()
+    known = User.objects.filter(email__iexact=found.email).first()
+    if known is not None and not known.is_active:
+        return refuse_invitation(
+            request, _("The account of %(email)s is disabled. Ask your manager.") % {"email": found.email}
+        )
     context: dict[str, Any] = {"invitation": found, "known": known}
     if known is None:
         return join_as_new(request, found, context)
@@ -188,25 +192,33 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
 def join_as_new(request: HttpRequest, found: Invitation, context: dict[str, Any]) -> HttpResponse:
     form = JoinForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        with transaction.atomic():
-            user = form.save(commit=False)
-            user.email = found.email
-            user.save()
+        user = form.save(commit=False)
+        user.email = found.email
         return join(request, found, user)
     return render(request, "people/invitation.html", context | {"form": form}, status=422 if form.errors else 200)
 
 
 def join(request: HttpRequest, found: Invitation, user: User) -> HttpResponse:
+    """Give the role; somebody new is stored with it, or not at all."""
     try:
-        memberships.accept(found, user)
+        with transaction.atomic():
+            if user.pk is None:
+                user.save()
+            memberships.accept(found, user)
     except MembershipError as error:
-        context = {"title": _("This invitation cannot be used"), "advice": str(error)}
-        return render(request, "error.html", context, status=409)
+        return refuse_invitation(request, str(error))
+    except IntegrityError:  # the same link at the same moment, in another browser
+        return refuse_invitation(request, _("This invitation has already been used."))
     audit.note(request, Action.JOINED, found.role, found.site, actor=user)
     if not request.user.is_authenticated:
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     messages.success(request, _("Welcome to %(site)s.") % {"site": found.site})
     return redirect("dashboard")
+
+
+def refuse_invitation(request: HttpRequest, why: str) -> HttpResponse:
+    context = {"title": _("This invitation cannot be used"), "advice": why}
+    return render(request, "error.html", context, status=409)
 
 
 # -- members --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -32,6 +33,17 @@ def networks(name: str) -> list[str]:
         except ValueError as error:
             raise SettingError(f"{name} holds {network}, not a network. Write one like 127.0.0.0/8.") from error
     return variables.names(name)
+
+
+def local_cameras(demo_clips: Sequence[str]) -> list[tuple[str, str]]:
+    """LOCAL_CAMERAS as pairs of a site and a source; the demo's own clips, which show nobody, belong to every site."""
+    pairs = [("*", clip) for clip in demo_clips]
+    for entry in variables.names("LOCAL_CAMERAS"):
+        site, colon, source = entry.partition(":")
+        if not colon or not source or not (site == "*" or site.isdecimal()):
+            raise SettingError(f"LOCAL_CAMERAS holds {entry}. Write a site's number and a source, like 3:/dev/video0.")
+        pairs.append((site, source))
+    return pairs
 
 
 def data_dir(root: Path) -> Path:

@@ -11,7 +11,7 @@ from django.http.request import split_domain_port, validate_host
 
 
 class SameOrigin:
-    """ASGI middleware: denies a socket whose Origin is not the requested host and port.
+    """ASGI middleware: denies a socket whose Origin is not the requested scheme, host and port.
 
     Channels' own validator compares only host names: any other server on this machine would pass.
     """
@@ -22,14 +22,16 @@ class SameOrigin:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        chosen = self._application if is_same(headers.get(b"origin", ""), headers.get(b"host", "")) else self._denier
+        scheme = {"wss": "https", "https": "https"}.get(scope.get("scheme", ""), "http")
+        same = is_same(headers.get(b"origin", ""), headers.get(b"host", ""), scheme)
+        chosen = self._application if same else self._denier
         return await chosen(scope, receive, send)
 
 
-def is_same(origin: str, host: str) -> bool:
-    """Whether a page of `origin` was served by `host` (with a port unless it is the scheme's default), and we serve it.
+def is_same(origin: str, host: str, scheme: str) -> bool:
+    """Whether a page of `origin` came from us: over `scheme`, from `host` (with a port unless it is the default).
 
-    >>> is_same("http://localhost:8000", "localhost:8000")
+    >>> is_same("http://localhost:8000", "localhost:8000", "http")
     True
     """
     if origin in settings.CSRF_TRUSTED_ORIGINS:
@@ -41,6 +43,8 @@ def is_same(origin: str, host: str) -> bool:
         parts = urlsplit(origin)
         default = {"http": 80, "https": 443}[parts.scheme]
         asked = urlsplit(f"//{host}")
+        if parts.scheme != scheme:
+            return False  # a page that came unencrypted may be anybody's
         return (parts.hostname, parts.port or default) == (asked.hostname, asked.port or default)
     except (ValueError, KeyError):
         return False

@@ -65,7 +65,7 @@ async def _measure(port: int, web: int, bodies: int, heads: int, endless: int, s
         figures.append(await ask(f"{endless} heads of 120 MB, again and again"))
     with ThreadPoolExecutor(sign_ins) as people:
         loop = asyncio.get_running_loop()
-        forms = await asyncio.to_thread(lambda: [SignInForm(port) for _ in range(sign_ins)])
+        forms = await asyncio.to_thread(lambda: [FilledForm(port) for _ in range(sign_ins)])
         all_in = asyncio.gather(*(loop.run_in_executor(people, form.send) for form in forms))
         figures.append(await ask(f"{sign_ins} sign-ins at once", all_in))
     figures.append(await ask("after"))
@@ -80,7 +80,7 @@ def page_ms(port: int) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-class SignInForm:
+class FilledForm:
     """The sign-in page in somebody's browser, filled in."""
 
     def __init__(self, port: int) -> None:

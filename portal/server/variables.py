@@ -33,6 +33,7 @@ DEFAULTS: dict[str, str] = {
     "TRY": "everybody",
     "REQUIRE_TWO_FACTOR": "nobody",
     "CAMERA_NETWORKS": "",
+    "LOCAL_CAMERAS": "",
     "LOG_LEVEL": "INFO",
     "FREE_DISK_FLOOR_MB": "500",
     "LOG_FILE": "",  # the supervisor's, for each of its processes

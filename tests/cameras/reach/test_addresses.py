@@ -214,8 +214,23 @@ def test_the_portals_own_services_are_refused(settings: Any, monkeypatch: pytest
     settings.REDIS_URL = "redis://10.0.0.9:6379/0"
     assert "service of the portal" in judge(ipaddress.ip_address("10.0.0.9"), 6379)
     assert judge(ipaddress.ip_address("10.0.0.9"), 554) == ""
-    monkeypatch.setattr(addresses, "is_this_machine", lambda ip: True)
-    assert "service of the portal" in judge(ipaddress.ip_address("192.168.1.2"), settings.PORT)
+
+
+def test_every_address_of_this_machine_is_refused_whatever_the_port(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What listens here trusts those who are here: a router's page, a database, another site's recorder."""
+    monkeypatch.setattr(addresses, "is_this_machine", lambda ip: str(ip) == "192.168.1.2")
+    for port in (settings.PORT, 554, 80):
+        assert "the portal's own machine" in judge(ipaddress.ip_address("192.168.1.2"), port)
+    assert judge(ipaddress.ip_address("192.168.1.3"), 554) == ""
+    settings.CAMERA_NETWORKS = ["192.168.1.2/32"]
+    assert judge(ipaddress.ip_address("192.168.1.2"), 554) == "", "the operator may allow it"
+
+
+@pytest.mark.parametrize("address", ["192.0.0.192", "168.63.129.16", "fec0::1", "feff:ffff::1", "::ffff:168.63.129.16"])
+def test_services_of_clouds_are_refused_like_link_local_ones(address: str) -> None:
+    assert "a cloud's own" in judge(ipaddress.ip_address(address), 80)
 
 
 def test_the_operator_can_allow_a_network(loopback: None) -> None:

@@ -142,21 +142,25 @@ def test_a_page_of_another_origin_gets_no_socket(world: World, origin: bytes) ->
 
 
 @pytest.mark.parametrize(
-    ("origin", "host", "same"),
+    ("origin", "host", "scheme", "same"),
     [
-        ("http://localhost:8000", "localhost:8000", True),
-        ("https://localhost", "localhost", True),
-        ("https://localhost", "localhost:443", True),
-        ("http://evil.example", "evil.example", False),  # a name that leads here by DNS, but is not ours
-        ("http://localhost:8000", "localhost:9000", False),
-        ("https://masks.example.org", "10.0.0.7:8000", True),  # PUBLIC_URL, behind a proxy that hides it
+        ("http://localhost:8000", "localhost:8000", "http", True),
+        ("https://localhost", "localhost", "https", True),
+        ("https://localhost", "localhost:443", "https", True),
+        ("http://localhost", "localhost", "https", False),  # a page that somebody in between may have written
+        ("https://localhost:8000", "localhost:8000", "http", False),
+        ("http://evil.example", "evil.example", "http", False),  # a name that leads here by DNS, but is not ours
+        ("http://localhost:8000", "localhost:9000", "http", False),
+        ("https://masks.example.org", "10.0.0.7:8000", "http", True),  # PUBLIC_URL, behind a proxy that hides it
     ],
 )
-def test_an_origin_is_a_host_and_a_port(settings: Any, origin: str, host: str, same: bool) -> None:
+def test_an_origin_is_a_scheme_a_host_and_a_port(
+    settings: Any, origin: str, host: str, scheme: str, same: bool
+) -> None:
     from portal.server.origin import is_same
 
     settings.ALLOWED_HOSTS, settings.CSRF_TRUSTED_ORIGINS = ["localhost"], ["https://masks.example.org"]
-    assert is_same(origin, host) is same
+    assert is_same(origin, host, scheme) is same
 
 
 def signed_out(user: User) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from portal.models import Invitation, Membership, User
 from portal.people import memberships
-from tests.worlds import PASSWORD, World
+from tests.worlds import PASSWORD, World, see
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -51,6 +51,56 @@ def test_a_weak_password_is_said_and_the_link_stays_good(world: World, sign_in: 
     answer = Client().post(link, {"name": "Dora", "password1": "dora", "password2": "dora"})
     assert answer.status_code == 422 and "too short" in answer.content.decode()
     assert not User.objects.filter(name="Dora").exists() and Client().get(link).status_code == 200
+
+
+def test_a_refused_invitation_leaves_no_account(world: World, sign_in: SignIn) -> None:
+    link = invite(sign_in(world.alice), world)
+    Membership.objects.filter(user=world.alice).update(role="viewer")
+    form = {"name": "Dora", "password1": PASSWORD, "password2": PASSWORD}
+    answer = Client().post(link, form)
+    assert answer.status_code == 409 and "no longer manages this site" in answer.content.decode()
+    assert not User.objects.filter(email__iexact=EMAIL).exists()
+
+
+def test_a_link_used_twice_at_the_same_moment_is_a_sentence(
+    world: World, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both browsers have found the invitation open, and nobody with that e-mail."""
+    link = invite(sign_in(world.alice), world)
+    found = memberships.find_invitation(link.split("/")[2])
+    form = {"name": "Dora", "password1": PASSWORD, "password2": PASSWORD}
+    Client().post(link, form)
+    with monkeypatch.context() as patch:
+        patch.setattr(memberships, "find_invitation", lambda secret: found)
+        patch.setattr(User.objects, "filter", lambda **given: User.objects.none())
+        answer = Client().post(link, form)
+    assert answer.status_code == 409 and "already been used" in answer.content.decode()
+    assert User.objects.filter(email__iexact=EMAIL).count() == 1
+    known = invite(sign_in(world.alice), world, email="charlie@example.org")
+    same = memberships.find_invitation(known.split("/")[2])
+    charlie = sign_in(world.charlie)
+    charlie.post(known)
+    with monkeypatch.context() as patch:
+        patch.setattr(memberships, "find_invitation", lambda secret: same)
+        answer = charlie.post(known)
+    assert answer.status_code == 409 and "already been used" in answer.content.decode()
+
+
+def test_an_invitation_of_a_disabled_account_is_a_sentence(world: World, sign_in: SignIn) -> None:
+    link = invite(sign_in(world.alice), world, email="charlie@example.org")
+    User.objects.filter(pk=world.charlie.pk).update(is_active=False)
+    for answer in (
+        Client().get(link),
+        Client().post(link, {"name": "x", "password1": PASSWORD, "password2": PASSWORD}),
+    ):
+        assert answer.status_code == 409 and "is disabled. Ask your manager" in answer.content.decode()
+
+
+def test_no_browser_keeps_a_page_with_notes_names_or_faces(world: World, sign_in: SignIn) -> None:
+    client, violation = sign_in(world.alice), see(world.door)
+    for path in ("/", "/violations/", f"/violations/{violation.pk}/", "/strip/", "/people/", "/audit/", "/profile/"):
+        assert "no-store" in client.get(path)["Cache-Control"], path
+    assert not client.get("/cameras/add/").has_header("Cache-Control"), "what was typed survives a step back"
 
 
 def test_somebody_who_has_an_account_signs_in_and_says_yes(world: World, sign_in: SignIn) -> None:

@@ -61,6 +61,17 @@ def test_a_body_without_end_is_cut_off(redis: Any) -> None:
     assert read <= MOST_BYTES + len(CHUNK)
 
 
+def test_json_over_the_limit_is_413_wherever_the_limit_is_met(redis: Any) -> None:
+    """Django would answer 400 to what is between its limit and ours."""
+    from django.conf import settings
+
+    assert settings.DATA_UPLOAD_MAX_MEMORY_SIZE == MOST_BYTES
+    status, kind, body, _read = post("/api/v1/pair", iter([b" " * (MOST_BYTES + 1)]), None)
+    assert (status, kind) == (413, "application/problem+json") and json.loads(body)["status"] == 413
+    status, _kind, _body, _read = post("/api/v1/pair", iter([b" " * (MOST_BYTES - 1)]), None)
+    assert status in {400, 415, 422}, "read, and no JSON"
+
+
 def test_what_fits_passes(redis: Any) -> None:
     status, _kind, _body, read = post("/pair/redeem/", iter([b"a=" + CHUNK]), None)
     assert status in {200, 403} and read == len(CHUNK) + 2
