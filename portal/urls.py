@@ -34,6 +34,7 @@ urlpatterns = [
     path("strip/", dashboard.strip, name="strip"),
     path("violations/", violations.violations, name="violations"),
     path("violations/review/", violations.review_violations, name="review"),
+    path("violations/review/forget/", violations.forget_review, name="review_forget"),
     path("violations/<uuid:violation_id>/", violations.violation, name="violation"),
     path("violations/<uuid:violation_id>/erase/", violations.erase_person, name="person_erase"),
     path("violations/<uuid:violation_id>/snapshot.jpg", violations.picture, {"view": "full"}, name="snapshot"),

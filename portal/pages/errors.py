@@ -7,14 +7,17 @@ import logging
 import secrets
 import shutil
 import sys
+from collections.abc import Callable
 
 from django.conf import settings
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from portal.pages import pending_review
 from portal.people.hashing import BusyError
 
 log = logging.getLogger(__name__)
@@ -86,8 +89,33 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form from an older session. A review is not lost: it is kept, and decides nothing by itself."""
+    if request.method == "POST" and request.path == reverse("review") and pending_review.is_ours(request):
+        return pending_review.keep_for_later(request)
     context = {
         "title": _("This form has expired"),
         "advice": _("Go back, load the page again, and send it once more. Cookies must be allowed for this address."),
     }
     return render(request, "error.html", context, status=403)
+
+
+class MethodMiddleware:
+    """An address that only takes a form says so on a page: a browser would show nothing for a bare 405."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if response.status_code != 405 or request.method not in {"GET", "HEAD"} or response.content:
+            return response
+        context = {
+            "title": _("There is nothing to see here"),
+            "advice": _(
+                "This address only takes what a form sends. If you pressed a button before you signed in, "
+                "nothing was done: go back there, and press it again."
+            ),
+        }
+        page = render(request, "not_here.html" if request.user.is_authenticated else "error.html", context, status=405)
+        page["Allow"] = response["Allow"]
+        return page

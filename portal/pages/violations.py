@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -10,6 +9,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
@@ -29,6 +29,8 @@ from portal.events.pictures import render as render_picture
 from portal.events.review import Outcome, review
 from portal.models import Violation
 from portal.models.events import WearLabel, newer_than, older_than
+from portal.pages import pending_review
+from portal.pages.pending_review import ReviewRequest, read_request
 from portal.people import access, audit, looks
 from portal.people.access import AnyUser, Right
 from portal.people.audit import Action
@@ -36,11 +38,6 @@ from portal.voice import reminding
 
 PAGE_ROWS = 30
 FIRST_YEAR, LAST_YEAR = 2000, 2200  # of the days that a person may ask for
-DECISIONS = {
-    "confirm": Violation.Status.CONFIRMED,
-    "dismiss": Violation.Status.DISMISSED,
-    "reopen": Violation.Status.OPEN,
-}
 ALL = gettext_lazy("All")
 WRONG = {"invalid_choice": gettext_lazy("This is not in the list. Choose something that is.")}
 LABELS = [(label.value, label.label) for label in (WearLabel.NO_MASK, WearLabel.INCORRECT)]
@@ -158,6 +155,7 @@ def violations(request: HttpRequest) -> HttpResponse:
     chosen = form.chosen()
     context = {
         "form": form,
+        "waiting": pending_review.waiting(request),
         "rows": page,
         "chosen": urlencode(chosen),
         "filtered": bool(chosen),
@@ -183,9 +181,12 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
     rows = access.violations(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows
     spoken = list(found.reminders.order_by("decided_at"))
+    waiting = pending_review.waiting(request, found)
     return {
         "violation": found,
         "chosen": urlencode(form.chosen()) if form.is_valid() else "",
+        "waiting": waiting,
+        "note": found.note if waiting is None or waiting.note is None else waiting.note,
         "may_review": access.may(request.user, Right.REVIEW, found.site_id),
         "may_erase": access.may(request.user, Right.SET_UP, found.site_id),
         "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
@@ -248,37 +249,17 @@ def erase_person(request: HttpRequest, violation_id: UUID) -> HttpResponse:
 # -- reviewing --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ReviewRequest:
-    """What the review form sends."""
-
-    seen: dict[UUID, int]
-    decision: str
-    note: str | None
-
-    @property
-    def status(self) -> str | None:
-        return DECISIONS[self.decision].value if self.decision in DECISIONS else None
-
-
-def read_request(request: HttpRequest) -> ReviewRequest:
-    """Raises ValidationError for a form that this portal never made."""
-    seen: dict[UUID, int] = {}
-    for entry in request.POST.getlist("seen"):
-        key, _sep, version = entry.partition(":")
-        try:
-            seen[UUID(key)] = int(version)
-        except ValueError as error:
-            raise ValidationError("no version") from error
-    decision = request.POST.get("decision", "")
-    if decision not in {*DECISIONS, "note"}:
-        raise ValidationError("no decision")
-    return ReviewRequest(seen, decision, request.POST.get("note") if decision == "note" else None)
-
-
-@require_POST
+@login_not_required
 def review_violations(request: HttpRequest) -> HttpResponse:
-    """Confirm, dismiss, reopen or add a note; one or several. Then go on to the next one, or back to the list."""
+    """Confirm, dismiss, reopen or add a note; one or several. Then go on to the next one, or back to the list.
+
+    What somebody decides after their session ended waits until they have signed in (pending_review.py).
+    """
+    if request.method != "POST":
+        return redirect("violations")  # the way back from signing in
+    if not request.user.is_authenticated or not getattr(request, "is_complete", False):
+        return pending_review.keep_for_later(request)
+    pending_review.forget(request)
     try:
         given = read_request(request)
     except ValidationError:
@@ -291,7 +272,7 @@ def review_violations(request: HttpRequest) -> HttpResponse:
         outcome = review(request.user, given.seen, given.status, given.note)
     except ValidationError as error:
         return refuse_review(request, given, " ".join(error.messages), back)
-    if given.decision == "note" and outcome.late:
+    if outcome.late and has_new_note(outcome.late[0], given):
         changed = _("Somebody changed this in the meantime. Your note is not saved yet: check it, then save it again.")
         return refuse_review(request, given, changed, back)
     note_outcome(request, given, outcome)
@@ -300,6 +281,17 @@ def review_violations(request: HttpRequest) -> HttpResponse:
     if request.POST.get("flow") and decided and given.status not in {None, Violation.Status.OPEN}:
         return redirect(next_in_flow(request, decided[0]))
     return redirect(back)
+
+
+@require_POST
+def forget_review(request: HttpRequest) -> HttpResponse:
+    """A decision that waited to be confirmed is no longer wanted."""
+    pending_review.forget(request)
+    return redirect(safe_back(request))
+
+
+def has_new_note(row: Violation, given: ReviewRequest) -> bool:
+    return bool(given.note and given.note.strip() != row.note)
 
 
 def is_own(user: AnyUser, row: Violation, given: ReviewRequest) -> bool:

@@ -28,6 +28,7 @@ RECOVERY_CODES = 10
 OPEN_WITHOUT = frozenset(
     {"logout", "second_factor", "two_factor", "healthz", "authority", "connect", "login", "password_reset",
      "password_reset_done", "password_reset_confirm", "invitation", "first_user",
+     "review",  # keeps what was decided until the code is given
      "pair", "pair_look", "pair_redeem", "door", "door_leave",
      "try", "try_manifest", "try_model"}
 )  # fmt: skip

@@ -159,13 +159,25 @@ function element(name, className, text) {
   return Object.assign(document.createElement(name), { className, textContent: text });
 }
 
+/** A note that was typed and not sent: the browser asks before another page takes its place. */
+function askBeforeNoteIsLost(form) {
+  const note = form.querySelector("textarea");
+  const stored = note.defaultValue;
+  window.addEventListener("beforeunload", (event) => {
+    if (!form.dataset.sent && note.value !== stored) event.preventDefault();
+  });
+}
+
 // -- one violation --------------------------------------------------------------------------------------------------
 
 /** c and d decide, j and k go to the next; somebody else's decision is shown at once. */
 export function startViolation(page, live) {
   const follow = (rel) => page.querySelector(`a[rel=${rel}]`)?.click();
   const form = page.querySelector(".decide");
-  if (form) sendOnce(form);
+  if (form) {
+    sendOnce(form);
+    askBeforeNoteIsLost(form);
+  }
   onKeys({
     j: () => follow("next"),
     k: () => follow("prev"),

@@ -39,6 +39,7 @@ TABLE = [
     ("GET", "/violations/", (200, 200, 200, 200, 200, 200, "login")),
     ("GET", "/violations/{violation}/", (200, 200, 200, 200, 404, 404, "login")),
     ("GET", "/violations/{violation2}/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/violations/review/forget/", (302, 302, 302, 302, 302, 302, "login")),
     ("POST", "/violations/{violation}/erase/ sure=yes", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/violations/{violation2}/erase/ sure=yes", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/violations/{violation}/snapshot.jpg", (200, 200, 200, 200, 404, 404, "login")),
