@@ -15,6 +15,7 @@ class CameraState(models.TextChoices):
     ONLINE = "online", _("Online")
     OFFLINE = "offline", _("Offline")
     PAUSED = "paused", _("Paused")
+    UNKNOWN = "unknown", _("Not known")  # never stored: what pages say while nobody can know
 
     @property
     def meaning(self) -> str | Promise:
@@ -35,6 +36,10 @@ _MEANINGS: dict[CameraState, tuple[str | Promise, str | Promise]] = {
     CameraState.OFFLINE: (
         _("No pictures come from this camera."),
         _("Check the camera's power and network."),
+    ),
+    CameraState.UNKNOWN: (
+        _("The portal's Redis does not answer, so live pictures stand still. Cameras go on being watched."),
+        _("It comes back by itself. If not, ask the operator of this portal to check Redis (or Valkey)."),
     ),
     CameraState.PAUSED: (_("Somebody paused this camera."), _("Resume it when it should watch again.")),
 }

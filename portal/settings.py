@@ -117,7 +117,7 @@ WORKER_SITES = [int(site) for site in variables.names("WORKER_SITES")]
 CAMERA_NETWORKS = env.networks("CAMERA_NETWORKS")
 
 # Clips and USB cameras of this machine, each with the site that may watch it (cameras/reach/local.py).
-LOCAL_CAMERAS = env.local_cameras(demo.CLIPS if DEMO else ())
+LOCAL_CAMERAS = env.local_cameras(demo.CLIPS)
 
 # Retention keeps at least this much of the disk free, oldest violations first.
 FREE_DISK_FLOOR_MB = variables.number("FREE_DISK_FLOOR_MB", least=0, most=1e7, unit="megabytes")

@@ -42,6 +42,7 @@ urlpatterns = [
     path("violations/<uuid:violation_id>/thumbnail.jpg", violations.picture, {"view": "thumbnail"}, name="thumbnail"),
     path("cameras/", cameras.cameras, name="cameras"),
     path("cameras/add/", cameras.add_camera, name="camera_add"),
+    path("cameras/add/demo/", cameras.add_demo_camera, name="camera_add_demo"),
     path("cameras/test/", cameras.test_camera, name="camera_test"),
     path("cameras/tests/<uuid:probe_id>/", cameras.show_probe, name="probe"),
     path("cameras/tests/<uuid:probe_id>/picture.jpg", cameras.show_probe_picture, name="probe_picture"),

@@ -355,6 +355,23 @@ def era_age_s() -> float:
     return now - int(began or now)
 
 
+def why_waiting(site_id: int, workers: Iterable[WorkerState]) -> str:
+    """Why no worker takes a camera of this site, and what to do, as a sentence; empty if one is about to."""
+    workers = list(workers)
+    serving = [worker for worker in workers if worker.serves(site_id)]
+    taken, places = sum(len(worker.watching) for worker in serving), sum(worker.capacity for worker in serving)
+    if not workers:
+        return _("No stream worker is running. Ask the operator of this portal to start one.")
+    if not serving:
+        return _("No running worker serves this site. Ask the operator of this portal to let one (WORKER_SITES).")
+    if taken >= places:
+        return _(
+            "%(taken)d of %(places)d places are taken. Ask the operator of this portal for another worker, or for more "
+            "places (WORKER_CAPACITY); or pause a camera."
+        ) % {"taken": taken, "places": places}
+    return ""
+
+
 def choose_worker(camera: Wanted, workers: Iterable[WorkerState], load: dict[str, int]) -> str | None:
     """The worker with the most free capacity that serves the camera's site; None if none has room.
 

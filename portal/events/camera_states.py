@@ -17,7 +17,7 @@ from cameras.models import Camera, CameraLease, Outage
 from cameras.redis import connection
 from cameras.states import CameraState
 from cameras.watching import seen
-from cameras.watching.leases import TIME_TO_LIVE_S, alive_leases, era_age_s
+from cameras.watching.leases import TIME_TO_LIVE_S, alive_leases, era_age_s, living_workers, why_waiting
 from cameras.watching.outages import OPENS_AFTER_S
 from portal.events import feed, messages
 
@@ -29,6 +29,7 @@ def tell_changes() -> int:
     """One round; returns how many cameras' states were sent. Two queries, and one per unwatched camera."""
     mark_unwatched()
     settle_outages()
+    say_why_waiting()
     told = cast("dict[bytes, bytes]", connection().hgetall(TOLD_KEY))
     now = {}
     for row in Camera.objects.filter(deleted_at__isnull=True).select_related("lease"):
@@ -61,6 +62,18 @@ def settle_outages() -> None:
         ],
         ignore_conflicts=True,
     )
+
+
+def say_why_waiting() -> None:
+    """Beside a camera that waits for a worker stands why it gets none. One query, and one for each new reason."""
+    waiting = CameraLease.objects.filter(Camera.wanted("camera__"), state__in=(CameraState.WAITING, CameraState.PAUSED))
+    rows = list(waiting.values_list("camera_id", "camera__site_id", "worker", "state_detail"))
+    workers = living_workers() if rows else []
+    names = {worker.name for worker in workers}
+    for camera_id, site_id, worker, detail in rows:
+        why = "" if worker in names else why_waiting(site_id, workers)
+        if why != detail:
+            CameraLease.objects.filter(camera_id=camera_id, worker=worker, state_detail=detail).update(state_detail=why)
 
 
 def last_picture(camera: Camera) -> datetime | None:

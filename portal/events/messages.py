@@ -162,6 +162,15 @@ def camera(row: Camera) -> dict[str, Any]:
     return {"type": message.type, **asdict(message)}
 
 
+def not_known(message: dict[str, Any]) -> dict[str, Any]:
+    """A camera's message while Redis does not answer; a camera that is paused is paused all the same."""
+    if message["state"] == CameraState.PAUSED:
+        return message
+    state = CameraState.UNKNOWN
+    told = {"state": state.value, "state_name": str(state.label), "detail": "", "since": None}
+    return message | told | {"meaning": str(state.meaning), "remedy": str(state.remedy)}
+
+
 def gone(site_id: int, ids: list[str], number: int) -> dict[str, Any]:
     to_review = SiteFeed.objects.values_list("to_review", flat=True).filter(pk=site_id).first() or 0
     return {"type": GoneMessage.type, **asdict(GoneMessage(site_id, ids, number, to_review))}

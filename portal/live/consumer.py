@@ -87,7 +87,15 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def _say_hello(self) -> None:
         feeds, rows = await database_sync_to_async(read_state)(self.scope_now.site_ids)
         self.allowed = {row["camera"]: row["site"] for row in rows}
+        if hub().is_redis_away:
+            rows = [messages.not_known(row) for row in rows]
         await self.tell({"type": "hello", "now": time.time(), "feeds": feeds, "cameras": rows})
+
+    async def tell_cameras(self, known: bool) -> None:
+        """The states of all cameras: as they are, or that nobody knows."""
+        _feeds, rows = await database_sync_to_async(read_state)(self.scope_now.site_ids)
+        for row in rows:
+            await self.tell(row if known else messages.not_known(row))
 
     # -- from the page ----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from channels.db import database_sync_to_async
 from django.contrib.sessions.models import Session
 from django.utils import timezone
+from redis.exceptions import RedisError
 
 from cameras.redis import looked_at_key, preview_key
 from cameras.watching.preview import View, read_header
@@ -26,6 +27,9 @@ LOOK_MARK_S = 1.0  # how often the web process says that somebody is looking
 LOOK_MARK_TIME_TO_LIVE_S = 4
 RIGHTS_EVERY_S = 2.0
 HEARTBEAT_S = 10.0
+PULSE_S = 1.0
+PULSE_WITHIN_S = 2.0
+MISSED_PULSES = 2  # so that one slow answer is no alarm; pages know within seven seconds
 
 
 class LiveSocket(Member, Protocol):
@@ -42,6 +46,8 @@ class LiveSocket(Member, Protocol):
 
     async def heartbeat(self, feeds: dict[str, dict[str, int]]) -> None: ...
 
+    async def tell_cameras(self, known: bool) -> None: ...
+
 
 class Hub(Sockets[LiveSocket]):
     """The pages' sockets of one event loop."""
@@ -52,6 +58,11 @@ class Hub(Sockets[LiveSocket]):
         self.newest: dict[View, tuple[int, bytes]] = {}
         self._tokens: dict[int, int] = {}
         self._changed = asyncio.Event()
+        self._missed_pulses = 0
+
+    @property
+    def is_redis_away(self) -> bool:
+        return self._missed_pulses >= MISSED_PULSES
 
     def rounds(self) -> Sequence[Coroutine[Any, Any, None]]:
         return (
@@ -59,6 +70,7 @@ class Hub(Sockets[LiveSocket]):
             self.every(LOOK_MARK_S, self._mark_looked_at, sooner=self._changed),
             self.every(RIGHTS_EVERY_S, self._compare_rights),
             self.every(HEARTBEAT_S, self._beat),
+            self.every(PULSE_S, self._feel_pulse),
         )
 
     def leave(self, member: LiveSocket) -> None:
@@ -96,6 +108,19 @@ class Hub(Sockets[LiveSocket]):
         site_ids = frozenset(site_id for socket in self.members for site_id in socket.scope_now.site_ids)
         feeds = await database_sync_to_async(messages.feeds)(site_ids)
         await self.each(list(self.members), lambda socket: socket.heartbeat(feeds))
+
+    async def _feel_pulse(self) -> None:
+        """While Redis hangs, no picture and no state comes: pages are told so, and when it is over."""
+        was_away = self.is_redis_away
+        try:
+            async with asyncio.timeout(PULSE_WITHIN_S):
+                await redis_connection().ping()
+            self._missed_pulses = 0
+        except (RedisError, OSError):  # TimeoutError is one
+            self._missed_pulses += 1
+        if was_away != self.is_redis_away:
+            known = not self.is_redis_away
+            await self.each(list(self.members), lambda socket: socket.tell_cameras(known))
 
     async def _compare_rights(self) -> None:
         """End the sockets of people who signed out, were deactivated, or have other roles than when they connected."""

@@ -23,6 +23,8 @@ from cameras.setup import probe
 from cameras.setup.makes import makes
 from cameras.setup.probe import Status, Step
 from cameras.sources import device_frames
+from portal import demo
+from portal.demo import seed
 from portal.devices import pairing
 from portal.events import messages as live_messages
 from portal.models import Purpose
@@ -63,7 +65,8 @@ def add_camera(request: HttpRequest) -> HttpResponse:
         messages.success(request, told)
         return redirect("dashboard")
     is_first = not Camera.objects.exists()
-    return show_form(request, form, {"first": is_first and request.user.is_superuser})
+    first = is_first and request.user.is_superuser
+    return show_form(request, form, {"first": first, "site_now": only})
 
 
 def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
@@ -179,6 +182,21 @@ def show_probe_picture(request: HttpRequest, probe_id: UUID) -> HttpResponse:
 
 
 # -- actions on one -------------------------------------------------------------------------------------------------
+
+
+@require_POST
+def add_demo_camera(request: HttpRequest) -> HttpResponse:
+    """For a first look without a camera: a clip of the demo's, which shows nobody real, played as if it were live."""
+    here = access.sites_to_set_up(request.user)
+    site = here.filter(pk=request.POST["site"]).first() if request.POST.get("site", "").isdecimal() else here.first()
+    if site is None:
+        raise Http404
+    seed.copy_clips()
+    name = pairing.free_name(site, _("Clip of the demo"))
+    camera = Camera.objects.create(site=site, name=name, kind=Camera.Kind.CLIP, address=demo.CLIPS[0])
+    audit.note(request, Action.CAMERA_ADDED, camera.name, site)
+    messages.success(request, _("%(camera)s is saved. Its picture comes within seconds.") % {"camera": camera})
+    return redirect("dashboard")
 
 
 @require_POST

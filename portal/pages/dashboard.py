@@ -28,12 +28,14 @@ FIRST_STEPS_OVER = "first-steps-over"
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
     tiles = read_tiles(request.user)
-    if request.user.is_superuser and not tiles and (step := next_first_step()):
+    strip = strip_context(request.user, tiles)
+    go_on = "go-on" in request.GET or FIRST_STEPS_OVER in request.session
+    if request.user.is_superuser and not tiles and not go_on and (step := next_first_step()):
         return redirect(step)
     if "go-on" in request.GET:
         request.session[FIRST_STEPS_OVER] = True
         return redirect("dashboard")
-    context = {"tiles": tiles, "first": is_first_picture(request, tiles), **strip_context(request.user, tiles)}
+    context = {"tiles": tiles, "first": is_first_picture(request, tiles), **strip}
     return render(request, "dashboard/dashboard.html", context)
 
 
@@ -71,11 +73,16 @@ def read_tiles(user: AnyUser) -> list[dict[str, Any]]:
 
 
 def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
-    """People seen today and how many of them were masked, the state of the cameras, and the portal's notices."""
+    """People seen today and how many of them were masked, the state of the cameras, and the portal's notices.
+
+    While Redis does not answer, nobody knows which cameras are watched: their tiles are changed to say so.
+    """
     try:
         notices = current_notices()
     except Errors:
-        notices = []
+        notices = [f"{CameraState.UNKNOWN.meaning} {CameraState.UNKNOWN.remedy}"]
+        for tile in tiles:
+            tile["state"] = messages.not_known(tile["state"])
     return {"today": seen_today(list(access.sites(user))), "cameras": count_cameras(tiles), "notices": notices}
 
 
@@ -83,9 +90,10 @@ def count_cameras(tiles: list[dict[str, Any]]) -> dict[str, int | None]:
     """How many cameras are watched, down (and the first of those) and paused."""
     states = [(tile["camera"].pk, tile["state"]["state"]) for tile in tiles]
     paused = sum(state == CameraState.PAUSED for _, state in states)
-    down = [pk for pk, state in states if state not in {CameraState.PAUSED, CameraState.ONLINE}]
+    down = [pk for pk, state in states if state not in {CameraState.PAUSED, CameraState.ONLINE, CameraState.UNKNOWN}]
     return {
-        "watched": len(states) - paused,
+        "watched": sum(state == CameraState.ONLINE for _, state in states),
+        "unknown": sum(state == CameraState.UNKNOWN for _, state in states),
         "down": len(down),
         "first_down": down[0] if down else None,
         "paused": paused,

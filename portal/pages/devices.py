@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+from urllib.parse import urlsplit
+
 from django import forms
 from django.conf import settings
 from django.contrib import messages
@@ -54,6 +57,15 @@ def pair_again(request: HttpRequest, camera_id: int) -> HttpResponse:
     return show_link(request, camera.site, camera)
 
 
+def is_only_here(link: str) -> bool:
+    """Whether a link leads to the portal from its own machine alone: another device would look at itself."""
+    host = urlsplit(link).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def show_link(
     request: HttpRequest, site: Site, camera: Camera | None = None, purpose: Purpose = Purpose.CAMERA
 ) -> HttpResponse:
@@ -63,13 +75,14 @@ def show_link(
     made, secret = pairing.invite(site, access.person(request), camera, purpose)
     audit.note(request, Action.PAIRING_MADE, camera.name if camera else "", site)
     link = f"{settings.BASE_URL}{reverse('pair')}#{secret}"
+    insecure = purpose is Purpose.CAMERA and not settings.HTTPS
     context = {
         "link": link,
-        "picture": qr_picture(link),
+        "picture": "" if insecure or is_only_here(link) else qr_picture(link),
+        "only_here": is_only_here(link),
         "pairing": made,
         "camera": camera,
         "minutes": int(pairing.GOOD_FOR.total_seconds() // 60),
-        "insecure": purpose is Purpose.CAMERA and not settings.HTTPS,
     }
     return render(request, "devices/link.html", context)
 

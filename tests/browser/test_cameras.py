@@ -215,7 +215,7 @@ def test_a_new_installation_leads_to_the_first_picture(visit: Visit, tmp_path: P
     try:
         link = re.search(r"http://\S+/first-user/\S+", empty.output)
         assert link
-        page = visit(empty)
+        page = visit(empty, timezone_id="Asia/Tokyo")
         page.goto(link[0])
         page.get_by_label("Name").fill("Ada")
         page.get_by_label("E-mail").fill("ada@example.org")
@@ -225,10 +225,14 @@ def test_a_new_installation_leads_to_the_first_picture(visit: Visit, tmp_path: P
         expect(page.get_by_text("First steps: 1 of 3")).to_be_visible()
         expect(page.get_by_role("navigation")).to_have_count(0)
         page.get_by_label("Name").fill("Harbour House")
+        expect(page.get_by_label("Time zone")).to_have_value("Asia/Tokyo")
         page.get_by_label("Time zone").select_option("Europe/Lisbon")
         page.get_by_role("button", name="Create the site, then its camera").click()
         expect(page.get_by_text("First steps: 2 of 3")).to_be_visible()
         expect(page.get_by_role("navigation")).to_have_count(0)
+        for other in ("Use a phone or computer", "Later"):
+            expect(page.get_by_role("link", name=other)).to_be_visible()
+        expect(page.get_by_role("button", name="Play a clip of ours")).to_be_visible()
         with RtspCamera(clip) as camera:
             page.get_by_label("Name", exact=True).fill("Front door")
             page.get_by_label("Address").fill(camera.address)

@@ -260,6 +260,23 @@ def test_a_page_says_when_it_is_not_live_comes_back_and_fetches_what_it_missed(
     page.locator("[data-toast]").first.wait_for(timeout=5_000)
 
 
+def test_a_frozen_valkey_is_said_and_no_tile_is_online_meanwhile(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal, portal.login())
+    tile = page.locator(".tile").first
+    state = tile.locator("[data-state-name]")
+    expect(tile).to_have_attribute("data-fresh", "", timeout=15_000)
+    with portal.standing_still("valkey-server"):
+        expect(state).to_have_text("Not known", timeout=10_000)
+        page.evaluate("document.documentElement.dataset.sameDocument = '1'")  # it is told without a reload
+        expect(tile.locator("[data-veil]")).to_contain_text("Redis does not answer", timeout=5_000)
+        another = visit(portal)  # signing in needs Redis for nothing that it cannot do without
+        sign_in(another, *portal.login())
+        expect(another.get_by_text("The portal's Redis does not answer").first).to_be_visible(timeout=20_000)
+        expect(another.locator("[data-state-name]").first).to_have_text("Not known")
+    expect(state).to_have_text("Online", timeout=15_000)
+    assert page.evaluate("document.documentElement.dataset.sameDocument") == "1"
+
+
 def is_up(portal: PortalProcess) -> bool:
     try:
         return bool(portal.health()["status"] == "ok")

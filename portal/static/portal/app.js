@@ -110,6 +110,13 @@ function startPairing(card) {
   ask();
 }
 
+/** A new site is most likely where the person is who creates it. */
+function startOwnZone(form) {
+  const choice = form.elements.time_zone;
+  const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if ([...choice.options].some((option) => option.value === own)) choice.value = own;
+}
+
 startCounter();
 startConnectionNote(find("[data-connection]"));
 startTiles(live);
@@ -120,6 +127,7 @@ startNewRows(find("[data-new-rows]"), live);
 if (find("[data-copy]")) startCopy(find("[data-copy]"));
 if (find("[data-pairing]")) startPairing(find("[data-pairing]"));
 if (find("[data-camera-form]")) startCameraForm(find("[data-camera-form]"));
+if (find("[data-own-zone]")) startOwnZone(find("[data-own-zone]"));
 if (find("[data-voice-form]")) startVoiceForm(find("[data-voice-form]"));
 if (find("[data-play]")) startPlay(find("[data-play]"));
 if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));

@@ -4,6 +4,7 @@ import { ago, duration, say } from "./words.js";
 
 const OLD_S = 3; // for an older picture the age is shown
 const STALE_S = 10; // an even older one is greyed out
+const NOT_KNOWN_MS = 2000; // without a connection for longer, nobody knows whether a camera is online
 const LOOKS = {
   mask: { colour: "#3fbfae", mark: "✓" },
   no_mask: { colour: "#ff6b5e", mark: "!" },
@@ -20,6 +21,15 @@ class Tile {
     this.capturedAt = null;
     this.visible = false;
     this.told = "";
+    this.name = element.querySelector("[data-state-name]").textContent;
+    this.lostAt = null;
+  }
+
+  /** The page's connection: while it is lost, the last word about a camera is no longer true. */
+  connection(isLive) {
+    if (isLive) this.lostAt = null;
+    else this.lostAt ??= Date.now();
+    this.tick();
   }
 
   async show({ header, picture }) {
@@ -63,7 +73,7 @@ class Tile {
     const changed = this.message && this.message.state !== message.state;
     this.message = message;
     this.element.dataset.state = message.state;
-    this.#write("state-name", message.state_name);
+    this.name = message.state_name;
     if (changed)
       this.#write("said", say("cameraState", { camera: this.element.dataset.name, state: message.state_name }));
     this.tick();
@@ -78,6 +88,9 @@ class Tile {
   /** Show the picture's age, and grey out what is too old to be called live. */
   tick() {
     const online = this.element.dataset.state === "online";
+    const known = this.lostAt === null || Date.now() - this.lostAt < NOT_KNOWN_MS;
+    this.element.toggleAttribute("data-not-known", !known);
+    this.#write("state-name", known ? this.name : say("notKnown"));
     const age = this.capturedAt === null ? null : Math.max(0, this.live.now() - this.capturedAt);
     const fresh = online && this.live.isLive && age !== null && age < STALE_S;
     this.element.toggleAttribute("data-fresh", fresh);
@@ -102,7 +115,7 @@ class Tile {
     const since = age === null ? never : say("lastSeen", { time, ago: ago(age) });
     const retrying = message?.state === "offline" ? say("retrying") : "";
     this.#write("veil-since", [since, retrying].filter(Boolean).join(" "));
-    const remedy = message?.state === "offline" || message?.state === "waiting" ? message.remedy : "";
+    const remedy = ["offline", "waiting", "unknown"].includes(message?.state) ? message.remedy : "";
     this.#write("veil-remedy", online ? "" : message?.detail || remedy); // a reason already says what to do
   }
 }
@@ -170,9 +183,9 @@ export function startTiles(live) {
 
   live.addEventListener("preview", ({ detail }) => tiles.get(detail.header.camera)?.show(detail));
   live.addEventListener("camera", ({ detail }) => tiles.get(detail.camera)?.state(detail));
-  live.addEventListener("state", () =>
+  live.addEventListener("state", ({ detail: state }) =>
     tiles.forEach((tile) => {
-      tile.tick();
+      tile.connection(state === "live");
     }),
   );
   setInterval(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
@@ -49,6 +53,44 @@ async def word_of(camera: Camera, word: DeviceWord | None, within_s: float = 5) 
     while await sync_to_async(device_frames.last_word)(camera.pk) is not word:
         assert asyncio.get_running_loop().time() < deadline, f"{word} was not kept"
         await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("base", "https", "works"),
+    [
+        ("https://masks.example.org", True, True),
+        ("https://192.168.1.5:8000", True, True),
+        ("http://192.168.1.5:8000", False, False),  # a phone's browser gives no camera to such a page
+        ("https://127.0.0.1:8000", True, False),
+        ("https://localhost", True, False),
+        ("https://[::1]:8000", True, False),
+    ],
+)
+def test_a_qr_code_is_shown_only_where_it_works(
+    world: World, settings: Any, base: str, https: bool, works: bool
+) -> None:
+    settings.BASE_URL, settings.HTTPS = base, https
+    client = Client()
+    client.force_login(world.alice)
+    page = client.post("/devices/add/", {"site": world.here.pk})
+    link = re.search(r">(http[^<]+#[\w-]+)<", page.content.decode())
+    assert link and link[1].startswith(base)
+    found = re.search(r'src="data:image/png;base64,([^"]+)"', page.content.decode())
+    assert bool(found) == works
+    if found:
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(found[1]), np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None and cv2.QRCodeDetector().detectAndDecode(picture)[0] == link[1]
+    else:
+        assert "banner" in page.content.decode(), "and it says why"
+
+
+def test_a_loudspeaker_needs_no_https_but_must_be_reached(world: World, settings: Any) -> None:
+    client = Client()
+    client.force_login(world.alice)
+    for base, works in (("http://192.168.1.5:8000", True), ("http://127.0.0.1:8000", False)):
+        settings.BASE_URL = base
+        page = client.post(f"/cameras/{world.door.pk}/loudspeaker/").content.decode()
+        assert ("data:image/png" in page) == works, base
 
 
 # -- the socket -----------------------------------------------------------------------------------------------------

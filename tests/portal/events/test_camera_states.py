@@ -8,7 +8,9 @@ from cameras.models import Camera, CameraLease
 from cameras.redis import ERA_KEY, LAST_PICTURES_KEY, lease_key
 from cameras.states import CameraState
 from cameras.watching import leases, seen
-from portal.events import camera_states
+from cameras.watching.leases import WorkerState
+from portal.events import camera_states, messages
+from portal.people import access
 from tests.worlds import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,6 +48,33 @@ def test_a_camera_whose_worker_is_gone_waits_and_pages_learn_it(online: World, t
     assert CameraLease.objects.get(camera=online.hall).state == CameraState.ONLINE
 
 
+@pytest.mark.parametrize(
+    ("workers", "why"),
+    [
+        ([], "No stream worker is running"),
+        ([WorkerState("a", "1", 8, site_ids=(99,))], "No running worker serves this site"),
+        (
+            [WorkerState("a", "1", 2, watching=(7, 8)), WorkerState("b", "1", 1, watching=(9,))],
+            "3 of 3 places are taken",
+        ),
+        ([WorkerState("a", "1", 2, watching=(7,))], ""),
+    ],
+)
+def test_beside_a_camera_that_nobody_watches_stands_why(
+    online: World, told: list[int], redis: Any, workers: list[WorkerState], why: str
+) -> None:
+    for worker in workers:
+        leases.announce(worker)
+    leases.release(online.door.pk, 1)
+    camera_states.tell_changes()
+    message = messages.camera(access.cameras(online.alice).get(pk=online.door.pk))
+    assert message["state"] == "waiting" and message["detail"].startswith(why) and bool(message["detail"]) == bool(why)
+    assert told == [online.door.pk]
+    told.clear()
+    camera_states.tell_changes()
+    assert told == [], "said once"
+
+
 def test_nothing_is_online_without_a_picture_whatever_its_worker_says(
     online: World, told: list[int], redis: Any
 ) -> None:
@@ -70,12 +99,12 @@ def test_a_pause_is_told(online: World, told: list[int]) -> None:
     assert told == [online.hall.pk]
 
 
-def test_a_round_costs_four_queries_however_many_cameras_there_are(
+def test_a_round_costs_five_queries_however_many_cameras_there_are(
     online: World, django_assert_num_queries: Any
 ) -> None:
     for number in range(20):
         camera = Camera.objects.create(site=online.here, name=str(number), address="x.mp4")
         CameraLease.objects.create(camera=camera)
     camera_states.tell_changes()
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         camera_states.tell_changes()

@@ -24,6 +24,7 @@ from portal.asgi import application
 from portal.events import messages
 from portal.events.messages import Look, MessageError, Missed, PreviewAck, parse
 from portal.events.review import review
+from portal.live.sockets import redis_connection
 from portal.models import Membership, User
 from tests.sockets import SocketCommunicator, closing_code, hear, run
 from tests.worlds import World, see
@@ -281,6 +282,36 @@ def test_without_an_acknowledgement_there_is_no_second_picture_and_then_comes_th
             assert await alice.receive_nothing(0.2), "an acknowledgement of another picture is none"
             await alice.say({"type": "ack", "camera": world.door.pk, "number": 1})
             assert await picture(alice) == 3
+
+    run(test)
+
+
+def test_while_redis_hangs_every_camera_is_not_known_and_then_known_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs for this process; pages are told within ten seconds, without asking."""
+    from portal.live import hub as hub_module
+
+    monkeypatch.setattr(hub_module, "PULSE_WITHIN_S", 0.2)
+    monkeypatch.setattr(hub_module, "PULSE_S", 0.1)
+    answers = asyncio.Event()
+    real = redis_connection
+
+    class Hanging:
+        async def ping(self) -> None:
+            await answers.wait()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real(), name)
+
+    async def test() -> None:
+        async with socket(world.alice) as alice:
+            states = [camera["state"] for camera in (await hello(alice))["cameras"]]
+            monkeypatch.setattr(hub_module, "redis_connection", Hanging)
+            message = await hear(alice, "camera", within_s=10)
+            assert message["state"] == "unknown" and "Redis does not answer" in message["meaning"]
+            answers.set()
+            assert [(await hear(alice, "camera"))["state"]] == states
 
     run(test)
 

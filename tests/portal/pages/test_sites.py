@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,14 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras.models import Camera, Outage, Site
+from cameras.models import Camera, CameraLease, Outage, Site
+from cameras.reach.local import is_assigned
 from cameras.watching import leases
 from cameras.watching.spool import Record
 from portal.events import camera_states, messages, recording
 from portal.models import SitePolicy, User, policy_of
 from portal.models.policy import check_hours
+from tests.html import squeezed
 from tests.worlds import World, see, set_policy
 
 pytestmark = pytest.mark.django_db
@@ -190,3 +193,36 @@ def test_waiting_for_a_worker_for_long_is_an_outage(world: World) -> None:
     say(world.door, "recovered", ended_at=timezone.now().timestamp())
     one.refresh_from_db()
     assert one.ended_at is not None
+
+
+def test_first_steps_go_on_without_a_camera_in_the_network(
+    world: World, sign_in: Callable[[User], Client], settings: Any, tmp_path: Path
+) -> None:
+    """With a clip of the demo's, with a phone, or later."""
+    settings.DATA_DIR = tmp_path
+    Camera.objects.all().delete()
+    root = sign_in(world.root)
+    assert root.get("/")["Location"].startswith("/cameras/add/")
+    page = root.get("/cameras/add/").content.decode()
+    assert "/devices/add/" in page and "/cameras/add/demo/" in page and "/?go-on" in page
+    assert root.get("/?go-on", follow=True).status_code == 200 and root.get("/").status_code == 200, "later"
+    root.post("/cameras/add/demo/", {"site": world.here.pk})
+    camera = Camera.objects.get()
+    assert (camera.site, camera.kind) == (world.here, "clip") and is_assigned(world.here.pk, camera.address)
+    assert (tmp_path / "clips" / camera.address).is_file()
+
+
+def test_while_redis_is_away_the_dashboard_says_so_and_nothing_is_online(
+    world: World, sign_in: Callable[[User], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CameraLease.objects.update(state="online")
+    client = sign_in(world.alice)
+    assert "all" in client.get("/").content.decode() or "the camera is online" in client.get("/").content.decode()
+
+    def away() -> None:
+        raise OSError
+
+    monkeypatch.setattr("portal.pages.dashboard.current_notices", away)
+    for path in ("/", "/strip/"):
+        page = squeezed(client.get(path))
+        assert "Redis does not answer" in page and "not known whether" in page and "is online" not in page

@@ -78,6 +78,7 @@ TABLE = [
      (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/cameras/{camera2}/ name=New make=clip address=x.mp4 view=320 transport=tcp analyses_per_second=5",
      (302, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/cameras/add/demo/ site={site}", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/cameras/{camera}/duplicate/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/cameras/{camera2}/duplicate/", (302, 404, 404, 404, 302, 404, "login")),
     ("POST", "/cameras/{camera}/pause/", (302, 302, 403, 403, 404, 404, "login")),
