@@ -2,6 +2,7 @@
 # make check  the fast part of the tests: style, types, imports between packages, migrations, unit tests
 # make test   everything, with real services and a real browser
 # make test-slow   what runs for minutes: training, soak tests, kills
+# make lock   write the hashes of all packages into the lists of exact versions, after one was changed
 # make try    fetch what /try/ needs to run the model in a browser (npm; 14 MB)
 
 PYTHON ?= python3
@@ -12,13 +13,13 @@ BIN := $(VENV)/bin
 
 # Each worker has its own DATA_DIR, database and Valkey; a file's tests stay together.
 PARALLEL := -n $(or $(TEST_WORKERS),4) --dist loadfile --durations=10
-FAST := tests/test_docs.py tests/detection tests/cameras tests/portal -m "not stream and not slow"
+FAST := tests/test_docs.py tests/test_supply.py tests/detection tests/cameras tests/portal -m "not stream and not slow"
 
 # Measured by `make test` alone, as it costs half a minute. The floor is what the fast tests reach; it only rises.
 COVERAGE_FLOOR := 86
 COVERED := --cov --cov-report= --cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: run check test test-slow clean install install-dev try
+.PHONY: run check test test-slow clean install install-dev lock try
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m portal.server.run
@@ -31,9 +32,13 @@ $(VENV)/.installed: requirements.txt
 	@sh portal/server/install.sh "$(PYTHON)" "$(VENV)" requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-train.txt requirements-torch.txt $(VENV)/.installed
 	@sh portal/server/install.sh "$(PYTHON)" "$(VENV)" requirements-dev.txt
+	@sh portal/server/install.sh "$(PYTHON)" "$(VENV)" requirements-torch.txt
 	@touch $@
+
+lock: $(VENV)/.installed-dev
+	@sh portal/server/lock.sh $(BIN)/uv requirements.txt requirements-train.txt requirements-dev.txt
 
 # Without npm, scripts and styles are checked elsewhere; in CI npm must be present.
 BIOME := $(if $(shell command -v npm),node_modules/.bin/biome,$(if $(CI),npm,echo Skipped, as there is no npm: biome))

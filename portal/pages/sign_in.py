@@ -78,6 +78,7 @@ class SignIn(auth_views.LoginView):
     def form_valid(self, form: Any) -> HttpResponse:
         answer = super().form_valid(form)
         user = form.get_user()
+        throttling.was_right("password", self.request, user.email)
         if not two_factor.needs_code(user):
             throttling.remember(self.request, answer, user.email)
         return answer

@@ -60,6 +60,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         if device is not None:
             django_otp.login(request, device)
             answer = redirect(onward)
+            throttling.was_right("code", request, request.user.email)
             throttling.remember(request, answer, request.user.email)
             return answer
         audit.note(request, Action.SIGN_IN_FAILED, _("wrong code"))
@@ -160,6 +161,7 @@ def check_proof(request: HttpRequest, user: User, form: forms.Form) -> str:
     if wait := code_wait_s(request, user.email):
         return wait_in_words(wait)
     if user.check_password(text) or two_factor.matching_device(user, text[:20]) is not None:
+        throttling.was_right("code", request, user.email)
         return ""
     audit.note(request, Action.SIGN_IN_FAILED, _("wrong proof"))
     return _("This is neither your password nor a code from your app.")

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Creates the virtual environment if there is none, and installs one list of exact versions into it.
+# Creates the virtual environment if there is none, and installs one list of exact versions into it: only files whose
+# hash stands in the list. PyTorch's list has none (see there), and brings no other package along.
 # Usage: install.sh PYTHON VENV REQUIREMENTS
 python=$1 venv=$2 requirements=$3
 
@@ -15,5 +16,6 @@ if [ ! -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv" || stop "The virtual environment $venv could not be created; the lines above say why."
 fi
 echo "Installing $requirements (a minute the first time) ..."
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||
+case $requirements in *torch*) how=--no-deps ;; *) how=--require-hashes ;; esac
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$how" -r "$requirements" ||
     stop "Not everything in $requirements could be installed; the lines above say why."

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -130,6 +131,17 @@ def guess(what: str, request: HttpRequest, account: str) -> int:
     limiter, now = _limiter(), time.time()
     over = [(item, names) for item, names in bounds if not limiter.test(item, *names)]
     return max((int(limiter.get_window_stats(item, *names).reset_time - now) + 1 for item, names in over), default=1)
+
+
+def was_right(what: str, request: HttpRequest, account: str) -> None:
+    """The guess was right: the account's tries of the last minutes are forgotten, as django-axes forgets them.
+
+    Those of the day and of the address stay: somebody who knows one password must not try others' for ever.
+    """
+    with suppress(*Errors):
+        for item, names in _guesses(what, request, account):
+            if item in {FROM_KNOWN, ON_ACCOUNT[0]}:
+                _limiter().clear(item, *names)
 
 
 def _guesses(what: str, request: HttpRequest, account: str) -> Bounds:

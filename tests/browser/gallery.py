@@ -270,6 +270,7 @@ NOT_PAGES = {
     *("strip", "snapshot", "face", "thumbnail", "healthz", "probe", "probe_picture", "authority", "audit_export"),
     *("logout", "review", "camera_test", "invite", "change_role", "remove_member", "hand_over", "bring_back"),
     *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),
+    *("person_erase", "review_forget", "camera_add_demo"),
     *("two_factor_off", "recovery_codes", "camera_duplicate", "camera_pause", "camera_resume", "camera_delete"),
     *("camera_restore", "site_archive", "site_restore", "pairing", "pair_look", "pair_redeem", "device_pair"),
     *("voice_play", "voice_said", "voice_audio", "loudspeaker_pair", "loudspeaker_unpair"),
