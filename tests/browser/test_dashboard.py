@@ -76,7 +76,7 @@ def test_a_manager_sees_two_lobbies_is_told_reviews_and_finds_it_reviewed(portal
 
 def test_the_same_with_real_footage(shared: Path, tmp_path: Path, visit: Visit) -> None:
     """The bearded man from ../shared/clips as the live camera: alert, snapshot of him, review."""
-    portal = PortalProcess(tmp_path / "data")
+    portal = PortalProcess(tmp_path / "data", environment={"LOCAL_CAMERAS": "*:man.mp4"})
     try:
         portal.start()
         python_in(portal, "from cameras.models import Camera; Camera.objects.update(paused=True)")
