@@ -63,7 +63,7 @@ test: MEASURE := $(COVERED)
 test: check
 	$(BIN)/python -m tests.on_postgres -q $(PARALLEL) $(FAST)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 tests/cameras -m "stream and not slow"
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(LONGEST_FIRST) -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(LONGEST_FIRST) -m "not slow"
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q --durations=10 -m slow tests

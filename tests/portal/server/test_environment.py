@@ -17,10 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal import __version__
+from portal.models import Heartbeat
 from portal.server import environment as env
-from portal.server import variables
+from portal.server import health, variables
 from portal.server.variables import SettingError
 from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_latest", (float("-inf"), {}))
 
 
 def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
@@ -106,6 +112,17 @@ def test_health_is_ok_when_all_live(client: Client, redis: Any) -> None:
     assert answer.status_code == 200
     assert (answer.json()["status"], answer.json()["cameras_watched"]) == ("ok", 2)
     assert answer.json()["version"] == __version__
+
+
+def test_however_many_ask_for_the_health_only_a_few_rows_are_written(
+    client: Client, redis: Any, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask, unsigned."""
+    beats: list[int] = []
+    monkeypatch.setattr(health, "FRESH_S", 60)
+    monkeypatch.setattr(Heartbeat, "beat", lambda: beats.append(1))
+    answers = [client.get("/healthz").json() for _ in range(20)]
+    assert len(beats) == 1 and all(answer == answers[0] for answer in answers)
 
 
 def test_the_version_is_the_same_everywhere() -> None:
