@@ -166,6 +166,7 @@ OTP_STATIC_THROTTLE_FACTOR = 0
 TRY = variables.choice("TRY", ("everybody", "people", "nobody"))
 
 EMAIL_URL = variables.read("EMAIL_URL")
+EMAIL_TIMEOUT = 20  # s; Django's own default waits for ever
 if EMAIL_URL:
     globals().update(env.email(EMAIL_URL))
 DEFAULT_FROM_EMAIL = variables.read("DEFAULT_FROM_EMAIL")

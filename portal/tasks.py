@@ -12,6 +12,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from cameras.watching.worker import refused_root, spool_root
+from portal.alerts import outages, outbox
 from portal.events import camera_states, recorder
 from portal.events import retention as keeping
 from portal.people import audit
@@ -34,6 +35,13 @@ def states() -> None:
 def spools() -> None:
     """A worker that was killed left findings: they are recorded by whoever can."""
     recorder.look_after_the_gone(spool_root(), refused_root())
+
+
+@shared_task(name="portal.tasks.alerts")
+def alerts() -> None:
+    """Decide what is to be told elsewhere, and send what waits."""
+    outages.consider()
+    outbox.send_due()
 
 
 @shared_task(name="portal.tasks.retention")

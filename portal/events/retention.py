@@ -23,7 +23,7 @@ from cameras.setup import probe
 from cameras.watching.worker import refused_root
 from portal.events import feed, notices
 from portal.events.recording import close_abandoned
-from portal.models import ErasedPassage, Passage, Reminder, SiteFeed, Violation, Voice, policy_of
+from portal.models import Delivery, ErasedPassage, Passage, Reminder, SiteFeed, Violation, Voice, policy_of
 from portal.models.events import newer_than
 
 log = logging.getLogger(__name__)
@@ -112,6 +112,7 @@ def delete_old(now: datetime) -> tuple[int, int]:
             passages += Passage.objects.filter(pk__in=keys).delete()[1].get("portal.Passage", 0)
         Reminder.objects.filter(site=site, decided_at__lt=limit, passage__isnull=True).delete()
         ErasedPassage.objects.filter(site=site, erased_at__lt=limit).delete()
+        Delivery.objects.filter(site=site, created_at__lt=limit).delete()
     return violations, passages
 
 

@@ -1,3 +1,4 @@
+from portal.models.alerts import Delivery
 from portal.models.audit import AuditEntry
 from portal.models.devices import DeviceToken, Pairing, Purpose
 from portal.models.events import ErasedPassage, Passage, SiteFeed, Violation
@@ -8,6 +9,7 @@ from portal.models.reminders import Phrase, Reminder, Silence, SitePhrase, Voice
 
 __all__ = [
     "AuditEntry",
+    "Delivery",
     "DeviceToken",
     "ErasedPassage",
     "Heartbeat",

@@ -52,6 +52,7 @@ class AuditEntry(models.Model):
         BROUGHT_BACK = "brought-back", _("gave access back to")
         TRANSFERRED = "transferred", _("handed the site over to")
         PASSWORD_LINK = "password-link", _("created a password link for")  # noqa: S105
+        SENT_AGAIN = "sent-again", _("sent again to")
         ADMINISTERED = "administered", _("changed in the administration")
 
     at = models.DateTimeField(_("when"), default=timezone.now)

@@ -56,6 +56,9 @@ class User(AbstractUser):
         help_text=_("Like Europe/Lisbon. Times of a site in another zone are then marked with its name."),
     )
     theme = models.CharField(_("appearance"), max_length=8, choices=Theme.choices, default=Theme.SYSTEM)
+    mail_outages = models.BooleanField(
+        _("e-mail when a camera is down"), default=True, help_text=_("Of the sites that you manage.")
+    )
     session_epoch = models.PositiveIntegerField(
         _("session epoch"), default=0, editable=False, help_text=_("Raising it ends all sessions.")
     )

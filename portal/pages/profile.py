@@ -57,7 +57,7 @@ class ProfileForm(forms.ModelForm[User]):
 
     class Meta:
         model = User
-        fields = ("name", "language", "time_zone", "theme")
+        fields = ("name", "language", "time_zone", "theme", "mail_outages")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

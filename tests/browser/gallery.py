@@ -43,8 +43,11 @@ Membership.objects.create(user=nina, site=empty, role='manager')
 old = Site.objects.create(name='Old Mill', archived_at=timezone.now())
 Camera.objects.create(site=old, name='Gate', address='x.mp4', paused=True)
 down = Camera.objects.create(site=harbour, name='Side entrance', kind='rtsp', address='rtsp://127.0.0.1:9/live')
-Outage.objects.create(camera=down, began_at=timezone.now() - timedelta(hours=30), reason='Nothing answers there.',
+outage = Outage.objects.create(camera=down, began_at=timezone.now() - timedelta(hours=30), reason='Nothing answers there.',
                       ended_at=timezone.now() - timedelta(hours=28))
+told = {'site': harbour, 'camera': down, 'outage': outage, 'channel': 'email', 'receiver': olivia}
+Delivery.objects.create(**told, event='outage-began', state='sent', sent_at=timezone.now() - timedelta(hours=29))
+Delivery.objects.create(**told, event='outage-ended', state='failed', why='The mail server refuses this address (550).')
 _, new = memberships.invite('dora@example.org', maple, 'viewer', olivia)
 _, known = memberships.invite('stan@example.org', maple, 'viewer', olivia)
 tests = ProbeRequest.objects.create(site=harbour, asked_by=olivia.pk, sealed='')
@@ -246,6 +249,8 @@ SHOTS = (
     Shot("site", "site", "/sites/{harbour}/"),
     Shot("site-voice", "site_voice", "/sites/{harbour}/voice/"),
     Shot("site-voice-empty", "site_voice", "/sites/{empty}/voice/", "nina"),
+    Shot("deliveries", "deliveries", "/sites/{harbour}/deliveries/"),
+    Shot("deliveries-empty", "deliveries", "/sites/{empty}/deliveries/", "nina"),
     Shot("site-error", "site", "/sites/{harbour}/", act=open_hours),
     Shot("people", "people", "/people/", act=open_more),
     Shot("people-error", "people", "/people/", act=press("Invite")),
@@ -270,7 +275,7 @@ NOT_PAGES = {
     *("strip", "snapshot", "face", "thumbnail", "healthz", "probe", "probe_picture", "authority", "audit_export"),
     *("logout", "review", "camera_test", "invite", "change_role", "remove_member", "hand_over", "bring_back"),
     *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),
-    *("person_erase", "review_forget", "camera_add_demo"),
+    *("delivery_again", "person_erase", "review_forget", "camera_add_demo"),
     *("two_factor_off", "recovery_codes", "camera_duplicate", "camera_pause", "camera_resume", "camera_delete"),
     *("camera_restore", "site_archive", "site_restore", "pairing", "pair_look", "pair_redeem", "device_pair"),
     *("voice_play", "voice_said", "voice_audio", "loudspeaker_pair", "loudspeaker_unpair"),

@@ -11,17 +11,18 @@ import pytest
 from django.core import signing
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 from PIL import Image
 
 from cameras import tasks
-from cameras.models import Camera, Site
+from cameras.models import Camera, Outage, Site
 from cameras.reach.addresses import clips_folder
 from cameras.reach.place import Place
 from cameras.redis import connection as redis_connection
 from cameras.setup import probe
 from portal.devices import pairing
 from portal.events.pictures import PictureView, render
-from portal.models import DeviceToken, Invitation, Membership, Pairing, User, Violation
+from portal.models import Delivery, DeviceToken, Invitation, Membership, Pairing, User, Violation
 from portal.pages.people import UNDO_SALT
 from portal.people import access, memberships
 from tests.html import squeezed
@@ -125,6 +126,10 @@ TABLE = [
     ("GET", "/sites/{site2}/voice/", (200, 404, 404, 404, 200, 404, "login")),
     ("POST", "/sites/{site}/voice/ thanks=on", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/sites/{site2}/voice/ thanks=on", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/sites/{site}/deliveries/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/sites/{site2}/deliveries/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/deliveries/{delivery}/again/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/deliveries/{delivery2}/again/", (302, 404, 404, 404, 302, 404, "login")),
     ("POST", "/sites/{site}/archive/", (302, 403, 403, 403, 403, 404, "login")),
     ("POST", "/sites/{site2}/archive/", (302, 403, 403, 403, 403, 404, "login")),
     ("POST", "/sites/{site}/restore/", (302, 403, 403, 403, 403, 404, "login")),
@@ -165,6 +170,13 @@ PUBLIC = {"login", "logout", "second_factor", "password_reset", "password_reset_
           "try", "try_manifest", "try_model"}  # fmt: skip
 
 
+def deliver(camera: Camera, receiver: User) -> Delivery:
+    outage = Outage.objects.create(camera=camera, began_at=timezone.now(), reason="")
+    return Delivery.objects.create(
+        site=camera.site, camera=camera, outage=outage, event="outage-began", channel="email", receiver=receiver
+    )
+
+
 def things_of(world: World) -> dict[str, object]:
     """The values of the placeholders in the table."""
     found: dict[str, object] = {}
@@ -183,6 +195,7 @@ def things_of(world: World) -> dict[str, object]:
             f"role{mark}": Membership.objects.create(user=guest, site=site, role="reviewer").pk,
             f"device{mark}": pairing.redeem(pairing.invite(site, manager)[1], "Phone")[0].pk,
             f"pairing{mark}": pairing.invite(site, manager)[0].pk,
+            f"delivery{mark}": deliver(camera, manager).pk,
             f"kept{mark}": signing.dumps(kept, salt=UNDO_SALT),
         }
     return found | {"bob": world.bob.pk, "charlie": world.charlie.pk}
@@ -235,7 +248,7 @@ def test_every_address_has_its_row_or_is_public() -> None:
     from portal.urls import urlpatterns
 
     key = "00000000-0000-0000-0000-000000000001"
-    names = {"violation": key, "violation2": key, "probe": key, "probe2": key}
+    names = dict.fromkeys(("violation", "violation2", "probe", "probe2", "delivery", "delivery2"), key)
     numbers = dict.fromkeys(("site", "camera", "device", "pairing", "invitation", "role", "kept", "bob", "charlie"), 1)
     numbers |= {f"{name}2": 1 for name in numbers}
     rows: dict[str, set[str]] = {}
