@@ -43,8 +43,8 @@ Membership.objects.create(user=nina, site=empty, role='manager')
 old = Site.objects.create(name='Old Mill', archived_at=timezone.now())
 Camera.objects.create(site=old, name='Gate', address='x.mp4', paused=True)
 down = Camera.objects.create(site=harbour, name='Side entrance', kind='rtsp', address='rtsp://127.0.0.1:9/live')
-outage = Outage.objects.create(camera=down, began_at=timezone.now() - timedelta(hours=30), reason='Nothing answers there.',
-                      ended_at=timezone.now() - timedelta(hours=28))
+outage = Outage.objects.create(camera=down, began_at=timezone.now() - timedelta(hours=30),
+                               ended_at=timezone.now() - timedelta(hours=28), reason='Nothing answers there.')
 told = {'site': harbour, 'camera': down, 'outage': outage, 'channel': 'email', 'receiver': olivia}
 Delivery.objects.create(**told, event='outage-began', state='sent', sent_at=timezone.now() - timedelta(hours=29))
 Delivery.objects.create(**told, event='outage-ended', state='failed', why='The mail server refuses this address (550).')
