@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from portal.server import connections
 from tests.conftest import ROOT
 
 LISTS = ("requirements.txt", "requirements-train.txt", "requirements-dev.txt")
@@ -99,3 +100,16 @@ def test_systemd_knows_every_line_and_finds_little_exposed(unit: Path) -> None:
     )
     found = re.search(r"Overall exposure level for \S+: (\d+\.\d+)", judged.stdout)
     assert found and float(found[1]) < 2.0
+
+
+def test_caddy_reads_its_file_and_keeps_the_same_bounds() -> None:
+    if shutil.which("caddy") is None:
+        pytest.skip("needs caddy")
+    command = ["caddy", "adapt", "--adapter", "caddyfile", "--config", ROOT / "deploy" / "Caddyfile"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    (server,) = json.loads(done.stdout)["apps"]["http"]["servers"].values()
+    assert server["max_header_bytes"] <= connections.HEAD_BYTES
+    assert (
+        server["read_header_timeout"] == connections.HEAD_S * 1e9 and server["idle_timeout"] == connections.IDLE_S * 1e9
+    )
+    assert server["read_timeout"] == connections.BODY_WHOLE_S * 1e9
