@@ -62,11 +62,13 @@ def allow_each(what: str, account: str, request: HttpRequest) -> bool:
     """Whether it may be done once more within this hour; it is counted if so. While Redis is away, nothing may.
 
     Args:
-        account: whose doing it is, or whom it reaches.
+        account: whose doing it is, or whom it reaches. From a browser that it signs in from it counts apart, so that
+            nobody elsewhere can use it up.
     """
     limit = LIMITS[what]
+    whose = known_as(request, account) or account.strip().lower()
     bounds = (
-        (RateLimitItemPerHour(limit.account), (what, "account", account.lower())),
+        (RateLimitItemPerHour(limit.account), (what, "account", whose)),
         (RateLimitItemPerHour(limit.address), (what, "address", address_of(request))),
         (RateLimitItemPerHour(limit.in_all), (what, "all")),
     )
@@ -80,13 +82,14 @@ Bounds = tuple[tuple[RateLimitItem, tuple[str, ...]], ...]
 
 
 def _hit_all(bounds: Bounds) -> bool:
-    """Count in all of them, or in none: who is over one bound uses nothing of the others up."""
+    """Count in all of them, or in none: who is over one bound uses nothing of the others up.
+
+    Each count is also the last word: of many at the same moment no more get through than the bound allows.
+    """
     limiter = _limiter()
     if not all(limiter.test(item, *names) for item, names in bounds):
         return False
-    for item, names in bounds:
-        limiter.hit(item, *names)
-    return True
+    return all(limiter.hit(item, *names) for item, names in bounds)
 
 
 def address_of(request: HttpRequest) -> str:

@@ -167,6 +167,32 @@ def test_reset_mails_have_a_limit_an_account_an_address_and_in_all(
     assert len(mail.outbox) == 2, "only accounts get one"
 
 
+def test_nobody_elsewhere_can_use_up_her_reset_mails(world: World, settings: Any) -> None:
+    settings.EMAIL_URL = "smtp://mail.example"
+    hers = at(1)
+    attempt(hers, world.alice, PASSWORD)
+    hers.post("/sign-out/")
+    for number in range(10, 16):
+        at(number).post("/password/", {"email": world.alice.email})
+    assert hers.post("/password/", {"email": world.alice.email}).status_code == 302 and len(mail.outbox) == 4
+
+
+def test_of_many_guesses_at_the_same_moment_no_more_get_through(world: World, rf: Any) -> None:
+    barrier, got = threading.Barrier(25), []
+
+    def guess() -> None:
+        request = rf.post("/sign-in/")
+        barrier.wait(5)
+        got.append(throttling.guess("password", request, "alice@example.org"))
+
+    threads = [threading.Thread(target=guess) for _ in range(25)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got.count(0) <= 10 and len(got) == 25
+
+
 @pytest.mark.parametrize(
     ("what", "path", "rows"),
     [("invitation", "/people/invite/", Invitation), ("pairing", "/devices/add/", Pairing)],
