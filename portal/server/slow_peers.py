@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-STARTS_WITHIN_S = 60.0
+STOPS_WITHIN_S = 60.0
 DRIP_S = 1.0
 ASKS = 60
 
@@ -169,22 +169,18 @@ def portal() -> Iterator[tuple[int, int]]:
         port = int(probe.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
         given = {"PORT": str(port), "DATA_DIR": folder, "DEMO": "0", "HTTPS": "0", "REDIS_URL": "", "DATABASE_URL": ""}
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "portal.server.run"],
-            cwd=ROOT,
-            env=os.environ | given,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            for line in process.stdout or ():
-                if b"Ctrl-C stops it" in line:
-                    break
-            yield port, web_of(process.pid)
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(STARTS_WITHIN_S)
+        command = [sys.executable, "-m", "portal.server.run"]
+        with subprocess.Popen(  # noqa: S603
+            command, cwd=ROOT, env=os.environ | given, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        ) as process:
+            try:
+                for line in process.stdout or ():
+                    if b"Ctrl-C stops it" in line:
+                        break
+                yield port, web_of(process.pid)
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(STOPS_WITHIN_S)
 
 
 def web_of(supervisor: int) -> int:
