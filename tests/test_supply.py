@@ -105,7 +105,7 @@ def test_systemd_knows_every_line_and_finds_little_exposed(unit: Path) -> None:
 def test_caddy_reads_its_file_and_keeps_the_same_bounds() -> None:
     if shutil.which("caddy") is None:
         pytest.skip("needs caddy")
-    command = ["caddy", "adapt", "--adapter", "caddyfile", "--config", ROOT / "deploy" / "Caddyfile"]
+    command = ["caddy", "adapt", "--adapter", "caddyfile", "--config", str(ROOT / "deploy" / "Caddyfile")]
     done = subprocess.run(command, capture_output=True, check=True)
     (server,) = json.loads(done.stdout)["apps"]["http"]["servers"].values()
     assert server["max_header_bytes"] <= connections.HEAD_BYTES
