@@ -15,9 +15,6 @@ BIN := $(VENV)/bin
 PARALLEL := -n $(or $(TEST_WORKERS),4) --dist loadfile --durations=10
 FAST := tests/test_docs.py tests/test_supply.py tests/detection tests/cameras tests/portal -m "not stream and not slow"
 
-# Whole portals and a browser: the files that take longest come first, or two workers would wait for the last.
-LONGEST_FIRST := tests/system/test_run.py tests/browser tests/system
-
 # Measured by `make test` alone, as it costs half a minute. The floor is what the fast tests reach; it only rises.
 COVERAGE_FLOOR := 86
 COVERED := --cov --cov-report= --cov-fail-under=$(COVERAGE_FLOOR)
@@ -63,7 +60,7 @@ test: MEASURE := $(COVERED)
 test: check
 	$(BIN)/python -m tests.on_postgres -q $(PARALLEL) $(FAST)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 tests/cameras -m "stream and not slow"
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(LONGEST_FIRST) -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=10 tests/browser tests/system -m "not slow"
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q --durations=10 -m slow tests

@@ -72,7 +72,8 @@ def test_a_worker_that_is_killed_is_started_again_and_loses_nobody(portals: Port
     count = len(wait_for(visitor.violations, 60, "a violation"))
     (worker,) = [pid for pid in marked_processes(portal.marker) if b"streams@" in cmdline(pid)]
     os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: "online" not in states(portal), 6, "the word that no picture comes")
+    # Five seconds without a picture, and the job worker's round, which is late on a busy machine.
+    wait_for(lambda: "online" not in states(portal), 9, "the word that no picture comes")
     wait_for(lambda: states(portal) == ["online"], 15, "both cameras, online again")
     assert OUTAGE_OF_ALL in python_in(portal, OUTAGES), "the gap is an outage of each camera"
     wait_for(lambda: len(visitor.violations()) > count, 60, "a violation after the worker came back")
