@@ -6,7 +6,6 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Q
 from django.utils import timezone
 
 from cameras.models import Camera, Outage
@@ -56,8 +55,10 @@ def write(due: list[tuple[Outage, Event]]) -> int:
         return 0
     sites = {outage.camera.site_id for outage, _event in due}
     receivers: dict[int, list[User]] = defaultdict(list)
-    members = Membership.objects.filter(site__in=sites, role=Membership.Role.MANAGER).select_related("user")
-    for member in members.filter(Q(user__is_active=True, user__mail_outages=True)):
+    members = Membership.objects.filter(
+        site__in=sites, role=Membership.Role.MANAGER, user__is_active=True, user__mail_outages=True
+    )
+    for member in members.select_related("user"):
         receivers[member.site_id].append(member.user)
     rows = [
         Delivery(

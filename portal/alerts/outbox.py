@@ -7,6 +7,8 @@ after that. What is refused for good stops with its reason; the rest is tried ag
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, F, OuterRef
@@ -21,19 +23,26 @@ log = logging.getLogger(__name__)
 CLAIMED = timedelta(minutes=2)  # by then it was sent, or whoever sent it is gone
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 GIVE_UP_AFTER = timedelta(days=1)
-MOST_A_ROUND = 100
+ROUND_S = 10.0
 State = Delivery.State
+_sending = threading.Lock()
 
 
 def send_due(now: datetime | None = None) -> int:
-    """Send what is due; returns how many were taken by the other side."""
-    sent = 0
-    for _turn in range(MOST_A_ROUND):
-        delivery = claim(now or timezone.now())
-        if delivery is None:
-            break
-        sent += attempt(delivery, now)
-    return sent
+    """Send what is due; returns how many were taken by the other side.
+
+    One round at a time, and none longer than ROUND_S and one message: a server that hangs must leave the job worker's
+    other thread to its other work.
+    """
+    if not _sending.acquire(blocking=False):
+        return 0
+    try:
+        sent, over_at = 0, time.monotonic() + ROUND_S
+        while time.monotonic() < over_at and (delivery := claim(now or timezone.now())) is not None:
+            sent += attempt(delivery, now)
+        return sent
+    finally:
+        _sending.release()
 
 
 def claim(now: datetime) -> Delivery | None:

@@ -149,6 +149,23 @@ def test_who_is_killed_after_claiming_sends_again_later_and_nobody_meanwhile(wor
     assert server.mails[0]["Message-ID"].startswith(f"<{delivery.pk}@"), "under the same id, so that it can be dropped"
 
 
+def test_a_server_that_hangs_holds_up_one_round_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job worker has two threads, and more to do than to send."""
+    for camera, receiver in ((world.door, world.alice), (world.hall, world.charlie)):
+        decide(camera, receiver)
+    tried: list[int] = []
+
+    def hang(delivery: Delivery) -> None:
+        tried.append(send_due())  # what the other thread gets, in the middle of it
+        raise channels.SendError("The mail server does not answer.")
+
+    monkeypatch.setattr(outbox, "send", hang)
+    monkeypatch.setattr(outbox, "ROUND_S", 0.0)
+    assert send_due() == 0 and tried == [], "no time, no message"
+    monkeypatch.setattr(outbox, "ROUND_S", 10.0)
+    assert send_due() == 0 and tried == [0, 0]
+
+
 def test_a_fault_of_ours_stops_that_one_alone(
     world: World, server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
