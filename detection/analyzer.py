@@ -165,7 +165,8 @@ class Analyzer:
         )
         self._tracker = Tracker(make_key, longer)
         self._people: dict[UUID, Person] = {}
-        self._perhaps: tuple[Box, ...] = ()
+        self._faces: tuple[Box, ...] = ()  # in the newest frame: those that are followed
+        self._suspected: tuple[Box, ...] = ()  # and what is too faint for that
         self._newest_at = float("-inf")
 
     def analyse(self, image_bgr: Image, captured_at: float, is_broken: bool = False) -> list[Finding]:
@@ -187,10 +188,11 @@ class Analyzer:
             for track in self._tracker.tracks
             if 0 < captured_at - track.last_seen_at <= MISSING_S
         )
-        boxes = self._perhaps = (*(found.box for found in possible), *missed)
+        self._faces = (*(found.box for found in detections), *missed)
+        self._suspected = tuple(found.box for found in possible if found.confidence < FAINT)
         for track in self._tracker.tracks:
             if track.last_seen_at == captured_at:
-                findings += self._see(track, weights.get(track.key, 0.0), image_bgr, boxes)
+                findings += self._see(track, weights.get(track.key, 0.0), image_bgr)
         return findings
 
     def flush(self) -> list[Finding]:
@@ -207,14 +209,14 @@ class Analyzer:
 
     def possible_faces(self) -> tuple[Box, ...]:
         """Where faces may be in the newest frame: all that the detector suspects, and people it missed just now."""
-        return self._perhaps
+        return self._faces + self._suspected
 
     # -- one track, one frame -----------------------------------------------------------------------------------------
 
-    def _see(self, track: Track, weight: float, image_bgr: Image, boxes: tuple[Box, ...]) -> list[Finding]:
+    def _see(self, track: Track, weight: float, image_bgr: Image) -> list[Finding]:
         person = self._people.setdefault(track.key, Person(track))
         if weight > 0:
-            self._note_vote(person, weight, image_bgr, boxes)
+            self._note_vote(person, weight, image_bgr)
         if not track.confirmed:
             return []
         findings: list[Finding] = []
@@ -225,7 +227,7 @@ class Analyzer:
         findings += self._judge(person, label)
         return findings
 
-    def _note_vote(self, person: Person, weight: float, image_bgr: Image, boxes: tuple[Box, ...]) -> None:
+    def _note_vote(self, person: Person, weight: float, image_bgr: Image) -> None:
         found, at = person.track.last, person.track.last_seen_at
         total, count = person.confidences.get(found.label, (0.0, 0))
         person.confidences[found.label] = (total + found.confidence, count + 1)
@@ -234,12 +236,18 @@ class Analyzer:
             person.bare_since = at if person.bare_since is None else person.bare_since
             quality = weight * side(found.box) * framing(found.box)
             if person.candidate is None or quality > person.candidate.quality:
-                others = tuple(box for box in boxes if overlap(box, found.box) < 0.45)
-                person.candidate = Candidate(quality, image_bgr, found, others, at)
+                person.candidate = Candidate(quality, image_bgr, found, self._others(found.box), at)
             return
         person.masked_since = at if person.masked_since is None else person.masked_since
         if person.track.votes.decision == "mask":  # one masked frame among bare ones clears nothing
             person.candidate = person.bare_since = None
+
+    def _others(self, own: Box) -> tuple[Box, ...]:
+        """Where others' faces may be. What is only suspected may be a part of this very face: it must not touch it."""
+        return (
+            *(box for box in self._faces if overlap(box, own) < 0.45),
+            *(box for box in self._suspected if overlap(box, own) == 0),
+        )
 
     def _judge(self, person: Person, label: str) -> list[Finding]:
         """Open, renew, improve or close the person's violation, as their label now says."""
