@@ -91,11 +91,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
             rows = [messages.not_known(row) for row in rows]
         await self.tell({"type": "hello", "now": time.time(), "feeds": feeds, "cameras": rows})
 
-    async def tell_cameras(self, known: bool) -> None:
-        """The states of all cameras: as they are, or that nobody knows."""
-        _feeds, rows = await database_sync_to_async(read_state)(self.scope_now.site_ids)
-        for row in rows:
-            await self.tell(row if known else messages.not_known(row))
+    async def tell_cameras(self, cameras: list[dict[str, Any]]) -> None:
+        """The states of these cameras, as far as this person may see them."""
+        for camera in cameras:
+            if camera["site"] in self.scope_now.site_ids:
+                await self.tell(camera)
 
     # -- from the page ----------------------------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             audience = Audience.FACES if faces else Audience.PIXELATED
             picture = await database_sync_to_async(thumbnail)(body["id"], body["snapshot_at"], audience)
             if picture:
-                await database_sync_to_async(note_push)(self.user_id, self.address, body["id"])
+                await database_sync_to_async(looks.note_push)(self.user_id, self.address, UUID(body["id"]))
             body = body | {"picture": picture}
         await self.tell(body)
 
@@ -206,12 +206,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
 def note_live(user_id: int, action: Action, camera_ids: frozenset[int], address: str) -> None:
     rows = Camera.objects.filter(pk__in=camera_ids).select_related("site").order_by("name")
     audit.note_live(user_id, action, [(row.site, row.name) for row in rows], address)
-
-
-def note_push(user_id: int, address: str, violation_id: str) -> None:
-    violation = Violation.objects.select_related("site", "camera").filter(pk=UUID(violation_id)).first()
-    if violation is not None:
-        looks.note_push(user_id, address, violation)
 
 
 def is_new(body: dict[str, Any]) -> bool:
@@ -235,8 +229,7 @@ def thumbnail(violation_id: str, snapshot_at: str, audience: Audience) -> str:
 
 def read_state(site_ids: frozenset[int]) -> tuple[dict[str, dict[str, int]], list[dict[str, Any]]]:
     """Feeds and cameras of these sites; two queries."""
-    rows = Camera.objects.filter(site_id__in=site_ids, deleted_at__isnull=True).select_related("lease")
-    return messages.feeds(site_ids), [messages.camera(row) for row in rows]
+    return messages.feeds(site_ids), messages.cameras(site_ids)
 
 
 def read_camera_sites(site_ids: frozenset[int]) -> dict[int, int]:

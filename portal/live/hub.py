@@ -46,7 +46,7 @@ class LiveSocket(Member, Protocol):
 
     async def heartbeat(self, feeds: dict[str, dict[str, int]]) -> None: ...
 
-    async def tell_cameras(self, known: bool) -> None: ...
+    async def tell_cameras(self, cameras: list[dict[str, Any]]) -> None: ...
 
 
 class Hub(Sockets[LiveSocket]):
@@ -105,8 +105,7 @@ class Hub(Sockets[LiveSocket]):
         await pipeline.execute()
 
     async def _beat(self) -> None:
-        site_ids = frozenset(site_id for socket in self.members for site_id in socket.scope_now.site_ids)
-        feeds = await database_sync_to_async(messages.feeds)(site_ids)
+        feeds = await database_sync_to_async(messages.feeds)(self._site_ids())
         await self.each(list(self.members), lambda socket: socket.heartbeat(feeds))
 
     async def _feel_pulse(self) -> None:
@@ -119,8 +118,13 @@ class Hub(Sockets[LiveSocket]):
         except (RedisError, OSError):  # TimeoutError is one
             self._missed_pulses += 1
         if was_away != self.is_redis_away:
-            known = not self.is_redis_away
-            await self.each(list(self.members), lambda socket: socket.tell_cameras(known))
+            cameras = await database_sync_to_async(messages.cameras)(self._site_ids())
+            told = [messages.not_known(each) for each in cameras] if self.is_redis_away else cameras
+            await self.each(list(self.members), lambda socket: socket.tell_cameras(told))
+
+    def _site_ids(self) -> frozenset[int]:
+        """The sites that somebody here may see."""
+        return frozenset(site_id for socket in self.members for site_id in socket.scope_now.site_ids)
 
     async def _compare_rights(self) -> None:
         """End the sockets of people who signed out, were deactivated, or have other roles than when they connected."""

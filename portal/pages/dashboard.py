@@ -28,14 +28,13 @@ FIRST_STEPS_OVER = "first-steps-over"
 @require_safe
 def dashboard(request: HttpRequest) -> HttpResponse:
     tiles = read_tiles(request.user)
-    strip = strip_context(request.user, tiles)
     go_on = "go-on" in request.GET or FIRST_STEPS_OVER in request.session
     if request.user.is_superuser and not tiles and not go_on and (step := next_first_step()):
         return redirect(step)
     if "go-on" in request.GET:
         request.session[FIRST_STEPS_OVER] = True
         return redirect("dashboard")
-    context = {"tiles": tiles, "first": is_first_picture(request, tiles), **strip}
+    context = {"tiles": tiles, "first": is_first_picture(request, tiles), **strip_context(request.user, tiles)}
     return render(request, "dashboard/dashboard.html", context)
 
 

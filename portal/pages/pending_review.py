@@ -5,6 +5,7 @@ Nothing is decided by itself: whoever signs in is shown what was meant, and pres
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -20,7 +21,7 @@ from django.utils.translation import ngettext
 from cameras.redis import Errors
 from portal.events.review import MOST_AT_ONCE, NOTE_CHARACTERS
 from portal.models import Violation
-from portal.people import access
+from portal.people import access, audit
 from portal.people.access import Right
 from portal.server import throttling
 
@@ -73,7 +74,7 @@ def keep_for_later(request: HttpRequest) -> HttpResponse:
     onward = reverse("violations")
     try:
         given = read_request(request)
-        may = throttling.allow("pending-review", throttling.address_of(request), KEPT_A_MINUTE)
+        may = throttling.allow("pending-review", audit.address_of(request), KEPT_A_MINUTE)
     except (ValidationError, *Errors):
         return redirect(f"{reverse('login')}?{urlencode({'next': onward})}")
     if may and given.seen and len(given.seen) <= MOST_AT_ONCE:
@@ -134,6 +135,13 @@ def waiting(request: HttpRequest, about: Violation | None = None) -> Waiting | N
     mine = {str(key) for key in rows.values_list("pk", flat=True)}
     seen = [entry for entry in kept["seen"] if entry.partition(":")[0] in mine]
     return Waiting(seen, kept["decision"], kept["note"], len(seen)) if seen else None
+
+
+def decided(request: HttpRequest, seen: Iterable[UUID]) -> None:
+    """What waited is forgotten once these are decided, if it is about them; else it goes on waiting."""
+    kept = request.session.get(KEY)
+    if kept and {entry.partition(":")[0] for entry in kept["seen"]} & {str(key) for key in seen}:
+        forget(request)
 
 
 def forget(request: HttpRequest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -259,11 +260,11 @@ def review_violations(request: HttpRequest) -> HttpResponse:
         return redirect("violations")  # the way back from signing in
     if not request.user.is_authenticated or not getattr(request, "is_complete", False):
         return pending_review.keep_for_later(request)
-    pending_review.forget(request)
     try:
         given = read_request(request)
     except ValidationError:
         return HttpResponseBadRequest("This form was not made by the portal.")
+    pending_review.decided(request, given.seen)
     back = safe_back(request)
     if not given.seen:
         messages.warning(request, _("Choose at least one violation first."))
@@ -314,10 +315,7 @@ def refuse_review(request: HttpRequest, given: ReviewRequest, reason: str, back:
 
 def note_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:
     """Write one row per site to the audit log, however many were decided at once."""
-    by_site: dict[Site, int] = {}
-    for row in outcome.done:
-        by_site[row.site] = by_site.get(row.site, 0) + 1
-    for site, count in by_site.items():
+    for site, count in Counter(row.site for row in outcome.done).items():
         audit.note(request, Action.REVIEWED, f"{given.decision}: {count}", site)
 
 

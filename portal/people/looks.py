@@ -6,12 +6,13 @@ covered by that for a while. A picture that was asked for without such a page is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import UUID
 
 from django.http import HttpRequest
 
-from cameras.models import Site
 from cameras.redis import Errors, connection
 from portal.models import Violation
 from portal.people import audit
@@ -24,10 +25,7 @@ PAGE_OF_MANY = "%d small pictures"
 def note_list(request: HttpRequest, rows: Sequence[Violation]) -> None:
     """A page with a small picture of each of these: one row a site, that says how many."""
     shown = [row for row in rows if row.snapshot]
-    by_site: dict[Site, int] = {}
-    for row in shown:
-        by_site[row.site] = by_site.get(row.site, 0) + 1
-    for site, count in by_site.items():
+    for site, count in Counter(row.site for row in shown).items():
         audit.note_look(request, Action.SAW_PICTURE, PAGE_OF_MANY % count, site)
     _cover(request, shown)
 
@@ -44,22 +42,23 @@ def note_picture(request: HttpRequest, violation: Violation, *, large: bool) -> 
         _cover(request, [violation])
 
 
-def note_push(user_id: int, address: str, violation: Violation) -> None:
+def note_push(user_id: int, address: str, violation_id: UUID) -> None:
     """A notice with a small picture was sent to a person's open page: once for each person, however many pages."""
     try:
-        is_first = connection().set(_key(user_id, violation), b"1", ex=COVERED_S, nx=True)
+        is_first = connection().set(_key(user_id, violation_id), b"1", ex=COVERED_S, nx=True)
     except Errors:
         is_first = True
-    if is_first:
-        audit.note_push(user_id, describe(violation), violation.site, address)
+    found = Violation.objects.select_related("site", "camera").filter(pk=violation_id).first() if is_first else None
+    if found is not None:
+        audit.note_push(user_id, describe(found), found.site, address)
 
 
 def describe(violation: Violation) -> str:
     return f"{violation.get_label_display()}, {violation.camera.name}, {violation.started_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _key(user_id: int | None, violation: Violation) -> str:
-    return f"look:{user_id}:{violation.pk}"
+def _key(user_id: int | None, violation_id: UUID) -> str:
+    return f"look:{user_id}:{violation_id}"
 
 
 def _cover(request: HttpRequest, rows: Sequence[Violation]) -> None:
@@ -67,12 +66,12 @@ def _cover(request: HttpRequest, rows: Sequence[Violation]) -> None:
     with suppress(*Errors):
         pipeline = connection().pipeline(transaction=False)
         for row in rows:
-            pipeline.set(_key(request.user.pk, row), b"1", ex=COVERED_S)
+            pipeline.set(_key(request.user.pk, row.pk), b"1", ex=COVERED_S)
         pipeline.execute()
 
 
 def _is_covered(request: HttpRequest, violation: Violation) -> bool:
     try:
-        return bool(connection().exists(_key(request.user.pk, violation)))
+        return bool(connection().exists(_key(request.user.pk, violation.pk)))
     except Errors:
         return False

@@ -19,6 +19,7 @@ from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from cameras.redis import Errors, connection
+from portal.people.audit import address_of
 
 
 @cache
@@ -90,10 +91,6 @@ def _hit_all(bounds: Bounds) -> bool:
     if not all(limiter.test(item, *names) for item, names in bounds):
         return False
     return all(limiter.hit(item, *names) for item, names in bounds)
-
-
-def address_of(request: HttpRequest) -> str:
-    return str(request.META.get("REMOTE_ADDR", ""))[:64]
 
 
 # -- guesses ----------------------------------------------------------------------------------------------------------

@@ -83,6 +83,13 @@ def test_one_about_many_waits_on_the_list(world: World) -> None:
     assert sorted(Violation.objects.values_list("status", flat=True)) == ["dismissed", "dismissed", "open"]
 
 
+def test_what_waits_goes_on_waiting_while_others_are_decided(world: World) -> None:
+    first, second, client = see(world.door), see(world.door), Client()
+    after_sign_in(client, decide(client, first), world.bob)
+    decide(client, second)
+    assert "You were signed out" in client.get(f"/violations/{first.pk}/").content.decode()
+
+
 def test_what_waits_can_be_forgotten_and_is_nothing_for_a_viewer(world: World) -> None:
     violation, client = see(world.door), Client()
     page = after_sign_in(client, decide(client, violation), world.bob)
