@@ -130,19 +130,13 @@ class ProofForm(forms.Form):
     )
 
 
-class SetUpForm(CodeForm):
+class SetUpForm(ProofForm, CodeForm):
     """The app's first code; and the password, if it was given some time ago: the page may have been left open."""
-
-    proof = forms.CharField(
-        label=gettext_lazy("Your password"),
-        strip=False,
-        max_length=4096,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
 
     def __init__(self, *args: Any, asks_password: bool) -> None:
         super().__init__(*args)
         self.fields["code"].help_text = _("The six digits that the app shows now.")
+        self.fields["proof"].label = _("Your password")
         if not asks_password:
             del self.fields["proof"]
 

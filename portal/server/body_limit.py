@@ -6,6 +6,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
+PLAIN = b"text/plain; charset=utf-8"
 MOST_BYTES = 2_000_000  # a frame has 512 KB at most, a form 1 MB
 
 
@@ -51,7 +52,14 @@ async def refuse(path: str, send: Any, most_bytes: int = MOST_BYTES) -> None:
         problem = {"type": "about:blank", "title": title, "status": 413, "detail": text}
         body = json.dumps(problem).encode()
     else:
-        kind, body = b"text/plain; charset=utf-8", text.encode()
+        kind, body = PLAIN, text.encode()
+    await answer(send, 413, body, kind)
+
+
+async def answer(send: Any, status: int, body: bytes, kind: bytes = PLAIN, retry_after_s: int = 0) -> None:
+    """Answer a request in place of the application, and hang up."""
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    if retry_after_s:
+        headers.append((b"retry-after", str(retry_after_s).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -29,6 +29,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from portal.server import variables
+from portal.server.body_limit import answer
 
 HEAD_BYTES = 64 * 1024
 HEAD_FIELDS = 100
@@ -279,10 +280,7 @@ async def turn_away(scope: dict[str, Any], send: Any) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1013})  # "Try again later", in IANA's registry of close codes
         return
-    text = WHY[HTTPStatus.SERVICE_UNAVAILABLE].encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"), (b"retry-after", b"60")]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+    await answer(send, 503, WHY[HTTPStatus.SERVICE_UNAVAILABLE].encode(), retry_after_s=60)
 
 
 class _Loop(uvloop.Loop):

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.server.body_limit import refuse
+from portal.server.body_limit import answer, refuse
 
 # The beginnings of the paths whose POST checks or sets a password.
 PATHS = ("/sign-in/", "/password/", "/invitation/", "/first-user/", "/profile/password/", "/profile/two-factor/",
@@ -45,7 +45,7 @@ class SlowLane:
             return await refuse(scope["path"], send, MOST_BYTES)
         lane = self._lanes.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
         if not await self._wait(lane):
-            return await turn_away(send)
+            return await answer(send, 503, str(BUSY).encode(), retry_after_s=10)
         try:
             return await self._application(scope, replay(body, receive), send)
         finally:
@@ -92,9 +92,3 @@ def replay(body: bytes, receive: Any) -> Any:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
-
-
-async def turn_away(send: Any) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"), (b"retry-after", b"10")]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": str(BUSY).encode()})
