@@ -28,6 +28,8 @@ def world(db: None, redis: Any) -> World:
 
 @pytest.fixture
 def sign_in() -> Callable[[User], Client]:
+    from portal import urls  # noqa: F401 - Django loads it at the first request; the profile's receiver notes sign-ins
+
     def make(user: User) -> Client:
         client = Client()
         client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
