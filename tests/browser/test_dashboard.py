@@ -329,16 +329,17 @@ def test_ten_violations_are_reviewed_by_keys_alone(portal: PortalProcess, visit:
 
 def test_with_scripts_off_pages_still_list_filter_and_review(portal: PortalProcess, visit: Visit) -> None:
     page = visit(portal, portal.login(), java_script_enabled=False)
-    page.goto("/violations/")
+    box = page.locator("[name=seen]").first
+    wait_for(lambda: page.goto("/violations/") and box.count(), 40, "a violation")
     page.get_by_label("Status").select_option("To review")
     page.get_by_role("button", name="Show", exact=True).click()
-    assert "status=open" in page.url
-    box = page.locator("[name=seen]").first
+    page.wait_for_url("**status=open**")
     key = str(box.get_attribute("value")).partition(":")[0]
     box.check()
     page.get_by_role("button", name="Confirm").click()
-    assert "Confirmed: No mask" in page.content()
+    expect(page.get_by_text("Confirmed: No mask")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Confirmed: No mask")).to_have_count(0)
     page.goto(f"/violations/{key}/")
     assert page.locator("[data-status] .badge").inner_text() == "To review"
 
