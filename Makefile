@@ -12,14 +12,14 @@ BIN := $(VENV)/bin
 # `make run DEMO=0 PORT=9000` and `PORT=9000 make run` mean the same: make passes on the variables on its command line.
 
 # Each worker has its own DATA_DIR, database and Valkey; a file's tests stay together.
-PARALLEL := -n $(or $(TEST_WORKERS),4) --dist loadfile --durations=10
+PARALLEL := -n $(or $(TEST_WORKERS),3) --dist loadfile --durations=10
 FAST := tests/test_docs.py tests/test_supply.py tests/detection tests/cameras tests/portal -m "not stream and not slow"
 
 # Measured by `make test` alone, as it costs half a minute. The floor is what the fast tests reach; it only rises.
 COVERAGE_FLOOR := 86
 COVERED := --cov --cov-report= --cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: run check test test-slow clean install install-dev lock try
+.PHONY: run check static test quick whole test-slow clean install install-dev lock try
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m portal.server.run
@@ -46,7 +46,10 @@ BIOME := $(if $(shell command -v npm),node_modules/.bin/biome,$(if $(CI),npm,ech
 node_modules/.installed: package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund && touch $@; fi
 
-check: $(VENV)/.installed-dev node_modules/.installed
+check: static
+	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST)
+
+static: $(VENV)/.installed-dev node_modules/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy detection cameras portal tests
@@ -54,12 +57,18 @@ check: $(VENV)/.installed-dev node_modules/.installed
 	@$(BIOME) check --error-on-warnings
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python -m pytest -q $(PARALLEL) $(MEASURE) $(FAST)
 
-test: MEASURE := $(COVERED)
-test: check
-	$(BIN)/python -m tests.on_postgres -q $(PARALLEL) $(FAST)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 tests/cameras -m "stream and not slow"
+test:
+	@$(MAKE) --no-print-directory --output-sync=line -j 2 quick whole
+
+# Beside the whole portals, which mostly wait, and behind them in the queue for the processors.
+quick: MEASURE := $(COVERED)
+quick: static
+	nice -n 10 $(BIN)/python -m pytest -q $(PARALLEL) $(MEASURE) $(FAST)
+	nice -n 10 $(BIN)/python -m tests.on_postgres -q $(PARALLEL) $(FAST)
+	nice -n 5 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 tests/cameras -m "stream and not slow"
+
+whole: static
 	$(WHOLE) -n 2 --cache-clear || { echo "Once more, alone, what failed beside others:"; $(WHOLE) --lf --lfnf none; }
 
 # Whole portals with browsers, two at a time on a machine that others use too. What fails there is tried once more by

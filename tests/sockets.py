@@ -42,7 +42,11 @@ class SocketCommunicator(ApplicationCommunicator):
         redis-py may lose a cancellation while it connects, so it is repeated.
         """
         await self.send_input({"type": "websocket.disconnect", "code": 1000})
+        deadline = time.monotonic() + 10
         while self.closed and not self.future.done():
+            if time.monotonic() > deadline:
+                self.future.print_stack()
+                raise AssertionError("a socket that the server closed did not end")
             self.future.cancel()
             await asyncio.wait({self.future}, timeout=0.05)
         await self.wait(5)
