@@ -1,6 +1,6 @@
 """Sites, cameras, people and what was seen, in Django's admin, for superusers.
 
-Pictures are not shown here: portal/events/pictures.py is the only way to them.
+Pictures are not shown here: portal/people/pictures.py is the only way to them.
 """
 
 from __future__ import annotations

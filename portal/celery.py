@@ -51,9 +51,11 @@ def begin(sender: Any, **kwargs: Any) -> None:
     """A job worker is healthy from its start, not from beat's first round; a stream worker starts looking for work."""
     kind = str(sender.hostname).partition("@")[0]
     if kind == "jobs":
+        from portal.alerts import sender as alerts_sender
         from portal.server.health import note_jobs_alive
 
         note_jobs_alive()
+        alerts_sender.start()
     elif kind == "streams":
         from portal.server import streaming
 
@@ -75,6 +77,8 @@ def stop_watching(**kwargs: Any) -> None:
 
 @worker_shutdown.connect
 def finish(**kwargs: Any) -> None:
+    from portal.alerts import sender as alerts_sender
     from portal.server import streaming
 
+    alerts_sender.finish()
     streaming.finish()

@@ -171,6 +171,11 @@ if EMAIL_URL:
     globals().update(env.email(EMAIL_URL))
 DEFAULT_FROM_EMAIL = variables.read("DEFAULT_FROM_EMAIL")
 
+# Where events and figures are published for other systems (docs/mqtt.md); empty: nowhere.
+MQTT_URL = env.mqtt(variables.read("MQTT_URL"))
+# Push services beside those of the known browsers' makers, by host.
+PUSH_SERVICES = frozenset(variables.names("PUSH_SERVICES"))
+
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]
 TIME_ZONE = "UTC"
@@ -180,7 +185,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 MEDIA_ROOT = DATA_DIR / "pictures"
 STORAGES = {
-    # Pictures have no address: they are served only by portal/events/pictures.py.
+    # Pictures have no address: they are served only by portal/people/pictures.py.
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {
@@ -206,6 +211,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
         "manifest-src": [SELF],
+        "worker-src": [SELF],
     }
 }
 SESSION_COOKIE_HTTPONLY = True

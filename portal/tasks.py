@@ -12,8 +12,8 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from cameras.watching.worker import refused_root, spool_root
-from portal.alerts import outages, outbox
-from portal.events import camera_states, recorder
+from portal.alerts import digests, escalation, outages, trouble
+from portal.events import camera_states, notices, recorder
 from portal.events import retention as keeping
 from portal.people import audit
 from portal.server import health
@@ -39,9 +39,12 @@ def spools() -> None:
 
 @shared_task(name="portal.tasks.alerts")
 def alerts() -> None:
-    """Decide what is to be told elsewhere, and send what waits."""
+    """Decide what has become worth telling by itself. What waits is sent by portal/alerts/sender.py."""
     outages.consider()
-    outbox.send_due()
+    trouble.consider_unwatched()
+    trouble.consider_notices(notices.current_notices())
+    digests.consider()
+    escalation.consider()
 
 
 @shared_task(name="portal.tasks.retention")

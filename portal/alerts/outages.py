@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
+from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from cameras.models import Camera, Outage
-from portal.models import Delivery, Membership, User
+from portal.alerts.happenings import iso
+from portal.alerts.rules import Event, Happening, tell
+from portal.models import Delivery, Topic
 
-Event = Delivery.Event
 FIRST_AFTER = timedelta(minutes=1)
 STAGES = (
     (timedelta(days=1), Event.OUTAGE_DAY),
@@ -19,22 +23,34 @@ STAGES = (
     (FIRST_AFTER, Event.OUTAGE_BEGAN),
 )
 LOOK_BACK = timedelta(days=2)  # for ends that were not told while the portal was down
+GATHERED = timedelta(seconds=10)  # cameras that fail together are told together
 
 
 def consider(now: datetime | None = None) -> int:
     """Write what is to be told now; returns how many deliveries. Three queries where nothing is new."""
-    if not settings.EMAIL_URL:
-        return 0
     now = now or timezone.now()
     open_ones = Outage.objects.filter(Camera.wanted("camera__"), ended_at=None, began_at__lte=now - FIRST_AFTER)
     ended = Outage.objects.filter(ended_at__gt=now - LOOK_BACK, deliveries__isnull=False).distinct()
-    outages = [*open_ones.select_related("camera"), *ended.select_related("camera")]
+    with_site = ("camera__site__policy",)
+    outages = [*open_ones.select_related(*with_site), *ended.select_related(*with_site)]
     told: dict[int, set[str]] = defaultdict(set)
     rows = Delivery.objects.filter(outage__in=[outage.pk for outage in outages])
     for outage_id, name in rows.values_list("outage_id", "event").distinct():
-        told[outage_id].add(name)
-    due = [(outage, event) for outage in outages if (event := next_event(outage, told[outage.pk], now))]
-    return write(due)
+        if outage_id is not None:
+            told[outage_id].add(name)
+    due = [(each, event) for each in outages if (event := next_event(each, told[each.pk], now)) is not None]
+    if not due:
+        return 0
+    with transaction.atomic():
+        return tell(
+            *(
+                Happening(
+                    outage.camera.site, event, Topic.OUTAGE, str(outage.pk), body_of(outage, event), outage.camera,
+                    outage=outage, at=now, after=GATHERED,
+                )
+                for outage, event in due
+            )
+        )  # fmt: skip
 
 
 def next_event(outage: Outage, told: set[str], now: datetime) -> Event | None:
@@ -49,23 +65,16 @@ def next_event(outage: Outage, told: set[str], now: datetime) -> Event | None:
     return None
 
 
-def write(due: list[tuple[Outage, Event]]) -> int:
-    """A row for each receiver: the site's managers who did not switch it off. Two queries for any number."""
-    if not due:
-        return 0
-    sites = {outage.camera.site_id for outage, _event in due}
-    receivers: dict[int, list[User]] = defaultdict(list)
-    members = Membership.objects.filter(
-        site__in=sites, role=Membership.Role.MANAGER, user__is_active=True, user__mail_outages=True
-    )
-    for member in members.select_related("user"):
-        receivers[member.site_id].append(member.user)
-    rows = [
-        Delivery(
-            site_id=outage.camera.site_id, camera_id=outage.camera_id, outage=outage, event=event,
-            channel=Delivery.Channel.EMAIL, receiver=user,
-        )
-        for outage, event in due
-        for user in receivers[outage.camera.site_id]
-    ]  # fmt: skip
-    return len(Delivery.objects.bulk_create(rows, ignore_conflicts=True))
+def body_of(outage: Outage, event: Event) -> dict[str, Any]:
+    """An outage as other systems get it."""
+    camera = outage.camera
+    return {
+        "event_type": "camera-back" if event == Event.OUTAGE_ENDED else "camera-down",
+        "id": outage.pk,
+        "site": {"id": camera.site.pk, "name": camera.site.name},
+        "camera": {"id": camera.pk, "name": camera.name},
+        "reason": outage.reason,
+        "began_at": iso(outage.began_at),
+        "ended_at": iso(outage.ended_at),
+        "link": f"{settings.BASE_URL}{reverse('camera', args=[camera.pk])}",
+    }

@@ -2,18 +2,18 @@
 
     follow(ViolationChange(violation, camera, bare_since, is_new=True))
 
-A follow-up is a function of one change, and ignores changes that do not concern it. What it sends goes out on commit.
+Each follow-up ignores changes that do not concern it. What it sends goes out on commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from cameras.models import Camera
+from portal.alerts import happenings
 from portal.events import feed
-from portal.models import Passage, Violation
+from portal.models import Passage, Reminder, Violation
 from portal.voice import reminding
 
 
@@ -48,11 +48,25 @@ class CameraChange:
     camera: Camera
 
 
-Change = PassageChange | ViolationChange | CameraChange
+@dataclass(frozen=True)
+class ReviewChange:
+    """A person decided about violations of one site, given as they now are, with camera and site."""
+
+    violations: tuple[Violation, ...]
+
+
+Change = PassageChange | ViolationChange | CameraChange | ReviewChange
+
+
+def follow(change: Change) -> None:
+    """Do all that follows from a row that was just written; call it within the transaction that wrote it."""
+    tell_pages(change)
+    reminder = remind(change)
+    tell_elsewhere(change, reminder)
 
 
 def tell_pages(change: Change) -> None:
-    """Tell open pages through the site's feed."""
+    """Tell open pages through the site's feed. A review numbers all of its violations at once, by itself."""
     match change:
         case ViolationChange(is_shown=True):
             feed.publish(change.violation, to_review=int(change.is_new))
@@ -60,19 +74,22 @@ def tell_pages(change: Change) -> None:
             feed.publish_camera(change.camera.pk, change.camera.site_id)
 
 
-def remind(change: Change) -> None:
-    """Decide whether the door says something."""
+def remind(change: Change) -> Reminder | None:
+    """Decide whether the door says something about a violation; returns what was decided now."""
     match change:
         case ViolationChange():
-            reminding.consider_violation(change.violation, change.camera, change.bare_since)
+            return reminding.consider_violation(change.violation, change.camera, change.bare_since)
         case PassageChange():
             reminding.consider_passage(change.passage, change.camera)
+    return None
 
 
-FOLLOW_UPS: tuple[Callable[[Change], None], ...] = (tell_pages, remind)
-
-
-def follow(change: Change) -> None:
-    """Run all follow-ups of a row that was just written; call it within the transaction that wrote it."""
-    for follow_up in FOLLOW_UPS:
-        follow_up(change)
+def tell_elsewhere(change: Change, reminder: Reminder | None) -> None:
+    """Tell people and systems elsewhere, as the site's rules say. Outages are told by portal/alerts/outages.py."""
+    match change:
+        case ViolationChange():
+            happenings.violation_changed(
+                change.violation, change.camera, is_new=change.is_new, is_shown=change.is_shown, reminder=reminder
+            )
+        case ReviewChange():
+            happenings.violations_reviewed(change.violations)

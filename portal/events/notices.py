@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from cameras.redis import connection
 from cameras.watching.leases import living_workers
+from portal.alerts.waking import TROUBLE_KEY
 from portal.events import processes
 from portal.events.recorder import recording_trouble, refused_count
 
@@ -36,46 +37,42 @@ def note_disk_stuck(is_stuck: bool) -> None:
         connection().delete(DISK_STUCK_KEY)
 
 
-def current_notices() -> list[str]:
-    """Sentences for the dashboard: what is wrong, and what to do. A few queries to Redis, none to the database."""
-    found, workers = [], living_workers()
-    found += [
-        _("The part “%(name)s” of the portal keeps ending, and is started again after longer and longer pauses. "
-          "Ask the operator of this portal to check the logs.") % {"name": name}
-        for name in sorted(processes.read(Path(settings.DATA_DIR)))
-    ]  # fmt: skip
+def current_notices() -> dict[str, str]:
+    """Sentences by a short key: what is wrong, and what to do. A few queries to Redis, none to the database."""
+    found: dict[str, str] = {}
+    workers = living_workers()
+    for name in sorted(processes.read(Path(settings.DATA_DIR))):
+        found[f"process-{name}"] = _(
+            "The part “%(name)s” of the portal keeps ending, and is started again after longer and longer pauses. "
+            "Ask the operator of this portal to check the logs."
+        ) % {"name": name}
     if recording_trouble() or any(worker.trouble for worker in workers):
-        found.append(
+        found["not-stored"] = (
             _("New violations cannot be stored at the moment: the disk or the database of the portal's machine is full "
               "or does not answer. Live pictures go on, and what was seen is stored as soon as there is room.")
         )  # fmt: skip
     if (lost := refused_count() + sum(worker.dropped for worker in workers)) > 0:
-        found.append(
-            ngettext(
-                "%(count)d finding could not be stored and is kept aside. "
-                "Ask the operator of this portal to check the logs.",
-                "%(count)d findings could not be stored and are kept aside. "
-                "Ask the operator of this portal to check the logs.",
-                lost,
-            )
-            % {"count": lost}
-        )
+        found["refused"] = ngettext(
+            "%(count)d finding could not be stored and is kept aside. "
+            "Ask the operator of this portal to check the logs.",
+            "%(count)d findings could not be stored and are kept aside. "
+            "Ask the operator of this portal to check the logs.",
+            lost,
+        ) % {"count": lost}
     if connection().exists(DISK_STUCK_KEY):
-        found.append(
+        found["disk-full"] = (
             _("The disk of the portal's machine is nearly full, and deleting old violations would not help: something "
               "else fills it. Free some space there. Violations are kept.")
         )  # fmt: skip
+    if trouble := cast("bytes | None", connection().get(TROUBLE_KEY)):
+        found["mqtt"] = trouble.decode(errors="replace")
     deleted = cast("bytes | None", connection().get(DISK_KEY))
     if deleted:
         note = json.loads(deleted)
-        found.append(
-            ngettext(
-                "%(count)d old violation was deleted to keep %(floor)d MB of the disk free. "
-                "Make room, or keep fewer days.",
-                "%(count)d old violations were deleted to keep %(floor)d MB of the disk free. "
-                "Make room, or keep fewer days.",
-                note["count"],
-            )
-            % {"count": note["count"], "floor": round(note["floor_mb"])}
-        )
+        found["deleted-early"] = ngettext(
+            "%(count)d old violation was deleted to keep %(floor)d MB of the disk free. Make room, or keep fewer days.",
+            "%(count)d old violations were deleted to keep %(floor)d MB of the disk free. "
+            "Make room, or keep fewer days.",
+            note["count"],
+        ) % {"count": note["count"], "floor": round(note["floor_mb"])}
     return found

@@ -274,7 +274,7 @@ def close_left_open(which: Q) -> int:
     for key in keys:
         with transaction.atomic():
             if Violation.objects.filter(pk=key, ended_at__isnull=True).update(ended_at=F("last_seen_at")):
-                found = Violation.objects.select_related("camera").get(pk=key)
+                found = Violation.objects.select_related("camera__site__policy", "camera__voice").get(pk=key)
                 follow(ViolationChange(found, found.camera, found.started_at))
     return len(keys)
 

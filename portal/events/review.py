@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.events import feed
+from portal.events.follow_ups import ReviewChange, follow
 from portal.models import Violation
 from portal.people import access
 from portal.people.access import AnyUser, Right
@@ -83,4 +84,6 @@ def _apply(rows: list[Violation], changes: dict[str, object], status: str | None
     keys = [row.pk for row in locked]
     Violation.objects.filter(pk__in=keys).update(review_version=F("review_version") + 1, **changes)
     feed.publish(*locked, to_review=delta)
+    if status is not None:
+        follow(ReviewChange(tuple(Violation.objects.filter(pk__in=keys).select_related("camera__site__policy"))))
     return set(keys)

@@ -16,12 +16,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from cameras.models import Camera
 from cameras.watching.preview import View
 from portal.events import feed, messages
-from portal.events.pictures import PictureGoneError, PictureView, render
 from portal.live.hub import hub, now_s
 from portal.models import Violation
 from portal.people import access, audit, looks, two_factor
 from portal.people.access import Audience, Right, Scope
 from portal.people.audit import Action
+from portal.people.pictures import PictureGoneError, PictureView, render
 
 UNACKED_S = 8.0  # a page that has not painted a picture for this long is no longer looking
 MOST_MISSED = 200

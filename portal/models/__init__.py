@@ -1,4 +1,4 @@
-from portal.models.alerts import Delivery
+from portal.models.alerts import CameraQuiet, Delivery, Destination, PushSubscription, Rule, Topic
 from portal.models.audit import AuditEntry
 from portal.models.devices import DeviceToken, Pairing, Purpose
 from portal.models.events import ErasedPassage, Passage, SiteFeed, Violation
@@ -9,7 +9,9 @@ from portal.models.reminders import Phrase, Reminder, Silence, SitePhrase, Voice
 
 __all__ = [
     "AuditEntry",
+    "CameraQuiet",
     "Delivery",
+    "Destination",
     "DeviceToken",
     "ErasedPassage",
     "Heartbeat",
@@ -19,13 +21,16 @@ __all__ = [
     "Passage",
     "Phrase",
     "Purpose",
+    "PushSubscription",
     "Reminder",
+    "Rule",
     "SignedIn",
     "Silence",
     "SiteFeed",
     "SitePhrase",
     "SitePolicy",
     "Theme",
+    "Topic",
     "User",
     "Violation",
     "Voice",

@@ -53,6 +53,10 @@ class AuditEntry(models.Model):
         TRANSFERRED = "transferred", _("handed the site over to")
         PASSWORD_LINK = "password-link", _("created a password link for")  # noqa: S105
         SENT_AGAIN = "sent-again", _("sent again to")
+        SENT_PICTURE = "sent-picture", _("was sent the picture of")
+        RULE_CHANGED = "rule-changed", _("changed who is told at")
+        CAMERA_QUIET = "camera-quiet", _("made quiet")
+        CAMERA_LOUD = "camera-loud", _("made audible again")
         ADMINISTERED = "administered", _("changed in the administration")
 
     at = models.DateTimeField(_("when"), default=timezone.now)

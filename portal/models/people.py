@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from cameras.models import Site, check_time_zone
@@ -56,9 +57,7 @@ class User(AbstractUser):
         help_text=_("Like Europe/Lisbon. Times of a site in another zone are then marked with its name."),
     )
     theme = models.CharField(_("appearance"), max_length=8, choices=Theme.choices, default=Theme.SYSTEM)
-    mail_outages = models.BooleanField(
-        _("e-mail when a camera is down"), default=True, help_text=_("Of the sites that you manage.")
-    )
+    looked_at = models.DateTimeField(_("last looked at the news"), default=timezone.now, editable=False)
     session_epoch = models.PositiveIntegerField(
         _("session epoch"), default=0, editable=False, help_text=_("Raising it ends all sessions.")
     )

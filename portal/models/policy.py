@@ -87,6 +87,16 @@ class SitePolicy(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(3650)],
         help_text=_("Violations, their pictures and passages are deleted after this many days."),
     )
+    mqtt_commands = models.BooleanField(
+        _("take commands by MQTT"),
+        default=False,
+        help_text=_("Whoever may write to the broker may then pause and silence this site's cameras."),
+    )
+    mqtt_pictures = models.BooleanField(
+        _("send pictures by MQTT"),
+        default=False,
+        help_text=_("The picture of the last violation of each camera, faces included, for whoever reads the broker."),
+    )
 
     class Meta:
         verbose_name = _("site's policy")

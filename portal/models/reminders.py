@@ -55,6 +55,7 @@ class Voice(models.Model):
         LOUDSPEAKER = "loudspeaker", _("On a page that is open at the door")
         CALL = "call", _("On a camera or loudspeaker in the network (HTTP)")
         LOCAL = "local", _("On the worker's own machine")
+        MQTT = "mqtt", _("On whatever listens to the MQTT broker")
 
     class Method(models.TextChoices):
         GET = "GET", "GET"
@@ -65,6 +66,9 @@ class Voice(models.Model):
         Camera, on_delete=models.CASCADE, primary_key=True, related_name="voice", verbose_name=_("camera")
     )
     output = models.CharField(_("where it sounds"), max_length=16, choices=Output.choices, default=Output.NOWHERE)
+    is_muted = models.BooleanField(
+        _("silent for now"), default=False, help_text=_("The settings stay. Home Assistant's switch does the same.")
+    )
     preset = models.CharField(_("make"), max_length=16, blank=True, help_text=_("Empty: the call is written out."))
     host = models.CharField(_("host"), max_length=260, blank=True)
     channel = models.CharField(_("channel"), max_length=120, blank=True)

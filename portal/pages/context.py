@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 
 from portal.events import messages
+from portal.pages import told
 from portal.people import access
 from portal.people.access import Right
 
@@ -72,5 +73,6 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "feeds": lambda: json.dumps({site: entry["number"] for site, entry in feeds().items()}),
         "to_review": lambda: sum(entry["to_review"] for entry in feeds().values()),
         "has_site": lambda: bool(feeds()),
+        "news_count": cache(lambda: told.count_news(user)),
         "may_set_up": lambda: user.is_superuser or access.sites(user, Right.SET_UP).exists(),
     }

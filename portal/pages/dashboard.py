@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from cameras.models import Camera, Site
 from cameras.redis import Errors
 from cameras.states import CameraState
+from portal.alerts import quiet
 from portal.events import messages
 from portal.events.notices import current_notices
 from portal.models import Passage
@@ -63,11 +64,20 @@ def strip(request: HttpRequest) -> HttpResponse:
 
 
 def read_tiles(user: AnyUser) -> list[dict[str, Any]]:
-    """This person's cameras, each with its state from messages.camera. Two queries."""
-    cameras = access.cameras(user).order_by("site__name", "name")
+    """This person's cameras, each with its state from messages.camera, and whether it is quiet. Four queries."""
+    cameras = list(access.cameras(user).order_by("site__name", "name"))
     own = set(access.sites(user, Right.SET_UP).values_list("pk", flat=True))
+    reviewed = set(access.sites(user, Right.REVIEW).values_list("pk", flat=True))
+    quiet_until = quiet.now_quiet(camera.pk for camera in cameras)
     return [
-        {"camera": camera, "state": messages.camera(camera), "may_set_up": camera.site_id in own} for camera in cameras
+        {
+            "camera": camera,
+            "state": messages.camera(camera),
+            "may_set_up": camera.site_id in own,
+            "may_review": camera.site_id in reviewed,
+            "quiet_until": camera.site.local(quiet_until[camera.pk]) if camera.pk in quiet_until else None,
+        }
+        for camera in cameras
     ]
 
 
@@ -77,7 +87,7 @@ def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
     While Redis does not answer, nobody knows which cameras are watched: their tiles are changed to say so.
     """
     try:
-        notices = current_notices()
+        notices = list(current_notices().values())
     except Errors:
         notices = [f"{CameraState.UNKNOWN.meaning} {CameraState.UNKNOWN.remedy}"]
         for tile in tiles:

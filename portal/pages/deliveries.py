@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -23,18 +20,18 @@ MOST_SHOWN = 100
 @require_safe
 def deliveries(request: HttpRequest, site_id: int) -> HttpResponse:
     site = access.get_site(request, site_id)
-    rows = Delivery.objects.filter(site=site).select_related("camera", "receiver")[:MOST_SHOWN]
-    context = {"site": site, "rows": rows, "can_mail": bool(settings.EMAIL_URL)}
-    return render(request, "sites/deliveries.html", context)
+    rows = Delivery.objects.filter(site=site).select_related("camera", "receiver", "destination", "rule")[:MOST_SHOWN]
+    context = {"site": site, "rows": rows}
+    return render(request, "alerts/deliveries.html", context)
 
 
 @require_POST
-def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
+def send_again(request: HttpRequest, delivery_id: int) -> HttpResponse:
     found = Delivery.objects.filter(pk=delivery_id, site__in=access.sites(request.user)).select_related("site").first()
     if found is None:
         raise Http404
     access.require(request.user, Right.SET_UP, found.site)
     outbox.send_again(found)
-    audit.note(request, Action.SENT_AGAIN, found.receiver.email, found.site)
+    audit.note(request, Action.SENT_AGAIN, found.to_whom, found.site)
     messages.success(request, _("It is sent again within seconds."))
     return redirect("deliveries", found.site_id)

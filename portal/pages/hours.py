@@ -22,8 +22,8 @@ def clock_field() -> forms.TimeField:
     )
 
 
-class HoursForm(forms.ModelForm[SitePolicy]):
-    """A form for a site's policy: call `add_hours` when it is made, `read_hours` when it is cleaned."""
+class HoursFields(forms.ModelForm[Any]):
+    """A form with weekly hours: call `add_hours` when it is made, `read_hours` when it is cleaned."""
 
     def add_hours(self, hours: Hours) -> None:
         for day in range(7):
@@ -51,3 +51,9 @@ class HoursForm(forms.ModelForm[SitePolicy]):
             elif opens is not None and closes is not None:
                 hours[str(day)] = [opens.strftime("%H:%M"), closes.strftime("%H:%M")]
         return hours
+
+
+class HoursForm(HoursFields):
+    """A form for a site's policy."""
+
+    instance: SitePolicy

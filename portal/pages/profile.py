@@ -21,7 +21,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from portal.models import SignedIn, User
+from portal.alerts.channels import push
+from portal.models import PushSubscription, SignedIn, User
+from portal.pages import told
 from portal.pages.sign_in import ShortHelpMixin, code_wait_s, slow_down
 from portal.pages.two_factor import ProofForm, end_other_sessions
 from portal.people import access, audit, two_factor
@@ -57,7 +59,7 @@ class ProfileForm(forms.ModelForm[User]):
 
     class Meta:
         model = User
-        fields = ("name", "language", "time_zone", "theme", "mail_outages")
+        fields = ("name", "language", "time_zone", "theme")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,8 +95,24 @@ def show(request: HttpRequest, form: ProfileForm, password_form: PasswordChangeF
         "codes_left": two_factor.codes_left(access.person(request)) if has else 0,
         "must_have": two_factor.must_have(request.user),
         "sessions": own_sessions(request),
+        "reaching": reaching(access.person(request)),
+        "browsers": PushSubscription.objects.filter(user=access.person(request)),
+        "push_key": push.public_key(),
     }
     return render(request, "people/profile.html", context, status=status)
+
+
+def reaching(person: User) -> list[dict[str, Any]]:
+    """The rules that tell this person something, and whether they stopped them. Four queries."""
+    stopped = set(person.stopped_rules.values_list("pk", flat=True))
+    return [
+        {
+            "rule": rule,
+            "stopped": rule.pk in stopped,
+            "label": f"{_('Tell me again') if rule.pk in stopped else _('Stop')}: {rule.name}, {rule.site}",
+        }
+        for rule in told.reaching(person)
+    ]
 
 
 def own_sessions(request: HttpRequest) -> list[SignedIn]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -44,7 +45,7 @@ class PolicyForm(HoursForm):
 
     class Meta:
         model = SitePolicy
-        fields = ("language", "mask_goal", "retention_days", "alert_when_closed")
+        fields = ("language", "mask_goal", "retention_days", "alert_when_closed", "mqtt_commands", "mqtt_pictures")
         labels = {
             "retention_days": gettext_lazy("Days to keep"),
             "mask_goal": gettext_lazy("Goal: people with a mask, of 100"),
@@ -53,6 +54,12 @@ class PolicyForm(HoursForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.add_hours(self.instance.opening_hours or {})
+        if not settings.MQTT_URL:
+            del self.fields["mqtt_commands"], self.fields["mqtt_pictures"]
+
+    @property
+    def mqtt_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("mqtt_commands", "mqtt_pictures") if name in self.fields]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}

@@ -25,8 +25,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
 from portal.events.erasure import erase_passage
-from portal.events.pictures import PictureGoneError, PictureView
-from portal.events.pictures import render as render_picture
 from portal.events.review import Outcome, review
 from portal.models import Violation
 from portal.models.events import WearLabel, newer_than, older_than
@@ -35,9 +33,12 @@ from portal.pages.pending_review import ReviewRequest, read_request
 from portal.people import access, audit, looks
 from portal.people.access import AnyUser, Right
 from portal.people.audit import Action
+from portal.people.pictures import PictureGoneError, PictureView
+from portal.people.pictures import render as render_picture
 from portal.voice import reminding
 
 PAGE_ROWS = 30
+MOST_TOLD = 30
 FIRST_YEAR, LAST_YEAR = 2000, 2200  # of the days that a person may ask for
 ALL = gettext_lazy("All")
 WRONG = {"invalid_choice": gettext_lazy("This is not in the list. Choose something that is.")}
@@ -194,6 +195,7 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
         "older": next_older(rows, found),
         "newer": next_newer(rows, found),
         "spoken": spoken,
+        "told": found.deliveries.select_related("receiver", "destination").order_by("pk")[:MOST_TOLD],
         "masked_after_s": reminding.masked_after_s(found, spoken),
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -54,6 +55,7 @@ class VoiceForm(SealedLoginForm):
         model = Voice
         fields = (
             "output",
+            "is_muted",
             "preset",
             "host",
             "channel",
@@ -91,7 +93,9 @@ class VoiceForm(SealedLoginForm):
         self.camera = camera
         self.initial["reminder_after_s"] = f"{camera.reminder_after_s:g}"
         is_device = camera.kind == Camera.Kind.DEVICE
-        choices = [choice for choice in Voice.Output.choices if is_device or choice[0] != Voice.Output.DEVICE]
+        absent = {Voice.Output.DEVICE} - ({Voice.Output.DEVICE} if is_device else set())
+        absent |= set() if settings.MQTT_URL or voice.output == Voice.Output.MQTT else {Voice.Output.MQTT}
+        choices = [choice for choice in Voice.Output.choices if choice[0] not in absent]
         self.fields["output"] = forms.ChoiceField(label=_("Where it sounds"), choices=choices, widget=forms.RadioSelect)
         made = [(key, preset.name) for key, preset in call.PRESETS.items()]
         self.fields["preset"] = forms.ChoiceField(
@@ -115,10 +119,10 @@ class VoiceForm(SealedLoginForm):
         """Fields that this output does not use are not shown: they stay as stored, and are never invalid."""
         used = {
             Voice.Output.NOWHERE: set(),
-            Voice.Output.LOCAL: {"reminder_after_s", "sound_device"},
-            Voice.Output.CALL: {"reminder_after_s", "preset", "user", "password"}
+            Voice.Output.LOCAL: {"reminder_after_s", "sound_device", "is_muted"},
+            Voice.Output.CALL: {"reminder_after_s", "preset", "user", "password", "is_muted"}
             | ({"host", "channel"} if cleaned.get("preset") else {"method", "url", "content_type", "body"}),
-        }.get(cleaned.get("output", ""), {"reminder_after_s"})
+        }.get(cleaned.get("output", ""), {"reminder_after_s", "is_muted"})
         for name in set(self.fields) - used - {"output"}:
             self.errors.pop(name, None)
             cleaned.pop(name, None)

@@ -32,9 +32,20 @@ Action = AuditEntry.Action
 
 # Pages are noted unless listed here: these show nobody, or are requested by a page that is itself noted.
 NOT_VIEWS = frozenset(
-    {"strip", "healthz", "face", "thumbnail", "snapshot", "probe", "probe_picture", "audit_export", "authority"}
+    {
+        "strip",
+        "healthz",
+        "face",
+        "thumbnail",
+        "snapshot",
+        "probe",
+        "probe_picture",
+        "audit_export",
+        "authority",
+        "push_worker",
+    }
 )
-SECRET_PARTS = frozenset({"secret", "token", "uidb64"})  # of a path, by their name in portal/urls.py
+SECRET_PARTS = frozenset({"secret", "token", "uidb64", "key"})  # of a path, by their name in portal/urls.py
 HIDDEN = "…"
 MARK = "audited_site"
 LATE_KEY = "audit-late"  # a list: rows that wait until the database can be written, signed

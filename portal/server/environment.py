@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import environ
 
+from portal.alerts.mqtt import broker
 from portal.server import certificates, variables
 from portal.server.variables import SettingError
 
@@ -130,6 +131,16 @@ def email(url: str) -> dict[str, object]:
         return dict(_env.email_url_config(url))
     except Exception as error:
         raise SettingError("EMAIL_URL cannot be read. Write smtp+tls://user:password@host:587.") from error
+
+
+def mqtt(url: str) -> str:
+    """MQTT_URL, checked; empty stays empty."""
+    if url:
+        try:
+            broker.parse(url)
+        except ValueError as error:
+            raise SettingError(f"MQTT_URL cannot be used. {error}") from error
+    return url
 
 
 def base_url(bind: str, port: int, *, https: bool) -> str:

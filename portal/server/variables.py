@@ -25,6 +25,8 @@ DEFAULTS: dict[str, str] = {
     "SECRET_KEY": "",  # generated once in DATA_DIR
     "EMAIL_URL": "",
     "DEFAULT_FROM_EMAIL": "Mask portal <portal@localhost>",
+    "MQTT_URL": "",
+    "PUSH_SERVICES": "",
     "TRUSTED_PROXIES": "",
     "WORKER_NAME": os.uname().nodename.split(".")[0],
     "WORKER_CAPACITY": "8",

@@ -18,6 +18,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from portal.models import Membership, Rule
 from portal.pages import undo
 
 register = template.Library()
@@ -154,6 +155,19 @@ def head(content: str, title: str, site: str = "") -> SafeString:
 def card(content: str, title: str, kind: str = "") -> SafeString:
     """A section of a page with its own title."""
     return render_to_string("components/card.html", {"title": title, "kind": kind, "content": content})
+
+
+@register.simple_tag
+def to_whom(rule: Rule, members: set[int]) -> str:
+    """Whom a rule tells, and by what, in a line; a person who has left the site is marked."""
+    roles = {value: str(label) for value, label in Membership.Role.choices}
+    named = [_("everybody who is %(role)s") % {"role": roles[role].lower()} for role in rule.roles if role in roles]
+    for user in rule.people.all():
+        is_here = user.is_active and (user.is_superuser or user.pk in members)
+        named.append(str(user) if is_here else _("%(name)s (no longer here)") % {"name": user})
+    ways = [str(label) for label, wanted in ((_("e-mail"), rule.by_email), (_("push"), rule.by_push)) if wanted]
+    said = [_("%(people)s by %(ways)s") % {"people": ", ".join(named), "ways": _(" and ").join(ways)}] if named else []
+    return "; ".join([*said, *(each.name for each in rule.destinations.all())]) or _("nobody")
 
 
 @register.inclusion_tag("components/nav_link.html", takes_context=True)

@@ -23,13 +23,17 @@ from django.utils import timezone
 from cameras import tasks
 from cameras.redis import Errors
 from portal.models import Reminder, Silence, Voice
-from portal.voice import call, door, local
+from portal.voice import broker, call, door, local
 from portal.voice.base import NotSaidError, Sender
 
 log = logging.getLogger(__name__)
 
 AT_PAGES: dict[str, Sender] = {Voice.Output.DEVICE: door.say, Voice.Output.LOUDSPEAKER: door.say}
-AT_WORKER: dict[str, Sender] = {Voice.Output.CALL: call.say, Voice.Output.LOCAL: local.say}
+AT_WORKER: dict[str, Sender] = {
+    Voice.Output.CALL: call.say,
+    Voice.Output.LOCAL: local.say,
+    Voice.Output.MQTT: broker.say,
+}
 THREADS = 32  # a slow or dead loudspeaker holds one for some seconds
 
 

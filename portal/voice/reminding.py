@@ -32,29 +32,32 @@ AGAIN = {Phrase.NO_MASK: Phrase.NO_MASK_AGAIN, Phrase.INCORRECT: Phrase.INCORREC
 def speaks(camera: Camera) -> bool:
     """Whether this camera's door says anything. Costs no query if the voice was selected with the camera."""
     voice = getattr(camera, "voice", None)
-    return voice is not None and voice.output != Voice.Output.NOWHERE
+    return voice is not None and voice.output != Voice.Output.NOWHERE and not voice.is_muted
 
 
-def consider_violation(violation: Violation, camera: Camera, bare_since: datetime) -> None:
+def consider_violation(violation: Violation, camera: Camera, bare_since: datetime) -> Reminder | None:
     """Remind this person if it is time; call within the transaction that recorded the violation.
+
+    Returns what was decided now, if anything was.
 
     Args:
         bare_since: when the person was last seen masked, or arrived; a reopened violation began before that.
     """
     if violation.ended_at is not None or violation.label not in AGAIN or not speaks(camera):
-        return
+        return None
     if (violation.last_seen_at - bare_since).total_seconds() < camera.reminder_after_s - 0.001:
-        return
+        return None
     said = {row.step: row for row in Reminder.objects.filter(passage_id=violation.passage_id)}
     phrase, now = Phrase(violation.label), timezone.now()
     if Step.FIRST not in said:
-        _decide(camera, Step.FIRST, phrase, violation.passage_id, violation.last_seen_at, violation)
-    elif Step.AGAIN not in said and (
+        return _decide(camera, Step.FIRST, phrase, violation.passage_id, violation.last_seen_at, violation)
+    if Step.AGAIN not in said and (
         said[Step.FIRST].why_not == Silence.LATE or now - said[Step.FIRST].decided_at >= AGAIN_AFTER
     ):
         was_heard = not said[Step.FIRST].why_not
         phrase = AGAIN[phrase] if was_heard else phrase
-        _decide(camera, Step.AGAIN, phrase, violation.passage_id, violation.last_seen_at, violation, was_heard)
+        return _decide(camera, Step.AGAIN, phrase, violation.passage_id, violation.last_seen_at, violation, was_heard)
+    return None
 
 
 def consider_passage(passage: Passage, camera: Camera) -> None:
@@ -77,8 +80,11 @@ def _decide(
     seen_at: datetime,
     violation: Violation | None,
     goes_on: bool = False,
-) -> None:
-    """Record what is said, or why nothing is. `goes_on`: the door already speaks to this person, so no cooldown."""
+) -> Reminder | None:
+    """Record what is said, or why nothing is; None if that was decided before.
+
+    `goes_on`: the door already speaks to this person, so no cooldown.
+    """
     reason = _reason_against(camera, step, seen_at, goes_on)
     values = {
         "site": camera.site,
@@ -92,6 +98,7 @@ def _decide(
     reminder, is_new = Reminder.objects.get_or_create(passage_id=passage_id, step=step, defaults=values)
     if is_new and not reason:
         transaction.on_commit(lambda: outputs.send(reminder, camera.voice, seen_at + FRESH), robust=True)
+    return reminder if is_new else None
 
 
 def _reason_against(camera: Camera, step: Reminder.Step, seen_at: datetime, goes_on: bool) -> Silence | str:

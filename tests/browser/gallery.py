@@ -21,9 +21,11 @@ import json
 import time
 from datetime import timedelta
 from django.conf import settings
+from django.core import signing
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from cameras.models import *
+from cameras.reach.credentials import seal
 from portal.devices import pairing
 from portal.people import memberships
 from portal.models import *
@@ -45,9 +47,19 @@ Camera.objects.create(site=old, name='Gate', address='x.mp4', paused=True)
 down = Camera.objects.create(site=harbour, name='Side entrance', kind='rtsp', address='rtsp://127.0.0.1:9/live')
 outage = Outage.objects.create(camera=down, began_at=timezone.now() - timedelta(hours=30),
                                ended_at=timezone.now() - timedelta(hours=28), reason='Nothing answers there.')
-told = {'site': harbour, 'camera': down, 'outage': outage, 'channel': 'email', 'receiver': olivia}
-Delivery.objects.create(**told, event='outage-began', state='sent', sent_at=timezone.now() - timedelta(hours=29))
-Delivery.objects.create(**told, event='outage-ended', state='failed', why='The mail server refuses this address (550).')
+told = {'site': harbour, 'camera': down, 'outage': outage, 'channel': 'email', 'receiver': olivia, 'about': '1',
+        'lane': 'email:1'}
+Delivery.objects.create(**told, event='outage.began', state='sent', sent_at=timezone.now() - timedelta(hours=29))
+Delivery.objects.create(**told, event='outage.ended', state='failed', why='The mail server refuses this address (550).')
+place = Destination.objects.create(site=harbour, name='Facility chat', kind='teams', sealed_address=seal('https://x'),
+                                   shown_address='https://prod-1.westeurope.logic.azure.com/…')
+rule = Rule.objects.create(site=harbour, name='Nights', topics=['no_mask', 'repeated', 'outage'], during='own',
+                           hours={'0': ['20:00', '06:00']}, next_after_min=10, next_people=[bob.pk])
+rule.people.set([olivia, bob])
+rule.destinations.set([place])
+stop = signing.dumps([rule.pk, olivia.pk], salt='stop-rule')
+PushSubscription.objects.create(user=olivia, endpoint='https://web.push.apple.com/x',
+                                browser='Mozilla/5.0 (Linux; Android 15)')
 _, new = memberships.invite('dora@example.org', maple, 'viewer', olivia)
 _, known = memberships.invite('stan@example.org', maple, 'viewer', olivia)
 tests = ProbeRequest.objects.create(site=harbour, asked_by=olivia.pk, sealed='')
@@ -65,7 +77,8 @@ for violation in Violation.objects.filter(site=harbour)[:2]:
     heard = {'violation': violation, 'step': 'first', 'sent_at': violation.started_at, 'played_at': timezone.now(),
              'decided_at': violation.started_at - timedelta(minutes=1)}
     Reminder.objects.create(**(said | heard))
-print(json.dumps({'voiced': voiced.pk, 'speaker': speaker, 'speaker_token': speaker_token,
+print(json.dumps({'rule': rule.pk, 'place': place.pk, 'stop': stop,
+                  'voiced': voiced.pk, 'speaker': speaker, 'speaker_token': speaker_token,
                   'pair': pairing.invite(harbour, olivia)[1], 'token': token,
                   'device': device.pk,
                   'down': down.pk, 'harbour': harbour.pk, 'empty': empty.pk, 'new': new, 'known': known,
@@ -251,6 +264,15 @@ SHOTS = (
     Shot("site-voice-empty", "site_voice", "/sites/{empty}/voice/", "nina"),
     Shot("deliveries", "deliveries", "/sites/{harbour}/deliveries/"),
     Shot("deliveries-empty", "deliveries", "/sites/{empty}/deliveries/", "nina"),
+    Shot("rules", "rules", "/sites/{harbour}/rules/"),
+    Shot("rule", "rule", "/rules/{rule}/"),
+    Shot("rule-add", "rule_add", "/sites/{empty}/rules/add/", "nina"),
+    Shot("rule-error", "rule_add", "/sites/{harbour}/rules/add/", act=press("Save")),
+    Shot("destination", "destination", "/destinations/{place}/"),
+    Shot("destination-add", "destination_add", "/sites/{harbour}/destinations/add/", act=press("Save")),
+    Shot("stop", "stop", "/stop/{stop}/", ""),
+    Shot("news", "news", "/news/"),
+    Shot("news-empty", "news", "/news/", "nina"),
     Shot("site-error", "site", "/sites/{harbour}/", act=open_hours),
     Shot("people", "people", "/people/", act=open_more),
     Shot("people-error", "people", "/people/", act=press("Invite")),
@@ -275,6 +297,8 @@ NOT_PAGES = {
     *("strip", "snapshot", "face", "thumbnail", "healthz", "probe", "probe_picture", "authority", "audit_export"),
     *("logout", "review", "camera_test", "invite", "change_role", "remove_member", "hand_over", "bring_back"),
     *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),
+    *("told", "told_quiet", "camera_quiet", "camera_loud", "push_worker", "push_on", "push_off", "switch_rule"),
+    *("rule_delete", "destination_delete", "destination_test"),
     *("delivery_again", "person_erase", "review_forget", "camera_add_demo"),
     *("two_factor_off", "recovery_codes", "camera_duplicate", "camera_pause", "camera_resume", "camera_delete"),
     *("camera_restore", "site_archive", "site_restore", "pairing", "pair_look", "pair_redeem", "device_pair"),

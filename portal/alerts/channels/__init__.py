@@ -1,16 +1,17 @@
-"""The ways in which people are told elsewhere: a file each, which registers what sends a delivery.
+"""The ways in which people and systems are told elsewhere: a file each, which registers what sends deliveries.
 
 @register(Delivery.Channel.EMAIL)
-def send(delivery): ...            # returns when the other side has taken it, or raises SendError
+def send(batch): ...       # one message; returns when the other side has taken it, or raises SendError
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from portal.models import Delivery
 
-Send = Callable[[Delivery], None]
+Batch = Sequence[Delivery]  # never empty; several only if people read them (portal/alerts/outbox.py)
+Send = Callable[[Batch], None]
 _SENDERS: dict[str, Send] = {}
 
 
@@ -30,8 +31,8 @@ def register(channel: Delivery.Channel) -> Callable[[Send], Send]:
     return note
 
 
-def send(delivery: Delivery) -> None:
-    """Hand a delivery to its channel; raises SendError."""
-    from portal.alerts.channels import mail  # noqa: F401 - registers itself
+def send(batch: Batch) -> None:
+    """Hand deliveries to their channel; raises SendError."""
+    from portal.alerts.channels import destinations, mail, push  # noqa: F401 - each registers itself
 
-    _SENDERS[delivery.channel](delivery)
+    _SENDERS[batch[0].channel](batch)

@@ -1,35 +1,40 @@
 """E-mail, one message a receiver, by EMAIL_URL.
 
 A server's answer counts by its code (RFC 5321, section 4.2.1): 5xx is for good, 4xx and silence are tried again. The
-Message-ID is the delivery's own, so that a mailbox can drop what was sent twice because an answer was lost.
+Message-ID is the delivery's own, so that a mailbox can drop what was sent twice because an answer was lost. Each
+message can be stopped with one click, without signing in (RFC 8058).
 """
 
 from __future__ import annotations
 
 import smtplib
+from email.mime.image import MIMEImage
 from email.utils import parseaddr
 
 from django.conf import settings
+from django.core import signing
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from portal.alerts.channels import SendError, register
-from portal.models import Delivery
+from portal.alerts.channels import Batch, SendError, register
+from portal.alerts.wording import word
+from portal.models import Delivery, User
+from portal.people import access, audit, looks
+from portal.people.access import Right
+from portal.people.pictures import PictureGoneError, PictureView, render
 
-SUBJECTS = {
-    Delivery.Event.OUTAGE_BEGAN: "%(camera)s at %(site)s is down",
-    Delivery.Event.OUTAGE_HOUR: "%(camera)s at %(site)s has been down for an hour",
-    Delivery.Event.OUTAGE_DAY: "%(camera)s at %(site)s has been down for a day",
-    Delivery.Event.OUTAGE_ENDED: "%(camera)s at %(site)s is back",
-}
+STOP_SALT = "stop-rule"
+PICTURE = "picture"
 
 
 @register(Delivery.Channel.EMAIL)
-def send(delivery: Delivery) -> None:
-    message = compose(delivery)
+def send(batch: Batch) -> None:
+    user = receiver_of(batch[0])
+    picture = picture_for(user, batch[0]) if len(batch) == 1 else b""
+    message = compose(batch, user, picture)
     try:
         message.send()
     except smtplib.SMTPRecipientsRefused as error:
@@ -42,28 +47,71 @@ def send(delivery: Delivery) -> None:
         raise SendError(told, permanent=permanent) from error
     except (smtplib.SMTPException, OSError) as error:
         raise SendError(_("The mail server does not answer.")) from error
+    if picture and batch[0].violation is not None:
+        audit.note(None, audit.Action.SENT_PICTURE, looks.describe(batch[0].violation), batch[0].site, actor=user)
 
 
-def compose(delivery: Delivery) -> EmailMultiAlternatives:
-    """The message, in the receiver's language, as text and as HTML."""
-    user, outage, site = delivery.receiver, delivery.outage, delivery.site
+def receiver_of(delivery: Delivery) -> User:
+    if delivery.receiver is None:
+        raise SendError(_("There is nobody to send it to."), permanent=True)
+    return delivery.receiver
+
+
+def compose(batch: Batch, user: User, picture: bytes) -> EmailMultiAlternatives:
+    """The message, in the receiver's language, as text and as HTML, with the picture that they may see."""
+    first = batch[0]
+    stop = stop_address(user, first)
     with translation.override(user.language or settings.LANGUAGE_CODE):
-        names = {"camera": delivery.camera.name, "site": site.name}
-        subject = " ".join((_(SUBJECTS[Delivery.Event(delivery.event)]) % names).split())
+        words = word(batch)
         context = {
-            "delivery": delivery,
-            "subject": subject,
-            "outage": outage,
-            "began_at": site.local(outage.began_at),
-            "ended_at": site.local(outage.ended_at) if outage.ended_at else None,
-            "zone": site.time_zone,
-            "link": f"{settings.BASE_URL}{reverse('camera', args=[delivery.camera_id])}",
-            "stop": f"{settings.BASE_URL}{reverse('profile')}",
+            "message": words,
+            "site": first.site,
+            "rule": first.rule,
+            "picture": PICTURE if picture else "",
+            "stop": stop,
+            "quiet": quiet_address(first),
+            "profile": f"{settings.BASE_URL}{reverse('profile')}",
         }
-        text = render_to_string("alerts/outage.txt", context)
-        html = render_to_string("alerts/outage.html", context)
+        text = render_to_string("alerts/message.txt", context)
+        html = render_to_string("alerts/message.html", context)
     host = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
-    headers = {"Message-ID": f"<{delivery.pk}@{host}>", "Auto-Submitted": "auto-generated"}  # RFC 3834
-    message = EmailMultiAlternatives(subject, text, None, [user.email], headers=headers)
+    headers = {"Message-ID": f"<{first.key}@{host}>", "Auto-Submitted": "auto-generated"}  # RFC 3834
+    if stop:
+        headers |= {"List-Unsubscribe": f"<{stop}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+    message = EmailMultiAlternatives(words.subject, text, None, [user.email], headers=headers)
     message.attach_alternative(html, "text/html")
+    if picture:
+        image = MIMEImage(picture, "jpeg")
+        image.add_header("Content-ID", f"<{PICTURE}>")
+        image.add_header("Content-Disposition", "inline", filename="picture.jpg")
+        message.attach(image)
+        message.mixed_subtype = "related"  # type: ignore[attr-defined]
     return message
+
+
+def picture_for(user: User, delivery: Delivery) -> bytes:
+    """The picture of a violation as this person may see it; empty if there is none."""
+    violation = delivery.violation
+    if violation is None or delivery.event != Delivery.Event.VIOLATION_OPENED:
+        return b""
+    if not access.may(user, Right.LOOK, violation.site_id):
+        return b""
+    try:
+        return render(violation, access.audience(user, violation), PictureView.THUMBNAIL)
+    except PictureGoneError:
+        return b""
+
+
+def quiet_address(delivery: Delivery) -> str:
+    """Where one click of who is signed in makes the camera quiet; empty if it is about no camera."""
+    if delivery.camera_id is None or delivery.event == Delivery.Event.OUTAGE_ENDED:
+        return ""
+    return f"{settings.BASE_URL}{reverse('told_quiet', args=[delivery.key])}"
+
+
+def stop_address(user: User, delivery: Delivery) -> str:
+    """Where one click stops what this rule tells this person; empty if no rule sent it."""
+    if delivery.rule_id is None:
+        return ""
+    token = signing.dumps([delivery.rule_id, user.pk], salt=STOP_SALT)
+    return f"{settings.BASE_URL}{reverse('stop', args=[token])}"

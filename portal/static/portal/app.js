@@ -2,6 +2,7 @@
 
 import { startCameraForm, startPlay, startVoiceForm } from "./cameras.js";
 import { Live } from "./live.js";
+import { startPush } from "./push.js";
 import { startKeySwitch, startList, startNewRows, startViolation } from "./review.js";
 import { startTiles } from "./tiles.js";
 import { startNotifySwitch, Toasts } from "./toasts.js";
@@ -129,6 +130,7 @@ if (find("[data-pairing]")) startPairing(find("[data-pairing]"));
 if (find("[data-camera-form]")) startCameraForm(find("[data-camera-form]"));
 if (find("[data-own-zone]")) startOwnZone(find("[data-own-zone]"));
 if (find("[data-voice-form]")) startVoiceForm(find("[data-voice-form]"));
+if (find("[data-push]")) startPush(find("[data-push]"));
 if (find("[data-play]")) startPlay(find("[data-play]"));
 if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));
 if (find("[data-list]")) startList(find("[data-list]"), live);

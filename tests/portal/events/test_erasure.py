@@ -21,10 +21,10 @@ from cameras.watching.worker import refused_root
 from detection import make_key
 from portal.events import messages, recorder, recording, retention
 from portal.events.erasure import erase_passage
-from portal.events.pictures import PictureView, render
 from portal.live.consumer import LiveConsumer, thumbnail
 from portal.models import AuditEntry, ErasedPassage, Passage, Reminder, SiteFeed, User, Violation
 from portal.people.access import Audience
+from portal.people.pictures import PictureView, render
 from tests.portal.events.test_recording import stored
 from tests.worlds import World, passage_record, see, violation_record
 

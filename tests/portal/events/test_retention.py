@@ -84,7 +84,7 @@ def test_below_the_floor_of_free_disk_the_oldest_go_first_and_it_is_told(
     assert retention.free_mb(small_disk) >= settings.FREE_DISK_FLOOR_MB
     assert set(Violation.objects.all()) == set(rows[: 50 - deleted])
     assert len(stored()) == 50 - deleted
-    (notice,) = notices.current_notices()
+    (notice,) = notices.current_notices().values()
     assert f"{deleted} old violations were deleted" in notice
     assert retention.sweep().for_space == 0
 
@@ -96,11 +96,11 @@ def test_a_disk_that_is_full_of_other_things_ends_the_round(small_disk: Path, wo
     settings.FREE_DISK_FLOOR_MB = 1_000_000
     assert retention.sweep().for_space == 0
     assert Violation.objects.count() == len(stored()) == 10
-    (notice,) = notices.current_notices()
+    (notice,) = notices.current_notices().values()
     assert "something else fills it" in notice and "Violations are kept" in notice
     settings.FREE_DISK_FLOOR_MB = 1
     retention.sweep()
-    assert notices.current_notices() == [], "there is room again"
+    assert notices.current_notices() == {}, "there is room again"
 
 
 def test_what_was_seen_today_is_kept_whatever_the_disk_lacks(small_disk: Path, world: World, settings: Any) -> None:
@@ -203,7 +203,7 @@ def test_recording_waits_out_a_full_disk_and_loses_nothing(
     for given in (passage_record(world.door, passage), violation_record(world.door, key, passage)):
         writer.put(given)
     wait_for(recorder.recording_trouble, 5, "the trouble to be told")
-    assert "cannot be stored at the moment" in notices.current_notices()[0]
+    assert "cannot be stored at the moment" in notices.current_notices()["not-stored"]
     assert Violation.objects.count() == 0
     filler.unlink()
     wait_for(lambda: Violation.objects.filter(pk=key).exists(), 5, "the violation")

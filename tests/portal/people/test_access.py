@@ -17,14 +17,26 @@ from PIL import Image
 from cameras import tasks
 from cameras.models import Camera, Outage, Site
 from cameras.reach.addresses import clips_folder
+from cameras.reach.credentials import seal
 from cameras.reach.place import Place
 from cameras.redis import connection as redis_connection
 from cameras.setup import probe
 from portal.devices import pairing
-from portal.events.pictures import PictureView, render
-from portal.models import Delivery, DeviceToken, Invitation, Membership, Pairing, User, Violation
+from portal.models import (
+    Delivery,
+    Destination,
+    DeviceToken,
+    Invitation,
+    Membership,
+    Pairing,
+    PushSubscription,
+    Rule,
+    User,
+    Violation,
+)
 from portal.pages.people import UNDO_SALT
 from portal.people import access, memberships
+from portal.people.pictures import PictureView, render
 from tests.html import squeezed
 from tests.worlds import World, see
 
@@ -128,6 +140,50 @@ TABLE = [
     ("POST", "/sites/{site2}/voice/ thanks=on", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/sites/{site}/deliveries/", (200, 200, 403, 403, 404, 404, "login")),
     ("GET", "/sites/{site2}/deliveries/", (200, 404, 404, 404, 200, 404, "login")),
+    ("GET", "/sites/{site}/rules/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/sites/{site2}/rules/", (200, 404, 404, 404, 200, 404, "login")),
+    ("GET", "/sites/{site}/rules/add/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/sites/{site2}/rules/add/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/sites/{site}/rules/add/ name=R topics=outage during=always roles=manager by_email=on repeats=5",
+     (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/sites/{site2}/rules/add/ name=R topics=outage during=always roles=manager by_email=on repeats=5",
+     (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/rules/{rule}/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/rules/{rule2}/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/rules/{rule}/ name=R topics=outage during=always roles=manager by_email=on repeats=5",
+     (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/rules/{rule2}/ name=R topics=outage during=always roles=manager by_email=on repeats=5",
+     (302, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/rules/{rule}/delete/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/rules/{rule2}/delete/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/sites/{site}/destinations/add/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/sites/{site2}/destinations/add/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/sites/{site}/destinations/add/ name=D kind=webhook address=https://example.org/x",
+     (200, 200, 403, 403, 404, 404, "login")),
+    ("POST", "/sites/{site2}/destinations/add/ name=D kind=webhook address=https://example.org/x",
+     (200, 404, 404, 404, 200, 404, "login")),
+    ("GET", "/destinations/{destination}/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/destinations/{destination2}/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/destinations/{destination}/ name=D kind=webhook", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/destinations/{destination2}/ name=D kind=webhook", (302, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/destinations/{destination}/delete/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/destinations/{destination2}/delete/", (302, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/destinations/{destination}/test/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/destinations/{destination2}/test/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/told/{told}/", (302, 302, 302, 302, 404, 404, "login")),
+    ("GET", "/told/{told2}/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/told/{told}/quiet/", (302, 302, 302, 403, 404, 404, "login")),
+    ("GET", "/told/{told2}/quiet/", (302, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/cameras/{camera}/quiet/", (302, 302, 302, 403, 404, 404, "login")),
+    ("POST", "/cameras/{camera2}/quiet/", (302, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/cameras/{camera}/loud/", (302, 302, 302, 403, 404, 404, "login")),
+    ("POST", "/cameras/{camera2}/loud/", (302, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/profile/rules/{rule}/ to=stop", (404, 302, 404, 404, 404, 404, "login")),
+    ("POST", "/profile/rules/{rule2}/ to=stop", (404, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/profile/push/{browser}/off/", (302, 302, 302, 302, 302, 302, "login")),
+    ("POST", "/profile/push/{browser2}/off/", (302, 302, 302, 302, 302, 302, "login")),
+    ("POST", "/profile/push/", (400, 400, 400, 400, 400, 400, "login")),
+    ("GET", "/news/", (200, 200, 200, 200, 200, 200, "login")),
     ("POST", "/deliveries/{delivery}/again/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/deliveries/{delivery2}/again/", (302, 404, 404, 404, 302, 404, "login")),
     ("POST", "/sites/{site}/archive/", (302, 403, 403, 403, 403, 404, "login")),
@@ -167,14 +223,15 @@ TABLE = [
 PUBLIC = {"login", "logout", "second_factor", "password_reset", "password_reset_done", "password_reset_confirm",
           "first_user", "healthz", "invitation", "connect", "authority", "pair",
           "pair_look", "pair_redeem", "door", "door_leave", "speaker", "voice_audio",
-          "try", "try_manifest", "try_model"}  # fmt: skip
+          "try", "try_manifest", "try_model", "push_worker", "stop"}  # fmt: skip
 
 
 def deliver(camera: Camera, receiver: User) -> Delivery:
     outage = Outage.objects.create(camera=camera, began_at=timezone.now(), reason="")
     return Delivery.objects.create(
-        site=camera.site, camera=camera, outage=outage, event="outage-began", channel="email", receiver=receiver
-    )
+        site=camera.site, camera=camera, outage=outage, event="outage.began", about=str(outage.pk), channel="email",
+        lane=f"email:{receiver.pk}", receiver=receiver,
+    )  # fmt: skip
 
 
 def things_of(world: World) -> dict[str, object]:
@@ -195,7 +252,15 @@ def things_of(world: World) -> dict[str, object]:
             f"role{mark}": Membership.objects.create(user=guest, site=site, role="reviewer").pk,
             f"device{mark}": pairing.redeem(pairing.invite(site, manager)[1], "Phone")[0].pk,
             f"pairing{mark}": pairing.invite(site, manager)[0].pk,
-            f"delivery{mark}": deliver(camera, manager).pk,
+            f"delivery{mark}": (told := deliver(camera, manager)).pk,
+            f"told{mark}": told.key,
+            f"rule{mark}": site.rules.get(name="Trouble").pk,
+            f"destination{mark}": Destination.objects.create(
+                site=site, name="D", sealed_address=seal("http://127.0.0.1/x"), sealed_secret=seal("whsec_YQ==")
+            ).pk,
+            f"browser{mark}": PushSubscription.objects.create(
+                user=manager, endpoint=f"https://web.push.apple.com/{mark}"
+            ).pk,
             f"kept{mark}": signing.dumps(kept, salt=UNDO_SALT),
         }
     return found | {"bob": world.bob.pk, "charlie": world.charlie.pk}
@@ -236,7 +301,7 @@ def test_who_may_do_what(
 def state_of() -> list[object]:
     """All rows that the table's forms could change."""
     found: list[object] = []
-    for model in (Violation, Camera, Site, Membership, Invitation, User, Pairing, DeviceToken):
+    for model in (Violation, Camera, Site, Membership, Invitation, User, Pairing, DeviceToken, Rule, Destination):
         found += model._default_manager.order_by("pk").values_list()
     return found
 
@@ -248,8 +313,9 @@ def test_every_address_has_its_row_or_is_public() -> None:
     from portal.urls import urlpatterns
 
     key = "00000000-0000-0000-0000-000000000001"
-    names = dict.fromkeys(("violation", "violation2", "probe", "probe2", "delivery", "delivery2"), key)
+    names = dict.fromkeys(("violation", "violation2", "probe", "probe2", "told", "told2", "browser", "browser2"), key)
     numbers = dict.fromkeys(("site", "camera", "device", "pairing", "invitation", "role", "kept", "bob", "charlie"), 1)
+    numbers |= dict.fromkeys(("delivery", "rule", "destination"), 1)
     numbers |= {f"{name}2": 1 for name in numbers}
     rows: dict[str, set[str]] = {}
     for _, path, _ in TABLE:

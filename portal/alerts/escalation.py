@@ -1,0 +1,73 @@
+"""Nobody looked at it: the next person is asked, as the rule says, and after as long again the one after them.
+
+Somebody has looked when a receiver opened the link of a message about it, when the violation is reviewed, or when the
+camera is back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from portal.alerts.rules import Happening as Told
+from portal.alerts.rules import People, for_person, write
+from portal.models import Delivery, Rule, Topic, User, Violation
+
+LOOK_BACK = timedelta(days=1)
+Event = Delivery.Event
+ASKED_ABOUT = (Event.VIOLATION_OPENED, Event.OUTAGE_BEGAN, Event.REPEATED, Event.NO_WORKER)
+
+
+def consider(now: datetime | None = None) -> int:
+    """Ask whoever is next; returns how many deliveries. One query if no rule asks for it."""
+    now = now or timezone.now()
+    rules = {
+        rule.pk: rule
+        for rule in Rule.objects.filter(is_on=True, next_after_min__isnull=False).select_related("site__policy")
+        if rule.next_people
+    }
+    if not rules:
+        return 0
+    rows = Delivery.objects.filter(rule__in=rules, event__in=ASKED_ABOUT, created_at__gt=now - LOOK_BACK)
+    incidents: dict[tuple[int | None, str, str], list[Delivery]] = defaultdict(list)
+    for row in rows.select_related("site", "camera", "violation", "outage").order_by("pk"):
+        incidents[row.rule_id, row.event, row.about].append(row)
+    waiting = [told for told in incidents.values() if not is_seen(told)]
+    people = People({told[0].site_id for told in waiting})
+    users = User.objects.in_bulk({pk for rule in rules.values() for pk in rule.next_people}) if waiting else {}
+    made = [row for told in waiting for row in ask_next(told, rules[told[0].rule_id or 0], users, people, now)]
+    with transaction.atomic():
+        return write(made)
+
+
+def is_seen(told: Iterable[Delivery]) -> bool:
+    for row in told:
+        if row.seen_at is not None:
+            return True
+        if row.violation is not None and row.violation.status != Violation.Status.OPEN:
+            return True
+        if row.outage is not None and row.outage.ended_at is not None:
+            return True
+    return False
+
+
+def ask_next(
+    told: list[Delivery], rule: Rule, users: dict[int, User], people: People, now: datetime
+) -> Iterable[Delivery]:
+    """Rows for those whose turn has come; who was told of it already gets no second message."""
+    first = told[0]
+    turns = int((now - first.created_at) / timedelta(minutes=rule.next_after_min or 1))
+    reached = {row.receiver_id for row in told}
+    for pk in rule.next_people[:turns]:
+        user = users.get(pk)
+        if user is None or pk in reached or not people.is_here(rule.site_id, user):
+            continue
+        happening = Told(
+            first.site, Event(first.event), Topic.NO_MASK, first.about, first.body, first.camera, first.violation,
+            first.outage, first.happened_at,
+        )  # fmt: skip
+        yield from for_person(happening, rule, user, people)

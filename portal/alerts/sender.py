@@ -1,0 +1,92 @@
+"""The job worker's sender: a few threads that send what is due, each lane by one of them at a time.
+
+It is woken when a delivery is committed (portal/alerts/waking.py), and looks every second by itself. A server that
+hangs holds up its own lane alone. If the process is killed, what it had claimed is sent by whoever looks next.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from cameras.redis import Errors, subscription
+from portal.alerts import outbox, waking
+from portal.alerts.mqtt.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+THREADS = 8
+LOOK_S = 1.0
+_running: Sender | None = None
+
+
+class Sender:
+    """Sends until `stop`."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._busy: set[str] = set()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="deliver")
+        self._threads = [threading.Thread(target=self._run, name="sender", daemon=True)]
+        if settings.MQTT_URL:
+            publisher = Publisher(settings.MQTT_URL, self._stopping)
+            self._threads.append(threading.Thread(target=publisher.run, name="mqtt", daemon=True))
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends within a second or so; what is being sent meanwhile is sent to its end."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(1)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with subscription(waking.CHANNEL) as woken:
+                    while not self._stopping.is_set():
+                        self.look()
+                        woken.get_message(timeout=LOOK_S)
+            except Errors as error:
+                log.warning("the sender is not woken, it looks by itself: %s", type(error).__name__)
+                self.look()
+                self._stopping.wait(LOOK_S)
+
+    def look(self) -> None:
+        """Give each lane in which something is due to a thread of its own."""
+        try:
+            for lane in outbox.due_lanes(without=tuple(self._busy)):
+                self._busy.add(lane)
+                self._pool.submit(self._send, lane)
+        except DatabaseError as error:
+            log.warning("deliveries wait for the database: %s", type(error).__name__)
+        finally:
+            close_old_connections()
+
+    def _send(self, lane: str) -> None:
+        try:
+            outbox.send_lane(lane)
+        except DatabaseError as error:
+            log.warning("deliveries of %s wait for the database: %s", lane, type(error).__name__)
+        finally:
+            self._busy.discard(lane)
+            close_old_connections()
+
+
+def start() -> None:
+    """Begin sending in this process; called once, by the job worker."""
+    global _running
+    _running = Sender()
+    _running.start()
+
+
+def finish() -> None:
+    if _running is not None:
+        _running.stop()

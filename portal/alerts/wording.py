@@ -1,0 +1,225 @@
+"""What messages to people say, in their language: the same for e-mail, push and chats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import formats
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from cameras.models import Site
+from portal.models import Delivery
+
+Event = Delivery.Event
+MOST_ITEMS = 20
+
+
+@dataclass(frozen=True)
+class Item:
+    """One of several things of which a message tells."""
+
+    text: str
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What is said. `subject` fits into a line; `link` leads to the page where something can be done about it."""
+
+    subject: str
+    text: str
+    link: str
+    action: str
+    items: list[Item] = field(default_factory=list)
+    more: int = 0  # items that are not listed
+
+
+def word(batch: Sequence[Delivery]) -> Notification:
+    """The message for deliveries that are sent together: of one lane, event and site, and one camera if it is known.
+
+    Call it with the receiver's language activated.
+    """
+    event = Event(batch[0].event)
+    if event in VIOLATION_EVENTS:
+        return _violations(batch)
+    if event in OUTAGE_SUBJECTS:
+        return _outages(batch)
+    return _OTHERS[event](batch[-1])
+
+
+def link_of(delivery: Delivery) -> str:
+    """A link that notes that its receiver has seen it, and then leads on."""
+    return f"{settings.BASE_URL}{reverse('told', args=[delivery.key])}"
+
+
+def clock(site: Site, moment: datetime) -> str:
+    """A time of day at the site."""
+    return formats.date_format(site.local(moment), "H:i")
+
+
+def moment(site: Site, at: datetime) -> str:
+    return formats.date_format(site.local(at), "j M Y, H:i")
+
+
+VIOLATION_EVENTS = frozenset(
+    {Event.VIOLATION_OPENED, Event.VIOLATION_UPDATED, Event.VIOLATION_CLOSED, Event.VIOLATION_REVIEWED}
+)
+
+
+def _violations(batch: Sequence[Delivery]) -> Notification:
+    last = batch[-1]
+    names = names_of(last)
+    if last.event == Event.VIOLATION_CLOSED:
+        masked_at = last.violation and last.violation.masked_at
+        subject = _("Now with a mask: %(camera)s, %(site)s") if masked_at else _("Gone: %(camera)s, %(site)s")
+        return Notification(_line(subject % names), _at(last), link_of(last), _("Review it"))
+    if len(batch) == 1:
+        wrong = last.violation is not None and last.violation.label == "incorrect"
+        subject = _("Mask worn wrongly: %(camera)s, %(site)s") if wrong else _("No mask: %(camera)s, %(site)s")
+        return Notification(_line(subject % names), _at(last), link_of(last), _("Review it"))
+    subject = ngettext(
+        "%(count)d more without a mask: %(camera)s, %(site)s", "%(count)d more without a mask: %(camera)s, %(site)s",
+        len(batch),
+    )  # fmt: skip
+    first_at, last_at = clock(last.site, batch[0].happened_at), clock(last.site, last.happened_at)
+    text = _("Between %(first)s and %(last)s (%(zone)s).") % {
+        "first": first_at, "last": last_at, "zone": last.site.time_zone,
+    }  # fmt: skip
+    items = [Item(clock(row.site, row.happened_at), link_of(row)) for row in batch[-MOST_ITEMS:]]
+    said, link = _line(subject % (names | {"count": len(batch)})), f"{settings.BASE_URL}{reverse('violations')}"
+    return Notification(said, text, f"{link}?status=open", _("Review them"), items, len(batch) - len(items))
+
+
+def _at(delivery: Delivery) -> str:
+    violation = delivery.violation
+    at = violation.started_at if violation else delivery.happened_at
+    return _("Since %(at)s (%(zone)s).") % {"at": moment(delivery.site, at), "zone": delivery.site.time_zone}
+
+
+OUTAGE_SUBJECTS = {
+    Event.OUTAGE_BEGAN: ("%(camera)s at %(site)s is down", "%(count)d cameras at %(site)s are down"),
+    Event.OUTAGE_HOUR: (
+        "%(camera)s at %(site)s has been down for an hour", "%(count)d cameras at %(site)s have been down for an hour",
+    ),
+    Event.OUTAGE_DAY: (
+        "%(camera)s at %(site)s has been down for a day", "%(count)d cameras at %(site)s have been down for a day",
+    ),
+    Event.OUTAGE_ENDED: ("%(camera)s at %(site)s is back", "%(count)d cameras at %(site)s are back"),
+}  # fmt: skip
+
+
+def _outages(batch: Sequence[Delivery]) -> Notification:
+    last = batch[-1]
+    one, several = OUTAGE_SUBJECTS[Event(last.event)]
+    subject = _(one if len(batch) == 1 else several) % (names_of(last) | {"count": len(batch)})
+    if len(batch) == 1:
+        return Notification(_line(subject), _outage(last), link_of(last), _("Look at the camera"))
+    items = [Item(f"{row.camera}: {_outage(row)}", link_of(row)) for row in batch[:MOST_ITEMS]]
+    text = _("They failed together: it may be the network, a switch, or power.")
+    if last.event == Event.OUTAGE_ENDED:
+        text = _("Their pictures come again.")
+    link = f"{settings.BASE_URL}{reverse('cameras')}"
+    return Notification(_line(subject), text, link, _("Look at the cameras"), items, len(batch) - len(items))
+
+
+def _outage(delivery: Delivery) -> str:
+    outage, site = delivery.outage, delivery.site
+    if outage is None:
+        return ""
+    words = {"began": moment(site, outage.began_at), "zone": site.time_zone, "reason": outage.reason}
+    if outage.ended_at is not None:
+        words["ended"] = moment(site, outage.ended_at)
+        return _("It was down from %(began)s until %(ended)s (%(zone)s). %(reason)s") % words
+    return (_("Nothing has been seen there since %(began)s (%(zone)s). %(reason)s") % words).strip()
+
+
+def _repeated(delivery: Delivery) -> Notification:
+    subject = _("Again and again without a mask: %(camera)s, %(site)s") % names_of(delivery)
+    count = int(delivery.body.get("violations", 0))
+    text = ngettext(
+        "One within the last hour.", "%(count)d within the last hour.", count
+    ) % {"count": count}  # fmt: skip
+    return Notification(_line(subject), text, link_of(delivery), _("Review them"))
+
+
+def _no_worker(delivery: Delivery) -> Notification:
+    subject = _("Nobody watches the cameras at %(site)s") % names_of(delivery)
+    text = _("No worker is there for them: what happens now is not seen. The operator of the portal can start one.")
+    return Notification(_line(subject), text, link_of(delivery), _("Look at the cameras"))
+
+
+def _portal(delivery: Delivery) -> Notification:
+    return Notification(
+        _("The mask portal needs help"), str(delivery.body.get("text", "")), link_of(delivery), _("Open it")
+    )
+
+
+def _figures(delivery: Delivery) -> Notification:
+    body, site = delivery.body, delivery.site
+    first, last = (date.fromisoformat(body[name]) for name in ("first_day", "last_day"))
+    days = formats.date_format(first, "j M Y")
+    if last != first:
+        days = f"{days} – {formats.date_format(last, 'j M Y')}"
+    subject = _("%(site)s, %(days)s") % {"site": site.name, "days": days}
+    return Notification(_line(subject), " ".join(_sentences(body)), link_of(delivery), _("Open the violations"))
+
+
+def _sentences(body: dict[str, Any]) -> list[str]:
+    seen, masked = int(body["seen"]), int(body["masked"])
+    found = []
+    if seen:
+        share = _("%(masked)d of %(seen)d people seen wore a mask (%(share)d %%).")
+        found.append(share % {"masked": masked, "seen": seen, "share": round(100 * masked / seen)})
+    else:
+        found.append(_("Nobody was seen."))
+    if body["violations"]:
+        found.append(
+            ngettext("One violation", "%(count)d violations", body["violations"]) % {"count": body["violations"]}
+            + (_(", %(count)d of them to review.") % {"count": body["to_review"]})
+        )
+    if body["outages"]:
+        lost = _("Cameras were down %(count)d times, %(hours)s hours in all.")
+        found.append(lost % {"count": body["outages"], "hours": formats.localize(body["hours_lost"])})
+    return found
+
+
+def _test(delivery: Delivery) -> Notification:
+    subject = _("A test from %(site)s") % names_of(delivery)
+    return Notification(
+        _line(subject), _("It arrived: messages of this site will reach you here."), link_of(delivery), _("Open it")
+    )
+
+
+_OTHERS = {
+    Event.REPEATED: _repeated, Event.NO_WORKER: _no_worker, Event.PORTAL: _portal, Event.DAILY: _figures,
+    Event.WEEKLY: _figures, Event.TEST: _test,
+}  # fmt: skip
+
+
+def names_of(delivery: Delivery) -> dict[str, Any]:
+    return {"camera": delivery.camera.name if delivery.camera else "", "site": delivery.site.name}
+
+
+def _line(text: str) -> str:
+    """In one line: a name may hold a line break, and a header must not."""
+    return " ".join(text.split())
+
+
+def target_of(delivery: Delivery) -> str:
+    """The path of the page where something can be done about it."""
+    event = Event(delivery.event)
+    if delivery.violation_id is not None:
+        return reverse("violation", args=[delivery.violation_id])
+    if event == Event.REPEATED and delivery.camera_id:
+        return f"{reverse('violations')}?status=open&camera={delivery.camera_id}"
+    if event in (Event.DAILY, Event.WEEKLY):
+        return f"{reverse('violations')}?status=open&site={delivery.site_id}"
+    if delivery.camera_id is not None:
+        return reverse("camera", args=[delivery.camera_id])
+    return reverse("dashboard")
