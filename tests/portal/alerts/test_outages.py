@@ -83,7 +83,7 @@ def test_a_paused_camera_and_a_portal_without_mail_tell_nothing(world: World, se
 def test_a_round_costs_the_same_for_one_and_for_many(world: World, django_assert_num_queries: Any) -> None:
     for number in range(20):
         down(Camera.objects.create(site=world.here, name=str(number), address="x.mp4"), timedelta(minutes=5))
-    with django_assert_num_queries(14):  # the same for one: three to look, rules and people, and the rows
+    with django_assert_num_queries(15):  # the same for one: three to look, rules and people, and the rows
         assert consider(NOW) == 20
     with django_assert_num_queries(3):
         assert consider(NOW + S) == 0
