@@ -260,6 +260,7 @@ LOGGING = {
     "loggers": {
         "django.request": {"level": "CRITICAL"},  # portal/pages/errors.py logs what went wrong, with its number
         "axes": {"level": "ERROR"},
+        "httpx": {"level": "WARNING"},  # it names whole addresses, whose paths are often secrets
         # A line per pulse, every five seconds, would push out what matters.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

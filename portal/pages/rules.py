@@ -208,7 +208,9 @@ class DestinationForm(forms.ModelForm[Destination]):
         widgets = {"body": forms.Textarea(attrs={"rows": 5})}
         labels = {"kind": gettext_lazy("What it is")}
         help_texts = {
-            "body": gettext_lazy("With $title, $text, $link, $site, $camera or $event where they belong."),
+            "body": gettext_lazy(
+                "For a request that you write: $title, $text, $link, $site, $camera and $event are filled in."
+            ),
         }
 
     instance: Destination

@@ -18,7 +18,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.models import Membership, Rule
+from portal.models import Rule
 from portal.pages import undo
 
 register = template.Library()
@@ -160,8 +160,8 @@ def card(content: str, title: str, kind: str = "") -> SafeString:
 @register.simple_tag
 def to_whom(rule: Rule, members: set[int]) -> str:
     """Whom a rule tells, and by what, in a line; a person who has left the site is marked."""
-    roles = {value: str(label) for value, label in Membership.Role.choices}
-    named = [_("everybody who is %(role)s") % {"role": roles[role].lower()} for role in rule.roles if role in roles]
+    roles = {"manager": _("managers"), "reviewer": _("reviewers"), "viewer": _("viewers")}
+    named = [roles[role] for role in rule.roles if role in roles]
     for user in rule.people.all():
         is_here = user.is_active and (user.is_superuser or user.pk in members)
         named.append(str(user) if is_here else _("%(name)s (no longer here)") % {"name": user})

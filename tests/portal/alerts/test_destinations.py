@@ -279,3 +279,12 @@ def test_a_key_that_is_missing_is_said(world: World, receiver: Receiver, setting
     outbox.send_due()
     row = Delivery.objects.get()
     assert row.state == "failed" and "key that is missing" in row.why
+
+
+def test_no_log_holds_an_address(world: World, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    place(world, f"{receiver.url}/hook/s3cret")
+    see(world.door)
+    receiver.status = 500
+    outbox.send_due()
+    assert "was not taken" in caplog.text and "s3cret" not in caplog.text

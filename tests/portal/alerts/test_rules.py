@@ -306,7 +306,7 @@ def test_a_rule_is_made_changed_and_deleted(world: World, sign_in: SignIn) -> No
     rule = Rule.objects.get(name="Nights")
     assert rule.hours == {"0": ["20:00", "06:00"]} and rule.next_people == [world.bob.pk]
     page = squeezed(alice.get(f"/sites/{world.here.pk}/rules/"))
-    assert "everybody who is reviewer, Vera by e-mail" in page
+    assert "reviewers, Vera by e-mail" in page
     Membership.objects.filter(user=world.vera).delete()
     assert "Vera (no longer here)" in squeezed(alice.get(f"/sites/{world.here.pk}/rules/"))
     alice.post(f"/rules/{rule.pk}/delete/")
