@@ -162,13 +162,17 @@ async def fast(port: int, beginning: bytes) -> None:
 
 
 @contextlib.contextmanager
-def portal() -> Iterator[tuple[int, int]]:
-    """A portal without a camera; yields its port and the id of its web process."""
+def portal(**more: str) -> Iterator[tuple[int, int]]:
+    """A portal without a camera, with these variables set; yields its port and the id of its web process.
+
+    Its DATA_DIR is in its own temporary folder, unless `more` names another.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
         given = {"PORT": str(port), "DATA_DIR": folder, "DEMO": "0", "HTTPS": "0", "REDIS_URL": "", "DATABASE_URL": ""}
+        given |= more
         command = [sys.executable, "-m", "portal.server.run"]
         with subprocess.Popen(  # noqa: S603
             command, cwd=ROOT, env=os.environ | given, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE

@@ -1,4 +1,4 @@
-"""manage.py bench detector, bench peers: the figures quoted in README, docs and the model card."""
+"""manage.py bench detector, bench peers, bench mqtt: the figures quoted in README, docs and the model card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from detection import DetectionError, read_picture
 from detection.evaluation.speed import bench, lobby_picture
 from detection.manifest import MODELS
-from portal.server import slow_peers
+from portal.server import mqtt_latency, slow_peers
 
 SIZES = (320, 512)
 
@@ -22,17 +22,21 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("part", choices=["detector", "peers"], help="what to measure")
+        parser.add_argument("part", choices=["detector", "peers", "mqtt"], help="what to measure")
         parser.add_argument(
             "--reference", type=Path, metavar="FILE.tflite", help="the original model, to compare with ours"
         )
         parser.add_argument("--picture", type=Path, help="measure with this picture, not a generated one of 1280x720")
         parser.add_argument("--rounds", type=int, default=200, help="how often each stage runs (200)")
+        parser.add_argument("--broker", default="mqtt://127.0.0.1", help="of bench mqtt (mqtt://127.0.0.1)")
+        parser.add_argument("--violations", type=int, default=1000, help="of bench mqtt, in a minute (1000)")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["part"] == "peers":
             self.measure_peers(options["json"])
+        elif options["part"] == "mqtt":
+            self.measure_mqtt(options["broker"], options["violations"], options["json"])
         else:
             self.measure_detector(options)
 
@@ -44,6 +48,19 @@ class Command(BaseCommand):
         self.stdout.write("The sign-in page, ms: median (slowest); the web process' memory, MB")
         for each in figures:
             self.stdout.write(f"{each.phase:45}{each.page_ms:8.1f}  ({each.slowest_ms:.1f}){each.memory_mb:8.0f}")
+
+    def measure_mqtt(self, url: str, violations: int, as_json: bool) -> None:
+        try:
+            figures = mqtt_latency.measure(url, violations)
+        except (ValueError, OSError) as error:
+            raise CommandError(f"{url}: {error} Start one, like `mosquitto`, and name it with --broker.") from error
+        if as_json:
+            self.stdout.write(json.dumps(asdict(figures), indent=1))
+            return
+        self.stdout.write(f"{figures.sent} violations in {figures.seconds:.0f} s: {figures.arrived} arrived")
+        self.stdout.write(f"{figures.doubled} of them twice. From the row's commit to the subscriber, ms:")
+        self.stdout.write(f"median {figures.median_ms:.0f}, 95 of 100 within {figures.p95_ms:.0f}")
+        self.stdout.write(f"slowest {figures.slowest_ms:.0f}")
 
     def measure_detector(self, options: dict[str, Any]) -> None:
         if not 1 <= options["rounds"] <= 10_000:

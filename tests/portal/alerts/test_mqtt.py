@@ -7,11 +7,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from django.db import transaction
 from django.utils import timezone
 
@@ -305,6 +311,58 @@ def test_figures_are_published_with_their_denominator(
     assert (people["no_mask"], people["incorrect"], people["mask"], people["unsure"]) == (1, 1, 0, 0)
     empty = json.loads(ears.last(f"facemask/v1/{world.there.pk}/compliance") or b"")
     assert empty["today"] == {"seen": 0, "masked": 0, "percent": None}
+
+
+def certificates(folder: Path) -> None:
+    """An authority, and a certificate each for the broker and for the portal, as PEM files."""
+    now = datetime.now(UTC)
+
+    def made(name: str, issuer: tuple[x509.Name, ec.EllipticCurvePrivateKey] | None) -> ec.EllipticCurvePrivateKey:
+        key, subject = (
+            ec.generate_private_key(ec.SECP256R1()),
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
+        )
+        by, signs = issuer or (subject, key)
+        built = (
+            x509.CertificateBuilder().subject_name(subject).issuer_name(by).public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signs.public_key()), critical=False)
+            .sign(signs, hashes.SHA256())
+        )  # fmt: skip
+        plain = serialization.NoEncryption()
+        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        (folder / f"{name}.key").write_bytes(private)
+        (folder / f"{name}.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
+        return key
+
+    authority = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]), made("authority", None))
+    made("broker", authority)
+    made("portal", authority)
+
+
+def test_tls_with_certificates_of_ones_own_and_nothing_without(
+    world: World, tmp_path: Path, settings: Any, publish: Callable[..., threading.Event]
+) -> None:
+    certificates(tmp_path)
+    server = Mosquitto(
+        tmp_path, "allow_anonymous true", f"cafile {tmp_path}/authority.pem", f"certfile {tmp_path}/broker.pem",
+        f"keyfile {tmp_path}/broker.key", "require_certificate true",
+    )  # fmt: skip
+    server.start()
+    settings.MQTT_URL = f"mqtts://127.0.0.1:{server.port}?ca={tmp_path}/authority.pem"
+    see(world.door)
+    try:
+        stop = publish()
+        wait_for(lambda: "mqtt" in notices.current_notices(), 12, "the refusal of who has no certificate")
+        stop.set()
+        publish(f"{settings.MQTT_URL}&cert={tmp_path}/portal.pem&key={tmp_path}/portal.key")
+        wait_for(lambda: is_sent(1), 15, "the event")
+    finally:
+        server.kill()
 
 
 # -- the contract -----------------------------------------------------------------------------------------------------

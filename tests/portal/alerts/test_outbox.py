@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,11 +19,13 @@ from cameras.reach.credentials import seal
 from portal.alerts import channels, outbox, waking
 from portal.alerts.outbox import LONGEST_PAUSE, claim, pause_after, send_due
 from portal.alerts.sender import Sender
-from portal.models import AuditEntry, Delivery, Destination, User
+from portal.models import AuditEntry, Delivery, Destination, Rule, User
+from portal.people.access import Audience
+from portal.people.pictures import PictureView, render
 from tests.html import squeezed
 from tests.portal.alerts.conftest import MailServer, Receiver
 from tests.portal_process import wait_for
-from tests.worlds import World
+from tests.worlds import World, see
 
 pytestmark = pytest.mark.django_db(transaction=True)
 State = Delivery.State
@@ -203,6 +206,48 @@ def test_cameras_that_fail_together_are_one_mail(world: World, server: MailServe
     text = next(part.get_content() for part in mail.walk() if part.get_content_type() == "text/plain")
     assert mail["Subject"] == "25 cameras at Harbour House are down"
     assert "Front door" in text and "Desk 18" in text and "and 5 more" in text
+
+
+@pytest.mark.parametrize("who", ["alice", "vera"])
+def test_the_picture_is_the_one_that_the_receivers_role_may_see_and_is_noted(
+    world: World, server: MailServer, who: str
+) -> None:
+    rule = Rule.objects.create(site=world.here, name="All", topics=["no_mask"], during="always", by_push=False)
+    rule.people.set([getattr(world, who)])
+    found = see(world.door)
+    assert send_due() == 1
+    (mail,) = server.mails
+    assert mail["Subject"] == "No mask: Front door, Harbour House" and mail.get_content_type() == "multipart/related"
+    (picture,) = [part for part in mail.walk() if part.get_content_type() == "image/jpeg"]
+    html = next(part.get_content() for part in mail.walk() if part.get_content_type() == "text/html")
+    assert picture["Content-ID"] == "<picture>" and 'src="cid:picture"' in html and "Quiet for an hour" in html
+    audience = Audience.FACES if who == "alice" else Audience.PIXELATED
+    assert picture.get_content() == render(found, audience, PictureView.THUMBNAIL)
+    other = Audience.PIXELATED if who == "alice" else Audience.FACES
+    assert picture.get_content() != render(found, other, PictureView.THUMBNAIL)
+    noted = AuditEntry.objects.get(action="sent-picture")
+    assert noted.actor.startswith(who.title()) and "Front door" in noted.subject
+
+
+def test_a_picture_that_was_not_taken_is_not_noted_as_seen(world: World, server: MailServer) -> None:
+    rule = Rule.objects.create(site=world.here, name="All", topics=["no_mask"], during="always", by_push=False)
+    rule.people.set([world.alice])
+    see(world.door)
+    server.data = "451 later"
+    send_due()
+    assert not AuditEntry.objects.filter(action="sent-picture").exists()
+
+
+def test_a_mail_server_that_is_slow_is_left_after_a_while(world: World, settings: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = silent.getsockname()
+        assert settings.EMAIL_TIMEOUT == 20, "Django's own default waits for ever"
+        settings.EMAIL_TIMEOUT = 0.5
+        delivery = decide(world.door, world.alice)
+        send_due()
+    delivery.refresh_from_db()
+    assert delivery.state == State.WAITING and "does not answer" in delivery.why
 
 
 def test_a_hanging_receiver_holds_up_its_own_lane_alone(world: World, server: MailServer, receiver: Receiver) -> None:
