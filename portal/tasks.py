@@ -15,6 +15,7 @@ from cameras.watching.worker import refused_root, spool_root
 from portal.alerts import digests, escalation, outages, trouble
 from portal.events import camera_states, notices, recorder
 from portal.events import retention as keeping
+from portal.figures import hours
 from portal.people import audit
 from portal.server import health
 from portal.voice import outputs, speech
@@ -45,6 +46,11 @@ def alerts() -> None:
     trouble.consider_notices(notices.current_notices())
     digests.consider()
     escalation.consider()
+
+
+@shared_task(name="portal.tasks.figures")
+def figures() -> None:
+    hours.count_new()
 
 
 @shared_task(name="portal.tasks.retention")

@@ -17,7 +17,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -133,7 +133,8 @@ class PortalProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(5)
         for pid in marked_processes(self.marker):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(pid, signal.SIGKILL)
 
     def close_shell(self) -> None:
         if self.shell is not None:

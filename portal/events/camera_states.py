@@ -20,6 +20,7 @@ from cameras.watching import seen
 from cameras.watching.leases import TIME_TO_LIVE_S, alive_leases, era_age_s, living_workers, why_waiting
 from cameras.watching.outages import OPENS_AFTER_S
 from portal.events import feed, messages
+from portal.models import Pause
 
 judge = seen.Judge()  # one a process: the job worker's
 TOLD_KEY = "camera-told"  # a hash: what pages were last told, by camera
@@ -46,8 +47,14 @@ def tell_changes() -> int:
 
 
 def settle_outages() -> None:
-    """A camera that should not be watched has no outage; one that has waited long for a worker has one. Two queries."""
+    """A camera that should not be watched has no outage; one that has waited long for a worker has one.
+
+    A paused one has a pause. Four queries.
+    """
     now = timezone.now()
+    Pause.objects.filter(ended_at=None, camera__paused=False).update(ended_at=now)
+    paused = Camera.objects.filter(paused=True, deleted_at=None).exclude(pauses__in=Pause.objects.filter(ended_at=None))
+    Pause.objects.bulk_create([Pause(camera=camera, began_at=now) for camera in paused], ignore_conflicts=True)
     Outage.objects.filter(ended_at__isnull=True).exclude(Camera.wanted("camera__")).update(ended_at=now)
     long_ago = now - timedelta(seconds=OPENS_AFTER_S)
     waiting = Camera.objects.filter(

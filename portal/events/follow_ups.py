@@ -13,6 +13,7 @@ from datetime import datetime
 from cameras.models import Camera
 from portal.alerts import happenings
 from portal.events import feed
+from portal.figures import hours
 from portal.models import Passage, Reminder, Violation
 from portal.voice import reminding
 
@@ -63,6 +64,7 @@ def follow(change: Change) -> None:
     tell_pages(change)
     reminder = remind(change)
     tell_elsewhere(change, reminder)
+    count_anew(change)
 
 
 def tell_pages(change: Change) -> None:
@@ -93,3 +95,15 @@ def tell_elsewhere(change: Change, reminder: Reminder | None) -> None:
             )
         case ReviewChange():
             happenings.violations_reviewed(change.violations)
+
+
+def count_anew(change: Change) -> None:
+    """Note that an hour whose figures were counted already has changed."""
+    match change:
+        case PassageChange():
+            hours.note_late(change.passage.site_id, change.passage.started_at)
+        case ViolationChange():
+            hours.note_late(change.violation.site_id, change.violation.started_at)
+        case ReviewChange():
+            for site_id, moment in {(each.site_id, each.started_at) for each in change.violations}:
+                hours.note_late(site_id, moment)

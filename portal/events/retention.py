@@ -84,7 +84,7 @@ def forget_deleted(now: datetime) -> int:
     deleted = Camera.objects.filter(deleted_at__lt=now - UNDO_AGE)
     deleted.exclude(sealed_password="").update(sealed_password="")
     Voice.objects.filter(camera__in=deleted).exclude(sealed_password="").update(sealed_password="")
-    rest = deleted.filter(violations__isnull=True, passages__isnull=True)
+    rest = deleted.filter(violations__isnull=True, passages__isnull=True, figures__isnull=True)
     return rest.delete()[0]
 
 

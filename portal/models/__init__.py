@@ -2,6 +2,7 @@ from portal.models.alerts import CameraQuiet, Delivery, Destination, PushSubscri
 from portal.models.audit import AuditEntry
 from portal.models.devices import DeviceToken, Pairing, Purpose
 from portal.models.events import ErasedPassage, Passage, SiteFeed, Violation
+from portal.models.figures import Figures, FiguresState, LateHour, Pause
 from portal.models.heartbeat import Heartbeat
 from portal.models.people import Invitation, Membership, SignedIn, Theme, User
 from portal.models.policy import SitePolicy, policy_of
@@ -14,11 +15,15 @@ __all__ = [
     "Destination",
     "DeviceToken",
     "ErasedPassage",
+    "Figures",
+    "FiguresState",
     "Heartbeat",
     "Invitation",
+    "LateHour",
     "Membership",
     "Pairing",
     "Passage",
+    "Pause",
     "Phrase",
     "Purpose",
     "PushSubscription",

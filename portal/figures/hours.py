@@ -1,0 +1,195 @@
+"""Counts what was seen into hours and days of each site's own clock.
+
+    count(site, start, end)          # every hour from one moment to another, anew; days and the site's sums with them
+    count_new(now)                   # run each minute: since the last round, and what has changed in older hours
+
+An hour is always counted from its passages, violations, outages and pauses, never added to: so it does not matter in
+which order findings come, or how often an hour is counted. Hours of which passages were deleted already are left as
+they are: figures outlive faces.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, Sum
+from django.utils import timezone
+
+from cameras.models import Camera, Outage, Site
+from portal.models import Figures, FiguresState, LateHour, Passage, Pause, Reminder, Violation, policy_of
+
+AN_HOUR = timedelta(hours=1)
+STEP = timedelta(days=7)  # of a long time that is counted
+Span, Status, Step = Figures.Span, Violation.Status, Reminder.Step
+Key = tuple[int, datetime]  # a camera and the beginning of its hour
+Counts = dict[str, int]
+
+
+def hour_of(site: Site, moment: datetime) -> datetime:
+    """When the hour of the site's clock began in which this moment lies, in UTC."""
+    local = site.local(moment)
+    past = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+    return (moment - past).astimezone(UTC)
+
+
+# -- when -------------------------------------------------------------------------------------------------------------
+
+
+def count_new(now: datetime | None = None) -> int:
+    """Count what is new, or has changed; returns how many stretches of time were counted."""
+    now = now or timezone.now()
+    done = 0
+    for site in Site.objects.filter(cameras__isnull=False).select_related("policy", "figures_state").distinct():
+        state = getattr(site, "figures_state", None)
+        since = state.until - AN_HOUR if state else first_moment(site, now)
+        done += count(site, since, now, now)
+        late = LateHour.objects.filter(site=site)
+        for row in list(late):
+            done += count(site, row.start, row.start + AN_HOUR, now)
+            row.delete()
+        FiguresState.objects.update_or_create(site=site, defaults={"until": hour_of(site, now)})
+    return done
+
+
+def first_moment(site: Site, now: datetime) -> datetime:
+    first = Passage.objects.filter(site=site).order_by("started_at").values_list("started_at", flat=True).first()
+    cameras = Camera.objects.filter(site=site).order_by("created_at").values_list("created_at", flat=True).first()
+    return min(each for each in (first, cameras, now) if each is not None)
+
+
+def note_late(site_id: int, moment: datetime, now: datetime | None = None) -> None:
+    """Something of this moment has changed. What is younger than an hour is counted anyway. In its transaction."""
+    if (now or timezone.now()) - moment < AN_HOUR:
+        return
+    site = Site.objects.get(pk=site_id)
+    LateHour.objects.get_or_create(site=site, start=hour_of(site, moment))
+
+
+# -- what -------------------------------------------------------------------------------------------------------------
+
+
+def count(site: Site, start: datetime, end: datetime, now: datetime | None = None) -> int:
+    """Count every hour that touches this time, in steps of a week; returns how many steps."""
+    now = now or timezone.now()
+    kept_since = now - timedelta(days=policy_of(site).retention_days)
+    start = max(hour_of(site, start), hour_of(site, kept_since) + AN_HOUR)  # of an older hour, passages may be gone
+    end, steps = min(end, now), 0
+    while start <= end:
+        until = min(hour_of(site, start + STEP), hour_of(site, end) + AN_HOUR)
+        _count_step(site, start, until, now)
+        start, steps = until, steps + 1
+    return steps
+
+
+@transaction.atomic
+def _count_step(site: Site, start: datetime, end: datetime, now: datetime) -> None:
+    counts: dict[Key, Counts] = defaultdict(lambda: dict.fromkeys(Figures.COUNTS, 0))
+    _add_people(site, start, end, counts)
+    _add_violations(site, start, end, counts)
+    _add_coverage(site, start, min(end, now), counts)
+    Figures.objects.filter(site=site, span=Span.HOUR, start__gte=start, start__lt=end).delete()
+    rows = [_row(site, camera, Span.HOUR, hour, values) for (camera, hour), values in counts.items()]
+    by_hour: dict[datetime, Counts] = defaultdict(lambda: dict.fromkeys(Figures.COUNTS, 0))
+    for (_camera, hour), values in counts.items():
+        for name, value in values.items():
+            by_hour[hour][name] += value
+    rows += [_row(site, None, Span.HOUR, hour, values) for hour, values in by_hour.items()]
+    Figures.objects.bulk_create(rows, batch_size=500)
+    _sum_days(site, start, end)
+
+
+def _row(site: Site, camera: int | None, span: Figures.Span, start: datetime, values: Counts) -> Figures:
+    local = site.local(start)
+    hour = local.hour if span == Span.HOUR else 0
+    return Figures(
+        site=site, camera_id=camera, span=span, start=start, day=local.date(), hour=hour, weekday=local.weekday(),
+        **values,
+    )  # fmt: skip
+
+
+def _sum_days(site: Site, start: datetime, end: datetime) -> None:
+    """The days that this time touches, as the sums of their hours."""
+    first, last = site.local(start).date(), site.local(end - timedelta(microseconds=1)).date()
+    Figures.objects.filter(site=site, span=Span.DAY, day__gte=first, day__lte=last).delete()
+    hours = Figures.objects.filter(site=site, span=Span.HOUR, day__gte=first, day__lte=last)
+    totals = {f"sum_{name}": Sum(name) for name in Figures.COUNTS}
+    sums: Iterable[Any] = hours.values("camera_id", "day").annotate(**totals)
+    Figures.objects.bulk_create(
+        [
+            _row(
+                site, each["camera_id"], Span.DAY, site.midnight(each["day"]),
+                {name: each[f"sum_{name}"] for name in Figures.COUNTS},
+            )
+            for each in sums
+        ],
+        batch_size=500,
+    )  # fmt: skip
+
+
+def _add_people(site: Site, start: datetime, end: datetime, counts: dict[Key, Counts]) -> None:
+    """By what was last seen of each person; of whom a reviewer said that it was no violation, neither nor."""
+    of_passage = Violation.objects.filter(passage=OuterRef("pk"))
+    dismissed = Exists(of_passage.filter(status=Status.DISMISSED)) & ~Exists(
+        of_passage.exclude(status=Status.DISMISSED)
+    )
+    rows = Passage.objects.filter(site=site, started_at__gte=start, started_at__lt=end)
+    seen = rows.annotate(is_dismissed=dismissed).values_list("camera_id", "label", "started_at", "is_dismissed")
+    for camera, label, at, is_dismissed in seen.iterator(2000):
+        counts[camera, hour_of(site, at)]["dismissed" if is_dismissed else label] += 1
+
+
+def _add_violations(site: Site, start: datetime, end: datetime, counts: dict[Key, Counts]) -> None:
+    """What reminders achieved: each violation counts in the hour in which its person came."""
+    said = Reminder.objects.filter(Reminder.said(), violation=OuterRef("pk"), step__in=[Step.FIRST, Step.AGAIN])
+    rows = Violation.objects.filter(site=site, passage__started_at__gte=start, passage__started_at__lt=end)
+    found = rows.exclude(status=Status.DISMISSED).annotate(was_reminded=Exists(said))
+    for camera, at, masked_at, was_reminded in found.values_list(
+        "camera_id", "passage__started_at", "masked_at", "was_reminded"
+    ):
+        values = counts[camera, hour_of(site, at)]
+        kind = "reminded" if was_reminded else "unasked"
+        values[kind] += 1
+        values[f"{kind}_masked"] += masked_at is not None
+
+
+def _add_coverage(site: Site, start: datetime, end: datetime, counts: dict[Key, Counts]) -> None:
+    """How long each camera watched in each hour, and how long it should have and did not."""
+    cameras = Camera.objects.filter(site=site, created_at__lt=end).exclude(deleted_at__lte=start)
+    there = {each.pk: (max(start, each.created_at), min(end, each.deleted_at or end)) for each in cameras}
+    touching = Q(began_at__lt=end) & (Q(ended_at=None) | Q(ended_at__gt=start))
+    away: dict[str, dict[int, list[tuple[datetime, datetime]]]] = {
+        name: defaultdict(list) for name in ("pauses", "outages")
+    }
+    rows = {"pauses": Pause.objects.filter(touching), "outages": Outage.objects.filter(touching)}
+    for name, found in rows.items():
+        spans = found.filter(camera__in=there).values_list("camera_id", "began_at", "ended_at")
+        for camera, began_at, ended_at in spans:
+            away[name][camera].append((began_at, ended_at or end))
+    for camera, (begins, ends) in there.items():
+        hour = hour_of(site, begins)
+        while hour < ends:
+            span = (max(hour, begins), min(hour + AN_HOUR, ends))
+            paused = overlap(span, away["pauses"][camera])
+            lost = min(overlap(span, away["outages"][camera]), seconds(span) - paused)
+            if (watched := seconds(span) - paused - lost) or lost:
+                counts[camera, hour]["watched_s"], counts[camera, hour]["lost_s"] = round(watched), round(lost)
+            hour += AN_HOUR
+
+
+def seconds(span: tuple[datetime, datetime]) -> float:
+    return max(0.0, (span[1] - span[0]).total_seconds())
+
+
+def overlap(span: tuple[datetime, datetime], others: Iterable[tuple[datetime, datetime]]) -> float:
+    """For how many seconds of `span` at least one of the others lasts."""
+    total, reached = 0.0, span[0]
+    for began, ended in sorted(others):
+        began, ended = max(began, reached), min(ended, span[1])
+        if ended > began:
+            total += (ended - began).total_seconds()
+            reached = ended
+    return total
