@@ -17,6 +17,8 @@ Z = 1.96  # bounds that hold in 95 of 100 cases
 FEW = 20  # fewer people than this say little
 Span = Figures.Span
 COUNTS = Figures.COUNTS
+PEOPLE = ("mask", "no_mask", "incorrect")
+SHOWN = (*PEOPLE, "unsure", "watched_s", "lost_s")
 
 
 def wilson(part: int, of: int) -> tuple[float, float] | None:
@@ -30,7 +32,7 @@ def wilson(part: int, of: int) -> tuple[float, float] | None:
     share = part / of
     middle = (share + Z * Z / (2 * of)) / (1 + Z * Z / of)
     reach = Z * math.sqrt(share * (1 - share) / of + Z * Z / (4 * of * of)) / (1 + Z * Z / of)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    return 0.0 if not part else max(0.0, middle - reach), 1.0 if part == of else min(1.0, middle + reach)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Counted:
     def seen(self) -> int:
         """People of whom it is known how they wore a mask: the denominator."""
         return self.mask + self.no_mask + self.incorrect
+
+    @property
+    def bare(self) -> int:
+        """Without a mask, or with one worn wrongly."""
+        return self.no_mask + self.incorrect
 
     @property
     def percent(self) -> float | None:
@@ -96,7 +103,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One line of a table: what, and its sums."""
 
     name: str
@@ -105,17 +112,17 @@ class Line:
 
 
 @dataclass
-class Report:
+class Compliance:
     """Everything that the page of figures shows of some sites, or one camera, from one day to another."""
 
     first: date
     last: date
     total: Counted
     before: Counted  # as many days before
-    days: list[Line] = field(default_factory=list)
+    days: list[TableLine] = field(default_factory=list)
     week: list[list[Counted]] = field(default_factory=list)  # 7 x 24, from Monday
-    sites: list[Line] = field(default_factory=list)
-    cameras: list[Line] = field(default_factory=list)
+    sites: list[TableLine] = field(default_factory=list)
+    cameras: list[TableLine] = field(default_factory=list)
 
     @property
     def change(self) -> float | None:
@@ -125,6 +132,11 @@ class Report:
         return round(self.total.percent - self.before.percent, 1)
 
     @property
+    def hours(self) -> list[tuple[int, list[Counted]]]:
+        """The same, a row an hour."""
+        return [(hour, [day[hour] for day in self.week]) for hour in range(24)]
+
+    @property
     def busiest(self) -> list[tuple[int, int, Counted]]:
         """The three hours of the week with the most people: weekday, hour, sums."""
         return self._hours(lambda counted: counted.seen)
@@ -132,47 +144,49 @@ class Report:
     @property
     def worst(self) -> list[tuple[int, int, Counted]]:
         """The three hours of the week in which the most people had no mask."""
-        return self._hours(lambda counted: counted.no_mask + counted.incorrect)
+        return self._hours(lambda counted: counted.bare)
 
     def _hours(self, by: Any) -> list[tuple[int, int, Counted]]:
         hours = [(day, hour, self.week[day][hour]) for day in range(7) for hour in range(24)] if self.week else []
         return [each for each in sorted(hours, key=lambda each: -by(each[2]))[:3] if by(each[2])]
 
 
-def report(sites: Sequence[Site], first: date, last: date, camera: Camera | None = None) -> Report:
+def report(sites: Sequence[Site], first: date, last: date, camera: Camera | None = None) -> Compliance:
     """Five queries, whatever the time; none of them reads passages."""
     rows = Figures.objects.filter(site__in=sites)
     rows = rows.filter(camera=camera) if camera else rows.filter(camera=None)
     here, days = rows.filter(day__gte=first, day__lte=last), last - first + timedelta(days=1)
     by_day = {each["day"]: Counted.of(each) for each in summed(here.filter(span=Span.DAY), "day")}
     earlier = rows.filter(span=Span.DAY, day__gte=first - days, day__lt=first)
-    found = Report(first, last, add(by_day.values()), Counted.of(earlier.aggregate(**sums())))
+    found = Compliance(first, last, add(by_day.values()), Counted.of(earlier.aggregate(**sums())))
     found.days = [
-        Line(str(day), by_day.get(day, Counted()), day) for day in (first + timedelta(n) for n in range(days.days))
+        TableLine(str(day), by_day.get(day, Counted()), day) for day in (first + timedelta(n) for n in range(days.days))
     ]
     found.week = [[Counted()] * 24 for _ in range(7)]
-    for each in summed(here.filter(span=Span.HOUR), "weekday", "hour"):
+    for each in summed(here.filter(span=Span.HOUR), "weekday", "hour", names=PEOPLE):
         found.week[each["weekday"]][each["hour"]] = Counted.of(each)
     if camera is None:
         names = {site.pk: site.name for site in sites}
         per_site = {each["site_id"]: Counted.of(each) for each in summed(here.filter(span=Span.DAY), "site_id")}
-        found.sites = [Line(name, per_site.get(pk, Counted()), pk) for pk, name in names.items()]
+        found.sites = [TableLine(name, per_site.get(pk, Counted()), pk) for pk, name in names.items()]
         per_camera = Figures.objects.filter(site__in=sites, span=Span.DAY, day__gte=first, day__lte=last)
         seen = summed(per_camera.filter(camera__isnull=False), "camera_id", "camera__name", "site__name")
         lines = [
-            Line(f"{each['camera__name']}, {each['site__name']}", Counted.of(each), each["camera_id"]) for each in seen
+            TableLine(f"{each['camera__name']}, {each['site__name']}", Counted.of(each), each["camera_id"])
+            for each in seen
         ]
-        found.cameras = sorted(lines, key=lambda line: -(line.counted.no_mask + line.counted.incorrect))
+        found.cameras = sorted(lines, key=lambda line: -line.counted.bare)
     return found
 
 
-def summed(rows: QuerySet[Figures], *by: str) -> Iterable[dict[str, Any]]:
-    found: Iterable[dict[str, Any]] = rows.order_by(*by).values(*by).annotate(**sums())
+def summed(rows: QuerySet[Figures], *by: str, names: Sequence[str] = COUNTS) -> Iterable[dict[str, Any]]:
+    """What is not among `names` is left out, and counts as nothing."""
+    found: Iterable[dict[str, Any]] = rows.order_by(*by).values(*by).annotate(**sums(names))
     return found
 
 
-def sums() -> dict[str, Sum]:
-    return {f"sum_{name}": Sum(name) for name in COUNTS}
+def sums(names: Sequence[str] = COUNTS) -> dict[str, Sum]:
+    return {f"sum_{name}": Sum(name) for name in names}
 
 
 def add(several: Iterable[Counted]) -> Counted:

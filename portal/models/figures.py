@@ -49,7 +49,15 @@ class Figures(models.Model):
     class Meta:
         verbose_name = _("figures")
         verbose_name_plural = _("figures")
-        indexes = [models.Index(fields=("span", "site", "day"), name="figures_by_day")]
+        indexes = [
+            models.Index(fields=("span", "site", "day"), name="figures_by_day"),
+            # What a page needs of whole sites, without reading the rows themselves.
+            models.Index(
+                fields=("span", "site", "day", "weekday", "hour", "mask", "no_mask", "incorrect"),
+                name="figures_of_sites",
+                condition=models.Q(camera__isnull=True),
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=("camera", "span", "start"),

@@ -7,8 +7,6 @@ Nobody can change or delete the rows: triggers in the database refuse it (portal
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -25,6 +23,7 @@ from django.http import HttpRequest, HttpResponse
 from cameras.models import Site
 from cameras.redis import connection
 from portal.models import AuditEntry, User
+from portal.people import spreadsheet
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +40,7 @@ NOT_VIEWS = frozenset(
         "probe",
         "probe_picture",
         "audit_export",
+        "figures_export",
         "authority",
         "push_worker",
     }
@@ -209,21 +209,6 @@ COLUMNS = ("at", "actor", "action", "subject", "site", "address")
 
 
 def export(entries: Iterable[AuditEntry]) -> Iterator[str]:
-    """CSV (RFC 4180), one line at a time. What a spreadsheet would take for a formula is escaped."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-
-    def line(values: Iterable[str]) -> str:
-        buffer.seek(0)
-        buffer.truncate()
-        writer.writerow([harmless(value) for value in values])
-        return buffer.getvalue()
-
-    yield line(COLUMNS)
-    for entry in entries:
-        yield line((entry.at.isoformat(), entry.actor, entry.action, entry.subject, entry.site, entry.address))
-
-
-def harmless(value: str) -> str:
-    """A value that no spreadsheet runs: an apostrophe precedes what begins a formula (OWASP, CSV injection)."""
-    return f"'{value}" if value.lstrip()[:1] in {"=", "+", "-", "@"} or value[:1] in {"\t", "\r"} else value
+    """CSV, one line at a time."""
+    rows = ((entry.at.isoformat(), *(getattr(entry, name) for name in COLUMNS[1:])) for entry in entries)
+    return spreadsheet.lines(COLUMNS, rows)

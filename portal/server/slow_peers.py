@@ -36,7 +36,7 @@ BODY = b"POST /sign-in/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1900000\r
 
 
 @dataclass(frozen=True)
-class Figures:
+class PageFigures:
     """The sign-in page, in milliseconds, and the web process' memory, in MB."""
 
     phase: str
@@ -45,18 +45,18 @@ class Figures:
     memory_mb: float
 
 
-def measure(bodies: int, heads: int, endless: int, sign_ins: int) -> list[Figures]:
+def measure(bodies: int, heads: int, endless: int, sign_ins: int) -> list[PageFigures]:
     """Before, during and after; a phase lasts for as long as it takes to ask for the page sixty times."""
     with portal() as (port, web):
         return asyncio.run(_measure(port, web, bodies, heads, endless, sign_ins))
 
 
-async def _measure(port: int, web: int, bodies: int, heads: int, endless: int, sign_ins: int) -> list[Figures]:
-    async def ask(phase: str, until: asyncio.Future[Any] | None = None) -> Figures:
+async def _measure(port: int, web: int, bodies: int, heads: int, endless: int, sign_ins: int) -> list[PageFigures]:
+    async def ask(phase: str, until: asyncio.Future[Any] | None = None) -> PageFigures:
         times: list[float] = []
         while len(times) < ASKS if until is None else not (times and until.done()):
             times.append(await asyncio.to_thread(page_ms, port))
-        return Figures(phase, statistics.median(times), max(times), memory_mb(web))
+        return PageFigures(phase, statistics.median(times), max(times), memory_mb(web))
 
     figures = [await ask("before")]
     async with crowd(port, [(slow, BODY, bodies), (slow, HEAD, heads)]):

@@ -71,8 +71,17 @@ PAGES = {
     "site_add": gettext_lazy("creating a site"),
     "people": gettext_lazy("the people"),
     "audit": gettext_lazy("the audit log"),
+    "figures": gettext_lazy("the figures"),
+    "rules": gettext_lazy("who is told"),
+    "news": gettext_lazy("the news"),
     "profile": gettext_lazy("their profile"),
 }
+
+
+@register.filter
+def unlocalized(value: float) -> str:
+    """A number as SVG and CSS write it, in whatever language."""
+    return f"{value:g}"
 
 
 @register.filter

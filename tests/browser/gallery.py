@@ -239,6 +239,9 @@ SHOTS = (
     Shot("violations-none-fits", "violations", "/violations/?status=dismissed"),
     Shot("violations-error", "violations", "/violations/?status=nonsense"),
     Shot("violation", "violation", "/violations/{violation}/"),
+    Shot("figures", "figures", "/figures/"),
+    Shot("figures-empty", "figures", "/figures/", "nina"),
+    Shot("figures-error", "figures", "/figures/?from=2026-02-01&to=2026-01-01"),
     Shot("cameras", "cameras", "/cameras/"),
     Shot("cameras-empty", "cameras", "/cameras/", "nina"),
     Shot("camera-add", "camera_add", "/cameras/add/"),
@@ -294,7 +297,18 @@ ELSEWHERE = {"first_user", "connect"}  # need another portal: an empty one, and 
 
 # Parts of pages, pictures, files, and addresses that only take a POST.
 NOT_PAGES = {
-    *("strip", "snapshot", "face", "thumbnail", "healthz", "probe", "probe_picture", "authority", "audit_export"),
+    *(
+        "strip",
+        "snapshot",
+        "face",
+        "thumbnail",
+        "healthz",
+        "probe",
+        "probe_picture",
+        "authority",
+        "audit_export",
+        "figures_export",
+    ),
     *("logout", "review", "camera_test", "invite", "change_role", "remove_member", "hand_over", "bring_back"),
     *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),
     *("told", "told_quiet", "camera_quiet", "camera_loud", "push_worker", "push_on", "push_off", "switch_rule"),

@@ -1,4 +1,4 @@
-"""manage.py bench detector, bench peers, bench mqtt: the figures quoted in README, docs and the model card."""
+"""manage.py bench detector, peers, mqtt, reports: the figures quoted in README, docs and the model card."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from detection import DetectionError, read_picture
 from detection.evaluation.speed import bench, lobby_picture
 from detection.manifest import MODELS
+from portal.figures import speed
 from portal.server import mqtt_latency, slow_peers
 
 SIZES = (320, 512)
@@ -22,19 +23,22 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("part", choices=["detector", "peers", "mqtt"], help="what to measure")
+        parser.add_argument("part", choices=["detector", "peers", "mqtt", "reports"], help="what to measure")
         parser.add_argument(
             "--reference", type=Path, metavar="FILE.tflite", help="the original model, to compare with ours"
         )
         parser.add_argument("--picture", type=Path, help="measure with this picture, not a generated one of 1280x720")
         parser.add_argument("--rounds", type=int, default=200, help="how often each stage runs (200)")
         parser.add_argument("--broker", default="mqtt://127.0.0.1", help="of bench mqtt (mqtt://127.0.0.1)")
+        parser.add_argument("--database", default="", help="of bench reports: an empty one, by its URL (SQLite)")
         parser.add_argument("--violations", type=int, default=1000, help="of bench mqtt, in a minute (1000)")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["part"] == "peers":
             self.measure_peers(options["json"])
+        elif options["part"] == "reports":
+            self.measure_reports(options["database"], options["json"])
         elif options["part"] == "mqtt":
             self.measure_mqtt(options["broker"], options["violations"], options["json"])
         else:
@@ -48,6 +52,16 @@ class Command(BaseCommand):
         self.stdout.write("The sign-in page, ms: median (slowest); the web process' memory, MB")
         for each in figures:
             self.stdout.write(f"{each.phase:45}{each.page_ms:8.1f}  ({each.slowest_ms:.1f}){each.memory_mb:8.0f}")
+
+    def measure_reports(self, database: str, as_json: bool) -> None:
+        found = speed.measure(database)
+        if as_json:
+            self.stdout.write(json.dumps([asdict(each) for each in found], indent=1))
+            return
+        for each in found:
+            self.stdout.write(f"{speed.CAMERAS} cameras at {speed.SITES} sites, {each.days_stored} days stored, ms:")
+            self.stdout.write(f"  28 days of all sites {each.month_of_all_ms}, a year {each.year_of_all_ms}")
+            self.stdout.write(f"  a year of a site {each.year_of_a_site_ms}, of a camera {each.year_of_a_camera_ms}")
 
     def measure_mqtt(self, url: str, violations: int, as_json: bool) -> None:
         try:

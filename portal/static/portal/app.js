@@ -1,6 +1,7 @@
 // What every signed-in page does: it listens for events, counts, and shows how old things are.
 
 import { startCameraForm, startPlay, startVoiceForm } from "./cameras.js";
+import { startChart } from "./figures.js";
 import { Live } from "./live.js";
 import { startPush } from "./push.js";
 import { startKeySwitch, startList, startNewRows, startViolation } from "./review.js";
@@ -130,6 +131,7 @@ if (find("[data-pairing]")) startPairing(find("[data-pairing]"));
 if (find("[data-camera-form]")) startCameraForm(find("[data-camera-form]"));
 if (find("[data-own-zone]")) startOwnZone(find("[data-own-zone]"));
 if (find("[data-voice-form]")) startVoiceForm(find("[data-voice-form]"));
+document.querySelectorAll("[data-chart]").forEach(startChart);
 if (find("[data-push]")) startPush(find("[data-push]"));
 if (find("[data-play]")) startPlay(find("[data-play]"));
 if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));

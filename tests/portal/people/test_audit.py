@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from portal.models import AuditEntry, Membership, User
 from portal.people import audit, looks
-from portal.people.audit import harmless
+from portal.people.spreadsheet import harmless
 from tests.html import squeezed
 from tests.worlds import PASSWORD, World, see
 
