@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from portal.figures.reports import Counted, TableLine
 
 WIDTH, HEIGHT = 720, 220
-LEFT, RIGHT, TOP, BOTTOM = 40, 8, 10, 26
+LEFT, RIGHT, TOP, BOTTOM = 58, 24, 12, 28
 LEVELS = 5  # of a heat map's colours, beside none
 CELL = 26
 
@@ -89,7 +89,7 @@ def share_by_day(days: Sequence[TableLine], goal: int | None) -> Chart:
         upper = [f"{x},{y((c.bounds or (0, 0))[1])}" for x, c in run]
         lower = [f"{x},{y((c.bounds or (0, 0))[0])}" for x, c in reversed(run)]
         bands.append(" ".join(upper + lower))
-    labels = [Label(LEFT - 6, y(percent) + 4, f"{percent} %") for percent in (0, 50, 100)]
+    labels = [Label(LEFT - 6, y(percent) + 4, f"{percent}%") for percent in (0, 50, 100)]
     return Chart(WIDTH, HEIGHT, marks, labels + day_labels(days, step), lines, bands, None if goal is None else y(goal))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.dates import WEEKDAYS
@@ -46,26 +46,24 @@ def day_field(label: Any) -> forms.DateField:
 class RangeForm(forms.Form):
     """Of which sites or camera, and from which day to which."""
 
-    def __init__(self, user: AnyUser, data: Any) -> None:
-        super().__init__(data)
+    def __init__(self, user: AnyUser, data: QueryDict) -> None:
         self.sites = list(access.sites(user).select_related("policy").order_by("name"))
-        self.fields["site"] = forms.ChoiceField(
-            label=_("Site"),
-            required=False,
-            choices=[("", _("All")), *((str(site.pk), site.name) for site in self.sites)],
-        )
-        rows = access.cameras(user).order_by("site__name", "name")
-        self.cameras = list(rows)
+        self.cameras = list(access.cameras(user).order_by("site__name", "name"))
+        now = timezone.now()
+        # The latest day that it is at any of the sites.
+        self.today = max((site.local(now).date() for site in self.sites), default=now.date())
+        given = data.copy()  # the form says what is shown
+        if not given.get("from") and not given.get("to"):
+            given["from"] = f"{self.today - timedelta(days=USUAL_DAYS - 1)}"
+        if not given.get("to"):
+            given["to"] = f"{self.today}"
+        super().__init__(given)
+        sites = [(str(site.pk), site.name) for site in self.sites]
         cameras = [(str(camera.pk), f"{camera.site} · {camera}") for camera in self.cameras]
+        self.fields["site"] = forms.ChoiceField(label=_("Site"), required=False, choices=[("", _("All")), *sites])
         self.fields["camera"] = forms.ChoiceField(label=_("Camera"), required=False, choices=[("", _("All")), *cameras])
         self.fields["from"] = day_field(_("From"))
         self.fields["to"] = day_field(_("To"))
-
-    @property
-    def today(self) -> date:
-        """The latest day that it is at any of the sites."""
-        now = timezone.now()
-        return max((site.local(now).date() for site in self.sites), default=now.date())
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
