@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils import timezone
 
-from cameras.models import Outage, Site
+from cameras.models import Camera, Outage, Site
 from cameras.redis import connection
 from portal.alerts.rules import Event, Happening, tell
-from portal.models import Passage, Topic, Violation
+from portal.figures.reports import report
+from portal.models import Topic, Violation, policy_of
 
 AT = time(7, 0)
 DONE_KEY = "digests-done"  # a set of "site:event:day"; kept for DONE_S after the last one
 DONE_S = 9 * 24 * 3600
+DISMISSED_AGAIN = 3  # so often, a spot is worth a look: a poster, a shadow, a reflection
 
 
 def consider(now: datetime | None = None) -> int:
@@ -51,31 +53,44 @@ def periods(site: Site, now: datetime) -> Iterator[tuple[Site, Event, date, date
 
 
 def tell_period(site: Site, event: Event, first: date, last: date, now: datetime) -> int:
-    figures = figures_of(site, first, last)
-    if not any(figures[name] for name in ("seen", "violations", "outages")):
+    body = figures_of(site, first, last)
+    if not any(body[name] for name in ("seen", "to_review", "cameras_down")):
         return 0  # nothing happened
     topic = Topic.DAILY if event == Event.DAILY else Topic.WEEKLY
-    body = figures | {
-        "event_type": event.value,
-        "site": {"id": site.pk, "name": site.name},
-        "first_day": first.isoformat(),
-        "last_day": last.isoformat(),
-        "link": f"{settings.BASE_URL}{reverse('violations')}?site={site.pk}&status=open",
-    }
+    page = f"{reverse('figures')}?site={site.pk}&from={first}&to={last}"
+    about = {"event_type": event.value, "site": {"id": site.pk, "name": site.name}, "path": page}
+    body |= about | {"first_day": first.isoformat(), "last_day": last.isoformat(), "link": f"{settings.BASE_URL}{page}"}
     with transaction.atomic():
         return tell(Happening(site, event, topic, f"{site.pk}:{first}", body, at=now))
 
 
 def figures_of(site: Site, first: date, last: date) -> dict[str, Any]:
-    """What a site saw from one of its days to another, both included. Three queries."""
+    """What a site saw from one of its days to another, both included, and what to look at. Nine queries."""
+    found = report([site], first, last)
     start, end = site.midnight(first), site.midnight(last + timedelta(days=1))
-    seen = Passage.objects.filter(site=site, started_at__gte=start, started_at__lt=end).aggregate(
-        seen=Count("pk", filter=~Q(label="unsure")), masked=Count("pk", filter=Q(label="mask"))
-    )
-    found = Violation.objects.filter(site=site, started_at__gte=start, started_at__lt=end).aggregate(
-        violations=Count("pk"), to_review=Count("pk", filter=Q(status=Violation.Status.OPEN))
-    )
+    open_ones = Violation.objects.filter(site=site, started_at__gte=start, started_at__lt=end)
     down = Outage.objects.filter(camera__site=site, began_at__lt=end).exclude(ended_at__lt=start)
-    outages = [(row.began_at, row.ended_at or end) for row in down.only("began_at", "ended_at")]
-    lost = sum((min(ended, end) - max(began, start)).total_seconds() for began, ended in outages)
-    return seen | found | {"outages": len(outages), "hours_lost": round(lost / 3600, 1)}
+    times = Counter(down.values_list("camera_id", flat=True))
+    names = dict(Camera.objects.filter(site=site).values_list("pk", "name"))
+    lost = {line.key: line.counted.lost_hours for line in found.cameras}
+    return {
+        "seen": found.total.seen,
+        "masked": found.total.mask,
+        "percent": found.total.percent,
+        "change": found.change,
+        "goal": policy_of(site).mask_goal,
+        "coverage": found.total.coverage,
+        "to_review": open_ones.filter(status=Violation.Status.OPEN).count(),
+        "worst_hours": [
+            {"weekday": day, "hour": hour, "bare": counted.bare, "seen": counted.seen}
+            for day, hour, counted in found.worst
+        ],
+        "cameras_down": [
+            {"name": names[key], "times": count, "hours": lost.get(key, 0)} for key, count in times.most_common(5)
+        ],
+        "dismissed_at": [
+            {"name": names[line.key], "times": line.counted.dismissed}
+            for line in found.cameras
+            if line.counted.dismissed >= DISMISSED_AGAIN
+        ],
+    }

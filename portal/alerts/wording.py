@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 from django.utils import formats
+from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -167,25 +168,47 @@ def _figures(delivery: Delivery) -> Notification:
     if last != first:
         days = f"{days} – {formats.date_format(last, 'j M Y')}"
     subject = _("%(site)s, %(days)s") % {"site": site.name, "days": days}
-    return Notification(_line(subject), " ".join(_sentences(body)), link_of(delivery), _("Open the violations"))
+    items = [Item(text) for text in _to_look_at(body)]
+    return Notification(_line(subject), " ".join(_sentences(body)), link_of(delivery), _("Open the figures"), items)
 
 
 def _sentences(body: dict[str, Any]) -> list[str]:
     seen, masked = int(body["seen"]), int(body["masked"])
-    found = []
-    if seen:
-        share = _("%(masked)d of %(seen)d people seen wore a mask (%(share)d %%).")
-        found.append(share % {"masked": masked, "seen": seen, "share": round(100 * masked / seen)})
+    if not seen:
+        found = [_("Nobody was seen.")]
     else:
-        found.append(_("Nobody was seen."))
-    if body["violations"]:
+        share = _("%(masked)d of %(seen)d people seen wore a mask (%(share)s %%; the goal is %(goal)d %%).")
+        words = {"masked": masked, "seen": seen, "share": formats.localize(body["percent"]), "goal": body["goal"]}
+        found = [share % words]
+    if body.get("change") is not None:
+        change = formats.localize(abs(body["change"]))
+        more, less = _("%(points)s points more than before."), _("%(points)s points less than before.")
+        found.append((more if body["change"] >= 0 else less) % {"points": change})
+    if body.get("coverage") is not None:
+        found.append(_("%(share)s %% of the time was watched.") % {"share": formats.localize(body["coverage"])})
+    if body["to_review"]:
         found.append(
-            ngettext("One violation", "%(count)d violations", body["violations"]) % {"count": body["violations"]}
-            + (_(", %(count)d of them to review.") % {"count": body["to_review"]})
+            ngettext("One violation is to review.", "%(count)d violations are to review.", body["to_review"])
+            % {"count": body["to_review"]}
         )
-    if body["outages"]:
-        lost = _("Cameras were down %(count)d times, %(hours)s hours in all.")
-        found.append(lost % {"count": body["outages"], "hours": formats.localize(body["hours_lost"])})
+    return found
+
+
+def _to_look_at(body: dict[str, Any]) -> list[str]:
+    """What to do something about: the worst hours, cameras that were down, spots dismissed again and again."""
+    found = []
+    for each in body.get("worst_hours", []):
+        said = _("%(day)s, %(hour)d:00: %(bare)d of %(seen)d without a mask")
+        found.append(said % {**each, "day": WEEKDAYS[each["weekday"]]})
+    for each in body.get("cameras_down", []):
+        said = ngettext(
+            "%(name)s was down once, %(hours)s hours", "%(name)s was down %(times)d times, %(hours)s hours in all",
+            each["times"],
+        )  # fmt: skip
+        found.append(said % {**each, "hours": formats.localize(each["hours"])})
+    for each in body.get("dismissed_at", []):
+        said = _("%(name)s: %(times)d dismissed. Is there a poster, a mirror or a shadow in its picture?")
+        found.append(said % each)
     return found
 
 
@@ -219,7 +242,7 @@ def target_of(delivery: Delivery) -> str:
     if event == Event.REPEATED and delivery.camera_id:
         return f"{reverse('violations')}?status=open&camera={delivery.camera_id}"
     if event in (Event.DAILY, Event.WEEKLY):
-        return f"{reverse('violations')}?status=open&site={delivery.site_id}"
+        return str(delivery.body.get("path") or reverse("figures"))
     if delivery.camera_id is not None:
         return reverse("camera", args=[delivery.camera_id])
     return reverse("dashboard")

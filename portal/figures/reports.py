@@ -18,7 +18,7 @@ FEW = 20  # fewer people than this say little
 Span = Figures.Span
 COUNTS = Figures.COUNTS
 PEOPLE = ("mask", "no_mask", "incorrect")
-SHOWN = (*PEOPLE, "unsure", "watched_s", "lost_s")
+SHOWN = (*PEOPLE, "unsure", "dismissed", "watched_s", "lost_s")
 
 
 def wilson(part: int, of: int) -> tuple[float, float] | None:
