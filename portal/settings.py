@@ -176,6 +176,8 @@ MQTT_URL = env.mqtt(variables.read("MQTT_URL"))
 # Push services beside those of the known browsers' makers, by host.
 PUSH_SERVICES = frozenset(variables.names("PUSH_SERVICES"))
 
+METRICS_TOKEN = variables.read("METRICS_TOKEN")
+
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]
 TIME_ZONE = "UTC"

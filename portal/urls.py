@@ -27,7 +27,7 @@ from portal.pages import (
     violations,
     voice,
 )
-from portal.server import health
+from portal.server import health, metrics
 
 handler403 = "portal.pages.errors.forbidden"
 handler404 = "portal.pages.errors.not_found"
@@ -132,6 +132,7 @@ urlpatterns = [
     path("connect/authority.crt", connect.authority, name="authority"),
     path("api/", api_addresses()),
     path("healthz", health.healthz, name="healthz"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("admin/login/", login_not_required(RedirectView.as_view(pattern_name="login", query_string=True))),
     path("admin/", admin.site.urls),
 ]

@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils import timezone
+
 from cameras.models import Camera
 from portal.alerts import happenings
 from portal.events import feed
-from portal.figures import hours
+from portal.figures import counters, hours
 from portal.models import Passage, Reminder, Violation
 from portal.voice import reminding
 
@@ -65,6 +67,7 @@ def follow(change: Change) -> None:
     reminder = remind(change)
     tell_elsewhere(change, reminder)
     count_anew(change)
+    count_for_monitors(change)
 
 
 def tell_pages(change: Change) -> None:
@@ -107,3 +110,13 @@ def count_anew(change: Change) -> None:
         case ReviewChange():
             for site_id, moment in {(each.site_id, each.started_at) for each in change.violations}:
                 hours.note_late(site_id, moment)
+
+
+def count_for_monitors(change: Change) -> None:
+    """Counts that only grow, for /metrics: people who have left, and violations that were opened."""
+    match change:
+        case PassageChange() if change.passage.ended_at is not None:
+            counters.add("passages", change.camera.pk, change.passage.label)
+        case ViolationChange(is_new=True):
+            counters.add("violations", change.camera.pk, change.violation.label)
+            counters.observe("alert", (timezone.now() - change.violation.last_seen_at).total_seconds())

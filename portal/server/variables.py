@@ -27,6 +27,7 @@ DEFAULTS: dict[str, str] = {
     "DEFAULT_FROM_EMAIL": "Mask portal <portal@localhost>",
     "MQTT_URL": "",
     "PUSH_SERVICES": "",
+    "METRICS_TOKEN": "",  # generated once in DATA_DIR
     "TRUSTED_PROXIES": "",
     "WORKER_NAME": os.uname().nodename.split(".")[0],
     "WORKER_CAPACITY": "8",

@@ -308,6 +308,7 @@ NOT_PAGES = {
         "authority",
         "audit_export",
         "figures_export",
+        "metrics",
     ),
     *("logout", "review", "camera_test", "invite", "change_role", "remove_member", "hand_over", "bring_back"),
     *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),

@@ -228,7 +228,7 @@ TABLE = [
 PUBLIC = {"login", "logout", "second_factor", "password_reset", "password_reset_done", "password_reset_confirm",
           "first_user", "healthz", "invitation", "connect", "authority", "pair",
           "pair_look", "pair_redeem", "door", "door_leave", "speaker", "voice_audio",
-          "try", "try_manifest", "try_model", "push_worker", "stop"}  # fmt: skip
+          "try", "try_manifest", "try_model", "push_worker", "stop", "metrics"}  # fmt: skip
 
 
 def deliver(camera: Camera, receiver: User) -> Delivery:
