@@ -93,6 +93,7 @@ urlpatterns = [
     path("news/", told.news, name="news"),
     path("push-worker.js", told.push_worker, name="push_worker"),
     path("profile/push/", told.push_on, name="push_on"),
+    path("profile/push/<uuid:subscription_id>/test/", told.push_test, name="push_test"),
     path("profile/push/<uuid:subscription_id>/off/", told.push_off, name="push_off"),
     path("profile/rules/<int:rule_id>/", told.switch_rule, name="switch_rule"),
     path("cameras/<int:camera_id>/quiet/", told.quiet_camera, name="camera_quiet"),

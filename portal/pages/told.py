@@ -31,10 +31,12 @@ from portal.pages.undo import undo_by
 from portal.people import access, audit
 from portal.people.access import Right
 from portal.people.audit import Action
+from portal.server import throttling
 
 MOST_NEWS = 60
 LOOK_BACK = timedelta(days=14)
 MOST_BROWSERS = 10
+TESTS_A_MINUTE = 10
 
 
 # -- links in messages ------------------------------------------------------------------------------------------------
@@ -191,6 +193,18 @@ def push_on(request: HttpRequest) -> HttpResponse:
     PushSubscription.objects.filter(pk__in=list(old[MOST_BROWSERS:])).delete()
     audit.note(request, Action.PROFILE_CHANGED, _("notifications on"))
     return JsonResponse({"ok": True})
+
+
+@require_POST
+def push_test(request: HttpRequest, subscription_id: UUID) -> HttpResponse:
+    found = PushSubscription.objects.filter(pk=subscription_id, user=access.person(request)).first()
+    if found is None:
+        raise Http404
+    if throttling.allow("push-test", str(found.pk), TESTS_A_MINUTE):
+        messages.info(request, push.try_out(found))
+    else:
+        messages.warning(request, _("Too many tests. Wait a minute, then send it again."))
+    return redirect("profile")
 
 
 @require_POST

@@ -48,6 +48,11 @@ def send(batch: Batch) -> None:
         raise SendError(_("The address of its notifications is none that this portal may call."), permanent=True)
     with translation.override(subscription.user.language or settings.LANGUAGE_CODE):
         told = payload(batch, subscription)
+    send_to(subscription, told)
+
+
+def send_to(subscription: PushSubscription, told: dict[str, Any]) -> None:
+    """Encrypt and send; raises SendError. A subscription that is gone is forgotten."""
     headers = {
         "TTL": str(KEPT_S),
         "Urgency": "high",
@@ -60,6 +65,19 @@ def send(batch: Batch) -> None:
         subscription.delete()
         raise SendError(_("This browser wants no notifications any more."), permanent=True)
     judge(answer.status)
+
+
+def try_out(subscription: PushSubscription) -> str:
+    """Send a test now; returns how it went, as a sentence."""
+    told = {"title": _("It works"), "body": _("Notifications of the mask portal reach this browser."), "tag": "test",
+            "link": f"{settings.BASE_URL}{reverse('profile')}", "silent": False}  # fmt: skip
+    try:
+        if not is_known(subscription.endpoint):
+            raise SendError(_("The address of its notifications is none that this portal may call."))
+        send_to(subscription, told)
+    except SendError as error:
+        return str(error)
+    return _("It is sent. The browser shows it within seconds.")
 
 
 def is_known(endpoint: str) -> bool:

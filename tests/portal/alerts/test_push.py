@@ -173,6 +173,21 @@ def test_her_browsers_are_listed_and_switched_off(world: World, browser: Browser
     assert not PushSubscription.objects.exists()
 
 
+def test_a_test_is_shown_and_says_how_it_went(
+    world: World, receiver: Receiver, browser: Browser, sign_in: SignIn
+) -> None:
+    alice = sign_in(world.alice)
+    subscribe(alice, browser)
+    path = f"/profile/push/{PushSubscription.objects.get().pk}/test/"
+    assert "It is sent." in squeezed(alice.post(path, follow=True))
+    assert browser.read(receiver.calls[0][3])["title"] == "It works"
+    receiver.status = 429
+    assert "It answers with error 429." in squeezed(alice.post(path, follow=True))
+    receiver.status = 410
+    assert "wants no notifications any more" in squeezed(alice.post(path, follow=True))
+    assert not PushSubscription.objects.exists()
+
+
 def test_the_portals_key_is_made_once_and_private(tmp_path: Any) -> None:
     made = push.vapid(tmp_path / "keys" / "push.pem")
     assert oct((tmp_path / "keys" / "push.pem").stat().st_mode)[-3:] == "600"

@@ -180,6 +180,8 @@ TABLE = [
     ("POST", "/cameras/{camera2}/loud/", (302, 404, 404, 404, 302, 404, "login")),
     ("POST", "/profile/rules/{rule}/ to=stop", (404, 302, 404, 404, 404, 404, "login")),
     ("POST", "/profile/rules/{rule2}/ to=stop", (404, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/profile/push/{browser}/test/", (404, 302, 404, 404, 404, 404, "login")),
+    ("POST", "/profile/push/{browser2}/test/", (404, 404, 404, 404, 302, 404, "login")),
     ("POST", "/profile/push/{browser}/off/", (302, 302, 302, 302, 302, 302, "login")),
     ("POST", "/profile/push/{browser2}/off/", (302, 302, 302, 302, 302, 302, "login")),
     ("POST", "/profile/push/", (400, 400, 400, 400, 400, 400, "login")),
