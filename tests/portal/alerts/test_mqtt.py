@@ -309,10 +309,10 @@ def test_figures_are_published_with_their_denominator(
     body = json.loads(ears.last(f"facemask/v1/{world.here.pk}/compliance") or b"")
     assert body["last_hour"] == {"seen": 2, "masked": 0, "percent": 0.0} == body["today"] and body["goal"] == 95
     door = f"facemask/v1/{world.here.pk}/{world.door.pk}/people"
-    people = json.loads(wait_for(lambda: ears.last(door), 5, "the people of a minute"))
+    people = json.loads(wait_for(lambda: ears.last(door), 5, "the people of a minute") or b"")
     assert (people["no_mask"], people["incorrect"], people["mask"], people["unsure"]) == (1, 1, 0, 0)
     there = wait_for(lambda: ears.last(f"facemask/v1/{world.there.pk}/compliance"), 5, "the other site's")
-    empty = json.loads(there)
+    empty = json.loads(there or b"")
     assert empty["today"] == {"seen": 0, "masked": 0, "percent": None}
 
 
