@@ -15,6 +15,7 @@ from portal.models import Figures
 
 Z = 1.96  # bounds that hold in 95 of 100 cases
 FEW = 20  # fewer people than this say little
+MOST_DAYS = 120  # in a chart
 Span = Figures.Span
 COUNTS = Figures.COUNTS
 PEOPLE = ("mask", "no_mask", "incorrect")
@@ -130,6 +131,24 @@ class Compliance:
         if self.total.percent is None or self.before.percent is None:
             return None
         return round(self.total.percent - self.before.percent, 1)
+
+    @property
+    def weeks(self) -> list[TableLine]:
+        """The same days by their weeks, each named by its Monday."""
+        found: dict[date, list[Counted]] = {}
+        for line in self.days:
+            found.setdefault(line.key - timedelta(days=line.key.weekday()), []).append(line.counted)
+        return [TableLine(str(monday), add(several), monday) for monday, several in found.items()]
+
+    @property
+    def by_week(self) -> bool:
+        """Whether there are too many days to be told apart."""
+        return len(self.days) > MOST_DAYS
+
+    @property
+    def periods(self) -> list[TableLine]:
+        """What charts show along time: days, or weeks if there are too many."""
+        return self.weeks if self.by_week else self.days
 
     @property
     def hours(self) -> list[tuple[int, list[Counted]]]:

@@ -139,6 +139,5 @@ def hour_of_week(week: Sequence[Sequence[Counted]]) -> Chart:
 
 
 def all_of(found: Any, goal: int | None) -> dict[str, Chart]:
-    return {
-        "share": share_by_day(found.days, goal), "people": people_by_day(found.days), "heat": hour_of_week(found.week),
-    }  # fmt: skip
+    share, people = share_by_day(found.periods, goal), people_by_day(found.periods)
+    return {"share": share, "people": people, "heat": hour_of_week(found.week)}

@@ -64,6 +64,9 @@ def test_a_report_adds_up_by_day_by_hour_by_site_and_by_camera(world: World) -> 
     assert (found.total.percent, found.before.seen) == (0.0, 1) and len(found.days) == 7
     assert found.total.bounds is not None and found.total.says_little
     assert found.total.coverage == 100.0 and found.total.watched_hours > 24 * 6
+    assert sum(line.counted.seen for line in found.weeks) == 6 and 1 <= len(found.weeks) <= 2 and not found.by_week
+    long = report([world.here], today - timedelta(days=364), today)
+    assert long.by_week and 52 <= len(long.periods) <= 54 and sum(line.counted.seen for line in long.periods) == 6
     one = report([world.here], today - timedelta(days=6), today, world.door)
     assert one.total.seen == 5 and not one.cameras
 
