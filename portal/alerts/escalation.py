@@ -17,8 +17,8 @@ from portal.alerts.rules import Happening as Told
 from portal.alerts.rules import People, for_person, write
 from portal.models import Delivery, Rule, Topic, User, Violation
 
-LOOK_BACK = timedelta(days=1)
 Event = Delivery.Event
+DECIDED = (Violation.Status.CONFIRMED, Violation.Status.DISMISSED)
 ASKED_ABOUT = (Event.VIOLATION_OPENED, Event.OUTAGE_BEGAN, Event.REPEATED, Event.NO_WORKER)
 
 
@@ -32,7 +32,12 @@ def consider(now: datetime | None = None) -> int:
     }
     if not rules:
         return 0
-    rows = Delivery.objects.filter(rule__in=rules, event__in=ASKED_ABOUT, created_at__gt=now - LOOK_BACK)
+    # By then everybody's turn has come. What nobody has to look at any more is not even read.
+    longest = max((len(rule.next_people) + 1) * (rule.next_after_min or 1) for rule in rules.values())
+    rows = Delivery.objects.filter(
+        rule__in=rules, event__in=ASKED_ABOUT, created_at__gt=now - timedelta(minutes=longest)
+    )
+    rows = rows.exclude(outage__ended_at__isnull=False).exclude(violation__status__in=DECIDED)
     incidents: dict[tuple[int | None, str, str], list[Delivery]] = defaultdict(list)
     for row in rows.select_related("site", "camera", "violation", "outage").order_by("pk"):
         incidents[row.rule_id, row.event, row.about].append(row)

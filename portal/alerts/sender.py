@@ -67,14 +67,15 @@ class Sender:
                 self._pool.submit(self._send, lane)
         except DatabaseError as error:
             log.warning("deliveries wait for the database: %s", type(error).__name__)
-        finally:
-            close_old_connections()
+            close_old_connections()  # otherwise it is kept: this thread asks each second
 
     def _send(self, lane: str) -> None:
         try:
             outbox.send_lane(lane)
         except DatabaseError as error:
             log.warning("deliveries of %s wait for the database: %s", lane, type(error).__name__)
+        except Exception:
+            log.exception("sending in %s failed, and begins anew", lane)
         finally:
             self._busy.discard(lane)
             close_old_connections()

@@ -19,13 +19,14 @@ from portal.models import Topic
 
 LASTS = timedelta(seconds=60)  # what passes sooner is nobody's business
 SINCE_KEY = "notice-since:"
+CONSIDERED_KEY, CONSIDERED_S = "notice-considered:", 300
 FORGOTTEN_S = 30  # a notice that was gone for so long begins anew
 
 
 def consider_notices(notices: Mapping[str, str], now: datetime | None = None) -> int:
     """Tell the notices, sentences by a short key, that have lasted; each once a day and receiver."""
     now = now or timezone.now()
-    due = {key: text for key, text in notices.items() if lasted(key, now)}
+    due = {key: text for key, text in notices.items() if lasted(key, now) and is_time(key)}
     if not due:
         return 0
     sites = list(Site.objects.filter(archived_at=None))
@@ -51,13 +52,18 @@ def lasted(key: str, now: datetime) -> bool:
     return now.timestamp() - since >= LASTS.total_seconds()
 
 
+def is_time(key: str) -> bool:
+    """Whether what lasts is to be considered again: whoever was told is told once, but others may have joined."""
+    return bool(connection().set(f"{CONSIDERED_KEY}{key}", b"1", ex=CONSIDERED_S, nx=True))
+
+
 def consider_unwatched(now: datetime | None = None) -> int:
     """Tell, once an hour, of sites whose cameras all wait for a worker. One query if there is none."""
     now = now or timezone.now()
     waits = Q(lease__state=CameraState.WAITING, lease__state_since__lt=now - LASTS)
     rows = Camera.objects.filter(Camera.wanted()).values("site_id")
     counts = rows.annotate(all=Count("pk"), waiting=Count("pk", filter=waits)).values_list("site_id", "all", "waiting")
-    unwatched = [site_id for site_id, cameras, waiting in counts if cameras == waiting]
+    unwatched = [site for site, cameras, waiting in counts if cameras == waiting and is_time(f"unwatched-{site}")]
     if not unwatched:
         return 0
     with transaction.atomic():

@@ -157,7 +157,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'delivery',
                 'verbose_name_plural': 'deliveries',
                 'ordering': ('-id',),
-                'indexes': [models.Index(fields=['site', '-id'], name='delivery_newest_of_site'), models.Index(fields=['site', 'created_at'], name='delivery_by_age'), models.Index(fields=['receiver', '-id'], name='delivery_newest_of_person'), models.Index(condition=models.Q(('state', 'waiting')), fields=['lane', 'id'], name='delivery_waiting'), models.Index(fields=['lane', 'camera', 'created_at'], name='delivery_of_lane_and_camera')],
+                'indexes': [models.Index(fields=['site', '-id'], name='delivery_newest_of_site'), models.Index(fields=['created_at', 'site'], name='delivery_by_age'), models.Index(fields=['receiver', '-id'], name='delivery_newest_of_person'), models.Index(condition=models.Q(('state', 'waiting')), fields=['lane', 'id'], name='delivery_waiting'), models.Index(fields=['lane', 'camera', 'created_at'], name='delivery_of_lane_and_camera')],
                 'constraints': [models.UniqueConstraint(fields=('lane', 'event', 'about'), name='delivery_once_in_a_lane')],
             },
         ),

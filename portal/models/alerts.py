@@ -197,7 +197,7 @@ class Delivery(models.Model):
         ordering = ("-id",)
         indexes = [
             models.Index(fields=("site", "-id"), name="delivery_newest_of_site"),
-            models.Index(fields=("site", "created_at"), name="delivery_by_age"),
+            models.Index(fields=("created_at", "site"), name="delivery_by_age"),
             models.Index(fields=("receiver", "-id"), name="delivery_newest_of_person"),
             models.Index(fields=("lane", "id"), name="delivery_waiting", condition=models.Q(state="waiting")),
             models.Index(fields=("lane", "camera", "created_at"), name="delivery_of_lane_and_camera"),

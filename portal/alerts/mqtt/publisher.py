@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
@@ -80,7 +81,8 @@ class Publisher:
                     try:
                         Session(self._broker, self._stopping, lease).run()
                     finally:
-                        lease.release()
+                        with suppress(LockError, *Errors):  # it may be lost, or Redis away
+                            lease.release()
             except BrokerError as error:
                 note_trouble(str(error))
             except (*Errors, LockError, DatabaseError) as error:
@@ -95,7 +97,8 @@ class Publisher:
 def note_trouble(text: str) -> None:
     """Kept for the dashboard's notices while it lasts."""
     log.warning("MQTT: %s", text)
-    connection().set(waking.TROUBLE_KEY, text, ex=waking.TROUBLE_S)
+    with suppress(*Errors):
+        connection().set(waking.TROUBLE_KEY, text, ex=waking.TROUBLE_S)
 
 
 @dataclass
@@ -226,7 +229,6 @@ class Session:
                 renewed = now
             if any(now - flight.since > ACKNOWLEDGED_WITHIN_S for flight in self._flights.values()):
                 raise BrokerError(_("The MQTT broker does not acknowledge what it gets."))
-            close_old_connections()
             woken.get_message(timeout=LOOK_S)  # type: ignore[attr-defined]
 
     def _close(self) -> None:
