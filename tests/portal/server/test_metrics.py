@@ -38,6 +38,7 @@ def scrape(settings: Any) -> Any:
     return ask
 
 
+RULES = ROOT / "deploy" / "prometheus"
 DOOR = (("camera", "Front door"), ("site", "Harbour House"))
 
 
@@ -122,12 +123,27 @@ def test_the_documentation_lists_each_metric_in_the_same_words() -> None:
     assert listed == metrics.NAMES
 
 
-def test_prometheus_own_tool_finds_nothing_to_complain_about(world: World, settings: Any) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+@pytest.fixture
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
         pytest.skip("needs promtool (Debian's package prometheus)")
+    return found
+
+
+def test_prometheus_own_tool_finds_nothing_to_complain_about(world: World, settings: Any, promtool: str) -> None:
     settings.METRICS_TOKEN = "t0ken"
     see(world.door)
     text = Client().get("/metrics", headers={"Authorization": "Bearer t0ken"}).content
     run = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
     assert run.returncode == 0 and run.stderr == b"", run.stderr
+
+
+def test_alert_rules_fire_when_they_should_and_not_before(promtool: str) -> None:
+    run = subprocess.run([promtool, "test", "rules", str(RULES / "alerts_test.yml")], capture_output=True, check=False)
+    assert run.returncode == 0, run.stdout
+
+
+def test_alert_rules_ask_for_metrics_that_there_are() -> None:
+    named = set(re.findall(r"facemask_\w+", (RULES / "alerts.yml").read_text()))
+    assert len(named) > 8 and named <= metrics.NAMES.keys()
