@@ -62,19 +62,22 @@ test:
 	@$(MAKE) --no-print-directory --output-sync=line -j 2 quick whole
 
 # Beside the whole portals, which mostly wait, and behind them in the queue for the processors.
-quick: MEASURE := $(COVERED)
 quick: static
-	nice -n 10 $(BIN)/python -m pytest -q $(PARALLEL) $(MEASURE) $(FAST)
-	nice -n 10 $(BIN)/python -m tests.on_postgres -q $(PARALLEL) $(FAST)
-	nice -n 5 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 tests/cameras -m "stream and not slow"
+	$(call TWICE,nice -n 10 $(BIN)/python -m pytest -q $(KEEP)/fast $(FAST),$(PARALLEL) $(COVERED))
+	$(call TWICE,nice -n 10 $(BIN)/python -m tests.on_postgres -q $(KEEP)/postgres $(FAST),$(PARALLEL))
+	$(call TWICE,nice -n 5 $(BIN)/python -m pytest -q $(KEEP)/streams $(STREAMS),-n 2 $(BY_FILE))
 
 whole: static
-	$(WHOLE) -n 2 --cache-clear || { echo "Once more, alone, what failed beside others:"; $(WHOLE) --lf --lfnf none; }
+	$(call TWICE,$(BIN)/python -m pytest -q $(KEEP)/whole $(WHOLE),-n 2 $(BY_FILE) --no-loadscope-reorder)
 
-# Whole portals with browsers, two at a time on a machine that others use too. What fails there is tried once more by
-# itself: a fault of the product fails again, a second that another process took does not. Both runs are in the output.
-WHOLE = $(BIN)/python -m pytest -q --dist loadfile --no-loadscope-reorder --durations=10 \
-        -o cache_dir=.pytest_cache/whole tests/browser tests/system -m "not slow"
+BY_FILE := --dist loadfile --durations=10
+STREAMS := tests/cameras -m "stream and not slow"
+WHOLE := tests/browser tests/system -m "not slow"
+
+# What fails beside others is tried once more by itself: a fault of the product fails again, a second that another
+# process took does not. Both runs are in the output. $1 is the command, $2 how it runs beside others.
+KEEP := -o cache_dir=.pytest_cache
+TWICE = $1 $2 --cache-clear || { echo "Once more, alone, what failed beside others:"; $1 --lf --lfnf none; }
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q --durations=10 -m slow tests

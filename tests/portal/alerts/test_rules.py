@@ -126,7 +126,7 @@ def test_a_flood_is_one_message_and_then_one_for_all_and_hides_no_other_camera(w
 class FloodsTest(DjangoTestCase):
     """Whenever people come, nothing is dropped, the first is told at once, and messages are a window apart."""
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.integers(0, 900), min_size=1, max_size=15))
     def test_whenever_they_come(self, gaps: list[int]) -> None:
         from unittest import mock

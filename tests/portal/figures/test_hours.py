@@ -42,7 +42,7 @@ Finding = tuple[int, int, str, int]  # who, minutes before now, label, seq
 class AnyOrderTest(DjangoTestCase):
     """What is counted round by round is what is counted anew, whatever comes late, twice or in another order."""
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.lists(
             st.tuples(
