@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from portal.alerts.rules import WINDOW, People, for_person, put_off, write
 from portal.alerts.rules import Happening as Told
-from portal.alerts.rules import People, for_person, write
 from portal.models import Delivery, Rule, Topic, User, Violation
 
 Event = Delivery.Event
@@ -27,7 +27,7 @@ def consider(now: datetime | None = None) -> int:
     now = now or timezone.now()
     rules = {
         rule.pk: rule
-        for rule in Rule.objects.filter(is_on=True, next_after_min__isnull=False).select_related("site__policy")
+        for rule in Rule.objects.filter(is_on=True, next_after_min__isnull=False).prefetch_related("stopped_by")
         if rule.next_people
     }
     if not rules:
@@ -35,7 +35,7 @@ def consider(now: datetime | None = None) -> int:
     # By then everybody's turn has come. What nobody has to look at any more is not even read.
     longest = max((len(rule.next_people) + 1) * (rule.next_after_min or 1) for rule in rules.values())
     rows = Delivery.objects.filter(
-        rule__in=rules, event__in=ASKED_ABOUT, created_at__gt=now - timedelta(minutes=longest)
+        rule__in=rules, event__in=ASKED_ABOUT, created_at__gt=now - timedelta(minutes=longest) - 2 * WINDOW
     )
     rows = rows.exclude(outage__ended_at__isnull=False).exclude(violation__status__in=DECIDED)
     incidents: dict[tuple[int | None, str, str], list[Delivery]] = defaultdict(list)
@@ -65,14 +65,20 @@ def ask_next(
 ) -> Iterable[Delivery]:
     """Rows for those whose turn has come; who was told of it already gets no second message."""
     first = told[0]
-    turns = int((now - first.created_at) / timedelta(minutes=rule.next_after_min or 1))
+    asked_at = min((row.sent_at or row.next_at for row in told if row.receiver_id is not None), default=None)
+    if asked_at is None or first.camera_id in people.quiet:
+        return
+    turns = int((now - asked_at) / timedelta(minutes=rule.next_after_min or 1))
+    stopped = {user.pk for user in rule.stopped_by.all()}
     reached = {row.receiver_id for row in told}
     for pk in rule.next_people[:turns]:
         user = users.get(pk)
-        if user is None or pk in reached or not people.is_here(rule.site_id, user):
+        if user is None or pk in reached | stopped or not people.is_here(rule.site_id, user):
             continue
         happening = Told(
             first.site, Event(first.event), Topic.NO_MASK, first.about, first.body, first.camera, first.violation,
             first.outage, first.happened_at,
         )  # fmt: skip
-        yield from for_person(happening, rule, user, people)
+        rows = for_person(happening, rule, user, people)
+        put_off([(happening, rows)])
+        yield from rows

@@ -14,6 +14,7 @@ from django.utils import timezone
 from cameras.models import Camera, Outage
 from portal.alerts.happenings import iso
 from portal.alerts.rules import Event, Happening, tell
+from portal.alerts.trouble import is_time
 from portal.models import Delivery, Topic
 
 FIRST_AFTER = timedelta(minutes=1)
@@ -30,7 +31,10 @@ def consider(now: datetime | None = None) -> int:
     """Write what is to be told now; returns how many deliveries. Three queries where nothing is new."""
     now = now or timezone.now()
     open_ones = Outage.objects.filter(Camera.wanted("camera__"), ended_at=None, began_at__lte=now - FIRST_AFTER)
-    ended = Outage.objects.filter(ended_at__gt=now - LOOK_BACK, deliveries__isnull=False).distinct()
+    # One that ended because its camera was paused or is gone is not "back".
+    ended = Outage.objects.filter(
+        Camera.wanted("camera__"), ended_at__gt=now - LOOK_BACK, deliveries__isnull=False
+    ).distinct()
     with_site = ("camera__site__policy",)
     outages = [*open_ones.select_related(*with_site), *ended.select_related(*with_site)]
     told: dict[int, set[str]] = defaultdict(set)
@@ -38,7 +42,11 @@ def consider(now: datetime | None = None) -> int:
     for outage_id, name in rows.values_list("outage_id", "event").distinct():
         if outage_id is not None:
             told[outage_id].add(name)
-    due = [(each, event) for each in outages if (event := next_event(each, told[each.pk], now)) is not None]
+    due = []
+    for each in outages:
+        event = next_event(each, told[each.pk], now)
+        if event is not None and (event not in told[each.pk] or is_time(f"outage-{each.pk}-{event}")):
+            due.append((each, event))
     if not due:
         return 0
     with transaction.atomic():
@@ -54,15 +62,13 @@ def consider(now: datetime | None = None) -> int:
 
 
 def next_event(outage: Outage, told: set[str], now: datetime) -> Event | None:
-    """What is to be told of an outage; None if nothing. Of stages that were missed, only the last."""
+    """What is to be told of an outage; None if nothing. Of stages that were missed, only the last.
+
+    A stage stays due as long as it lasts: another rule may begin to be in force. Who was told is not told again.
+    """
     if outage.ended_at is not None:
         return None if Event.OUTAGE_ENDED in told or not told else Event.OUTAGE_ENDED
-    for after, event in STAGES:
-        if event in told:
-            return None  # this or a later stage was told
-        if now - outage.began_at >= after:
-            return event
-    return None
+    return next((event for after, event in STAGES if now - outage.began_at >= after), None)
 
 
 def body_of(outage: Outage, event: Event) -> dict[str, Any]:

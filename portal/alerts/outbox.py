@@ -12,6 +12,7 @@ import logging
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from django.db import DatabaseError
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -27,6 +28,7 @@ CLAIMED = timedelta(minutes=2)  # by then it was sent, or whoever sent it is gon
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(days=1)
 MOST_TOGETHER = 500
+MOST_FAULTS = 5  # of ours, until it is given up
 State, Channel = Delivery.State, Delivery.Channel
 WITH = ("site__policy", "camera", "violation", "outage", "rule", "receiver", "destination")
 
@@ -72,6 +74,8 @@ def claim(lane: str, now: datetime) -> list[Delivery]:
     if not is_gathered(head):
         return [head]
     like = waiting(lane).filter(event=head.event, site=head.site_id, next_at__lte=now).exclude(pk=head.pk)
+    if head.tries > 1:  # the same message again, under the same id: whoever has it drops it, with all that is in it
+        like = like.filter(tries__gt=0)
     if head.event in VIOLATION_EVENTS:
         like = like.filter(camera=head.camera_id)
     rest = list(like.order_by("pk").select_related(*WITH)[:MOST_TOGETHER])
@@ -99,9 +103,13 @@ def attempt(batch: list[Delivery], now: datetime | None = None) -> bool:
         state = State.FAILED if over else State.WAITING
         rows.update(state=state, next_at=at + pause_after(first.tries), why=str(error)[:300])
         return False
+    except DatabaseError:
+        raise  # the claim ends by itself, and it is tried again
     except Exception:
         log.exception("delivery %s could not be made", first.pk)
-        rows.update(state=State.FAILED, why=_("The portal failed while sending; its log says more."))
+        over = at - first.created_at > GIVE_UP_AFTER or isinstance(first.tries, int) and first.tries >= MOST_FAULTS
+        why = _("The portal failed while sending; its log says more.")
+        rows.update(state=State.FAILED if over else State.WAITING, next_at=at + pause_after(first.tries), why=why)
         return False
     rows.update(state=State.SENT, sent_at=now or timezone.now(), next_at=at, why="")
     return True
@@ -110,6 +118,8 @@ def attempt(batch: list[Delivery], now: datetime | None = None) -> bool:
 def check_still_allowed(delivery: Delivery) -> None:
     """Raise SendError if its receiver may no longer know of this site: the rule is older than their leaving."""
     user = delivery.receiver
+    if user is not None and delivery.rule is not None and delivery.rule.stopped_by.filter(pk=user.pk).exists():
+        raise SendError(_("This person has stopped these messages."), permanent=True)
     if user is None or (user.is_active and user.is_superuser):
         return
     if not user.is_active or not Membership.objects.filter(user=user, site=delivery.site_id).exists():

@@ -11,14 +11,14 @@ nobody asked for, and none twice: what a happening is about is told once in each
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, prefetch_related_objects
+from django.db.models import Exists, Max, OuterRef, prefetch_related_objects
 from django.utils import timezone
 
 from cameras.models import Camera, Outage, Site
@@ -29,6 +29,7 @@ Event: TypeAlias = Delivery.Event
 Channel: TypeAlias = Delivery.Channel
 WINDOW = timedelta(minutes=10)
 OPENED, CLOSED = Event.VIOLATION_OPENED, Event.VIOLATION_CLOSED
+WINDOWED = frozenset({OPENED, Event.OUTAGE_BEGAN, Event.OUTAGE_ENDED})
 MQTT_LANE = "mqtt"
 FOR_MQTT = frozenset({
     Event.VIOLATION_OPENED, Event.VIOLATION_UPDATED, Event.VIOLATION_CLOSED, Event.VIOLATION_REVIEWED,
@@ -66,8 +67,9 @@ def tell(*happenings: Happening) -> int:
     rows = [row for each in happenings for row in for_systems(each, rules)]
     if any(rules.values()):
         people = People({each.site.pk for each in happenings if rules[id(each)]})
-        for each in happenings:
-            rows += for_people(each, rules[id(each)], people)
+        to_people = [(each, for_people(each, rules[id(each)], people)) for each in happenings]
+        put_off(to_people)
+        rows += [row for _happening, made in to_people for row in made]
     return write(rows)
 
 
@@ -100,7 +102,7 @@ def rules_about(happenings: Iterable[Happening]) -> dict[int, list[Rule]]:
     for rule in all_rules.select_related("site__policy"):
         by_site[rule.site_id].append(rule)
     found = {
-        id(each): [rule for rule in by_site[each.site.pk] if each.topic in rule.topics and rule.is_due(each.at)]
+        id(each): [rule for rule in by_site[each.site.pk] if each.topic in rule.topics and applies(rule, each)]
         for each in happenings
     }
     due = list({rule.pk: rule for rules in found.values() for rule in rules}.values())
@@ -109,6 +111,15 @@ def rules_about(happenings: Iterable[Happening]) -> dict[int, list[Rule]]:
         if each.camera is not None:
             found[id(each)] = [rule for rule in found[id(each)] if concerns(rule, each.camera)]
     return found
+
+
+def applies(rule: Rule, happening: Happening) -> bool:
+    """Whether a rule is in force. Figures come in the morning, whatever its hours; repetition has the rule's number."""
+    if happening.topic in (Topic.DAILY, Topic.WEEKLY):
+        return True
+    if happening.topic == Topic.REPEATED and happening.body.get("violations", 0) < rule.repeats:
+        return False
+    return rule.is_due(happening.at)
 
 
 def concerns(rule: Rule, camera: Camera) -> bool:
@@ -120,7 +131,9 @@ def for_systems(happening: Happening, rules: dict[int, list[Rule]]) -> list[Deli
     """Rows for other systems: MQTT, and the webhooks of the rules."""
     rows = []
     if settings.MQTT_URL and happening.event in FOR_MQTT:
-        rows.append(new_row(happening, MQTT_LANE, Channel.MQTT))
+        row = new_row(happening, MQTT_LANE, Channel.MQTT)
+        row.about = f"{happening.site.pk}:{row.about}"  # one lane for all sites, each of which has topics of its own
+        rows.append(row)
     for rule in rules[id(happening)]:
         for destination in rule.destinations.all():
             if destination.is_machine:
@@ -191,7 +204,6 @@ def for_people(happening: Happening, rules: list[Rule], people: People) -> list[
             if not destination.is_machine:
                 lane = f"{Channel.DESTINATION}:{destination.pk}"
                 rows.setdefault(lane, new_row(happening, lane, Channel.DESTINATION, rule, destination=destination))
-    put_off(happening, list(rows.values()))
     return list(rows.values())
 
 
@@ -206,26 +218,38 @@ def for_person(happening: Happening, rule: Rule, user: User, people: People) -> 
     return rows
 
 
-def put_off(happening: Happening, rows: list[Delivery]) -> None:
-    """What comes soon after the last message about this camera waits for the end of the window. One query."""
+def put_off(told: Sequence[tuple[Happening, list[Delivery]]]) -> None:
+    """What comes soon after the last message about a camera waits for the end of the window. One query."""
     now = timezone.now()
-    for row in rows:
-        row.next_at = now + happening.after
-    if happening.event != OPENED or not rows:
+    for happening, rows in told:
+        for row in rows:
+            row.next_at = now + happening.after
+    windowed = [row for happening, rows in told for row in rows if happening.event in WINDOWED]
+    if not windowed:
         return
     lately = Delivery.objects.filter(
-        lane__in=[row.lane for row in rows], camera=happening.camera, event=OPENED, created_at__gt=now - 2 * WINDOW
-    ).exclude(violation=happening.violation)
-    last = dict(lately.values_list("lane").annotate(Max("next_at")))
-    for row in rows:
-        before = last.get(row.lane)
+        lane__in={row.lane for row in windowed}, camera__in={row.camera_id for row in windowed},
+        event__in={row.event for row in windowed}, created_at__gt=now - 2 * WINDOW,
+    ).exclude(about__in={row.about for row in windowed})  # fmt: skip
+    last = {tuple(key): at for *key, at in lately.values_list("lane", "camera_id", "event").annotate(Max("next_at"))}
+    for row in windowed:
+        before = last.get((row.lane, row.camera_id, row.event))
         if before is not None and before + WINDOW > now:
             row.next_at = before if before > now else before + WINDOW
 
 
 def closing(happening: Happening) -> list[Delivery]:
-    """A notification that lies on somebody's screen is replaced: this person is gone, or wears a mask."""
-    opened = Delivery.objects.filter(violation=happening.violation, event=OPENED, channel=Channel.PUSH)
+    """A notification that lies on somebody's screen is replaced: this person is gone, or wears a mask.
+
+    Only one that was sent, and alone: what still waits will say it, and one about several people stays.
+    """
+    together = Delivery.objects.filter(
+        lane=OuterRef("lane"), camera=OuterRef("camera"), event=OPENED, sent_at=OuterRef("sent_at")
+    ).exclude(pk=OuterRef("pk"))
+    opened = Delivery.objects.filter(
+        ~Exists(together), violation=happening.violation, event=OPENED, channel=Channel.PUSH,
+        state=Delivery.State.SENT,
+    )  # fmt: skip
     return [
         new_row(happening, row.lane, Channel.PUSH, row.rule, receiver=row.receiver)
         for row in opened.select_related("rule", "receiver")

@@ -19,7 +19,8 @@ from portal.alerts.mqtt.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
-THREADS = 8
+THREADS = 8  # for mail, and as many for everything else
+MAIL = "email:"
 LOOK_S = 1.0
 _running: Sender | None = None
 
@@ -30,7 +31,8 @@ class Sender:
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._busy: set[str] = set()
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="deliver")
+        # A silent mail server holds up mail alone: each person has a lane there.
+        self._pools = {is_mail: ThreadPoolExecutor(THREADS, thread_name_prefix="deliver") for is_mail in (False, True)}
         self._threads = [threading.Thread(target=self._run, name="sender", daemon=True)]
         if settings.MQTT_URL:
             publisher = Publisher(settings.MQTT_URL, self._stopping)
@@ -45,7 +47,8 @@ class Sender:
         self._stopping.set()
         for thread in self._threads:
             thread.join(1)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -58,13 +61,21 @@ class Sender:
                 log.warning("the sender is not woken, it looks by itself: %s", type(error).__name__)
                 self.look()
                 self._stopping.wait(LOOK_S)
+            except Exception:  # whatever it was: without this thread nothing is sent at all
+                log.exception("the sender failed, and begins anew")
+                close_old_connections()
+                self._stopping.wait(LOOK_S)
 
     def look(self) -> None:
         """Give each lane in which something is due to a thread of its own."""
         try:
             for lane in outbox.due_lanes(without=tuple(self._busy)):
                 self._busy.add(lane)
-                self._pool.submit(self._send, lane)
+                try:
+                    self._pools[lane.startswith(MAIL)].submit(self._send, lane)
+                except RuntimeError:
+                    self._busy.discard(lane)
+                    raise
         except DatabaseError as error:
             log.warning("deliveries wait for the database: %s", type(error).__name__)
             close_old_connections()  # otherwise it is kept: this thread asks each second

@@ -85,7 +85,8 @@ def _violations(batch: Sequence[Delivery]) -> Notification:
         subject = _("Mask worn wrongly: %(camera)s, %(site)s") if wrong else _("No mask: %(camera)s, %(site)s")
         return Notification(_line(subject % names), _at(last), link_of(last), _("Review it"))
     subject = ngettext(
-        "%(count)d more without a mask: %(camera)s, %(site)s", "%(count)d more without a mask: %(camera)s, %(site)s",
+        "%(count)d person without a mask: %(camera)s, %(site)s",
+        "%(count)d people without a mask: %(camera)s, %(site)s",
         len(batch),
     )  # fmt: skip
     first_at, last_at = clock(last.site, batch[0].happened_at), clock(last.site, last.happened_at)
@@ -93,14 +94,17 @@ def _violations(batch: Sequence[Delivery]) -> Notification:
         "first": first_at, "last": last_at, "zone": last.site.time_zone,
     }  # fmt: skip
     items = [Item(clock(row.site, row.happened_at), link_of(row)) for row in batch[-MOST_ITEMS:]]
-    said, link = _line(subject % (names | {"count": len(batch)})), f"{settings.BASE_URL}{reverse('violations')}"
-    return Notification(said, text, f"{link}?status=open", _("Review them"), items, len(batch) - len(items))
+    said = _line(subject % (names | {"count": len(batch)}))
+    return Notification(said, text, link_of(last), _("Review it"), items, len(batch) - len(items))
 
 
 def _at(delivery: Delivery) -> str:
     violation = delivery.violation
     at = violation.started_at if violation else delivery.happened_at
-    return _("Since %(at)s (%(zone)s).") % {"at": moment(delivery.site, at), "zone": delivery.site.time_zone}
+    words = {"at": moment(delivery.site, at), "zone": delivery.site.time_zone}
+    if violation is not None and violation.ended_at is not None:
+        return _("From %(at)s until %(end)s (%(zone)s).") % (words | {"end": clock(delivery.site, violation.ended_at)})
+    return _("Since %(at)s (%(zone)s).") % words
 
 
 OUTAGE_SUBJECTS = {
@@ -122,11 +126,16 @@ def _outages(batch: Sequence[Delivery]) -> Notification:
     if len(batch) == 1:
         return Notification(_line(subject), _outage(last), link_of(last), _("Look at the camera"))
     items = [Item(f"{row.camera}: {_outage(row)}", link_of(row)) for row in batch[:MOST_ITEMS]]
-    text = _("They failed together: it may be the network, a switch, or power.")
+    text = _("They failed together: it may be the network, a switch, or power.") if together(batch) else ""
     if last.event == Event.OUTAGE_ENDED:
         text = _("Their pictures come again.")
-    link = f"{settings.BASE_URL}{reverse('cameras')}"
-    return Notification(_line(subject), text, link, _("Look at the cameras"), items, len(batch) - len(items))
+    return Notification(_line(subject), text, link_of(last), _("Look at the camera"), items, len(batch) - len(items))
+
+
+def together(batch: Sequence[Delivery]) -> bool:
+    """Whether these outages began within a minute of each other."""
+    began = [row.outage.began_at for row in batch if row.outage is not None]
+    return bool(began) and (max(began) - min(began)).total_seconds() < 60
 
 
 def _outage(delivery: Delivery) -> str:
@@ -180,7 +189,7 @@ def _sentences(body: dict[str, Any]) -> list[str]:
         share = _("%(masked)d of %(seen)d people seen wore a mask (%(share)s %%; the goal is %(goal)d %%).")
         words = {"masked": masked, "seen": seen, "share": formats.localize(body["percent"]), "goal": body["goal"]}
         found = [share % words]
-    if body.get("change") is not None:
+    if body.get("change"):
         change = formats.localize(abs(body["change"]))
         more, less = _("%(points)s points more than before."), _("%(points)s points less than before.")
         found.append((more if body["change"] >= 0 else less) % {"points": change})

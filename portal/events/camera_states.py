@@ -52,8 +52,9 @@ def settle_outages() -> None:
     A paused one has a pause. Four queries.
     """
     now = timezone.now()
-    Pause.objects.filter(ended_at=None, camera__paused=False).update(ended_at=now)
-    paused = Camera.objects.filter(paused=True, deleted_at=None).exclude(pauses__in=Pause.objects.filter(ended_at=None))
+    Pause.objects.filter(Camera.wanted("camera__"), ended_at=None).update(ended_at=now)
+    idle = Camera.objects.exclude(Camera.wanted()).filter(deleted_at=None)  # paused, or its site is archived
+    paused = idle.exclude(pauses__in=Pause.objects.filter(ended_at=None))
     Pause.objects.bulk_create([Pause(camera=camera, began_at=now) for camera in paused], ignore_conflicts=True)
     Outage.objects.filter(ended_at__isnull=True).exclude(Camera.wanted("camera__")).update(ended_at=now)
     long_ago = now - timedelta(seconds=OPENS_AFTER_S)

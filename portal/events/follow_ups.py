@@ -105,11 +105,10 @@ def count_anew(change: Change) -> None:
     match change:
         case PassageChange():
             hours.note_late(change.passage.site_id, change.passage.started_at)
-        case ViolationChange():
-            hours.note_late(change.violation.site_id, change.violation.started_at)
+        case ViolationChange() if change.is_new or change.violation.ended_at is not None:
+            hours.note_late_people([change.violation.passage_id])
         case ReviewChange():
-            for site_id, moment in {(each.site_id, each.started_at) for each in change.violations}:
-                hours.note_late(site_id, moment)
+            hours.note_late_people([each.passage_id for each in change.violations])
 
 
 def count_for_monitors(change: Change) -> None:

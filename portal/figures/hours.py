@@ -11,9 +11,10 @@ they are: figures outlive faces.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, Sum
@@ -47,10 +48,10 @@ def count_new(now: datetime | None = None) -> int:
         state = getattr(site, "figures_state", None)
         since = state.until - AN_HOUR if state else first_moment(site, now)
         done += count(site, since, now, now)
-        late = LateHour.objects.filter(site=site)
-        for row in list(late):
-            done += count(site, row.start, row.start + AN_HOUR, now)
-            row.delete()
+        late = list(LateHour.objects.filter(site=site))  # what is noted while they are counted stays for the next round
+        for start in sorted({row.start for row in late}):
+            done += count(site, start, start, now)
+        LateHour.objects.filter(pk__in=[row.pk for row in late]).delete()
         FiguresState.objects.update_or_create(site=site, defaults={"until": hour_of(site, now)})
     return done
 
@@ -66,7 +67,19 @@ def note_late(site_id: int, moment: datetime, now: datetime | None = None) -> No
     if (now or timezone.now()) - moment < AN_HOUR:
         return
     site = Site.objects.get(pk=site_id)
-    LateHour.objects.get_or_create(site=site, start=hour_of(site, moment))
+    LateHour.objects.create(site=site, start=hour_of(site, moment))
+
+
+def note_late_people(passage_ids: Sequence[UUID]) -> None:
+    """Violations of these people have changed: they count in the hour in which each came."""
+    old = Passage.objects.filter(pk__in=passage_ids, started_at__lte=timezone.now() - AN_HOUR)
+    rows = old.select_related("site")
+    LateHour.objects.bulk_create([LateHour(site=row.site, start=hour_of(row.site, row.started_at)) for row in rows])
+
+
+def count_all_anew(site: Site) -> None:
+    """From the next round on: its clock is another one now, so its hours and days are too."""
+    FiguresState.objects.filter(site=site).delete()
 
 
 # -- what -------------------------------------------------------------------------------------------------------------

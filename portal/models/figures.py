@@ -96,7 +96,6 @@ class LateHour(models.Model):
     class Meta:
         verbose_name = _("late hour")
         verbose_name_plural = _("late hours")
-        constraints = [models.UniqueConstraint(fields=("site", "start"), name="late_hour_once")]
 
     def __str__(self) -> str:
         return f"{self.site_id}: {self.start:%Y-%m-%d %H:%M}"

@@ -83,6 +83,7 @@ def share_by_day(days: Sequence[TableLine], goal: int | None) -> Chart:
         else:
             runs[-1].append((x, counted))
     runs = [run for run in runs if run]
+    runs = [run if len(run) > 1 else [(run[0][0] - 3, run[0][1]), (run[0][0] + 3, run[0][1])] for run in runs]
     lines = [" ".join(f"{x},{y(c.percent or 0)}" for x, c in run) for run in runs]
     bands = []
     for run in runs:

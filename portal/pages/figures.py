@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,6 +25,7 @@ from portal.people.access import AnyUser
 from portal.people.audit import Action
 
 MOST_DAYS = 3 * 366
+FIRST_YEAR, LAST_YEAR = 2000, 2200
 PRESETS = (7, 28, 90, 365)
 USUAL_DAYS = 28
 NOT_A_DAY = {"invalid": gettext_lazy("This is not a day. Choose one.")}
@@ -68,8 +69,10 @@ class RangeForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         last = cleaned.get("to") or self.today
-        first = cleaned.get("from") or last - timedelta(days=USUAL_DAYS - 1)
-        if first > last:
+        first = cleaned.get("from") or max(last, date(FIRST_YEAR, 2, 1)) - timedelta(days=USUAL_DAYS - 1)
+        if first.year < FIRST_YEAR or last.year > LAST_YEAR:
+            self.add_error("from", _("Choose days from %(first)d on.") % {"first": FIRST_YEAR})
+        elif first > last:
             self.add_error("to", _("This range ends before it begins."))
         elif (last - first).days >= MOST_DAYS:
             self.add_error("from", _("Choose at most %(most)d days.") % {"most": MOST_DAYS})

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from cameras.models import Camera, Site
+from portal.figures import hours
 from portal.models import Passage, SitePolicy, Violation, policy_of
 from portal.pages.hours import HoursForm
 from portal.pages.profile import ZoneField
@@ -143,6 +144,8 @@ def site(request: HttpRequest, site_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         changed = form.changed
         form.save()
+        if "time_zone" in changed:
+            hours.count_all_anew(found)
         audit.note(request, Action.SITE_CHANGED, ", ".join(changed), found)
         messages.success(request, _("%(site)s is saved.") % {"site": found})
         return redirect("site", found.pk)

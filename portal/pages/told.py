@@ -47,11 +47,24 @@ def told(request: HttpRequest, key: UUID) -> HttpResponse:
     """A message's link: note that its receiver has seen it, and lead on."""
     found = get_told(request, key)
     if found.receiver_id in (None, request.user.pk):
-        Delivery.objects.filter(pk=found.pk, seen_at=None).update(seen_at=timezone.now())
+        note_seen(found)
     path = target_of(found)
-    if found.violation_id is None and not access.may(request.user, Right.SET_UP, found.site_id):
+    if path.startswith(reverse("cameras")) and not access.may(request.user, Right.SET_UP, found.site_id):
         path = reverse("dashboard")
     return redirect(path)
+
+
+def note_seen(found: Delivery) -> None:
+    """What this person was told about the same thing, or together with it, is seen too."""
+    same = Q(pk=found.pk)
+    if found.violation_id is not None:
+        same |= Q(violation=found.violation_id)
+    if found.outage_id is not None:
+        same |= Q(outage=found.outage_id)
+    if found.sent_at is not None:
+        same |= Q(lane=found.lane, event=found.event, camera=found.camera_id, sent_at=found.sent_at)
+    mine = Delivery.objects.filter(same, receiver=found.receiver_id, seen_at=None)
+    mine.update(seen_at=timezone.now())
 
 
 @require_safe
@@ -61,7 +74,8 @@ def told_quiet(request: HttpRequest, key: UUID) -> HttpResponse:
     if found.camera is None:
         raise Http404
     access.require(request.user, Right.REVIEW, found.site_id)
-    Delivery.objects.filter(pk=found.pk, seen_at=None).update(seen_at=timezone.now())
+    if found.receiver_id in (None, request.user.pk):
+        note_seen(found)
     make_quiet(request, found.camera)
     return redirect("dashboard")
 
@@ -151,7 +165,11 @@ def reaching(person: User) -> list[Rule]:
     roles = dict(Membership.objects.filter(user=person).values_list("site_id", "role"))
     rules = Rule.objects.filter(is_on=True, site__in=access.sites(person)).select_related("site")
     named = set(Rule.people.through.objects.filter(user_id=person.pk).values_list("rule_id", flat=True))
-    return [rule for rule in rules if rule.pk in named or roles.get(rule.site_id) in rule.roles]
+    return [
+        rule
+        for rule in rules
+        if rule.pk in named or roles.get(rule.site_id) in rule.roles or person.pk in rule.next_people
+    ]
 
 
 # -- push -------------------------------------------------------------------------------------------------------------

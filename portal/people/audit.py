@@ -122,6 +122,11 @@ def note_live(user_id: int, action: AuditEntry.Action, cameras: Iterable[tuple[S
         _write_or_put_off(entry)
 
 
+def note_sent(subject: str, site: Site, user: User) -> None:
+    """A picture was sent to somebody. If the database cannot be written, the row is written later."""
+    _write_or_put_off(entry_of(None, Action.SENT_PICTURE, subject, site, user))
+
+
 def note_push(user_id: int, subject: str, site: Site, address: str) -> None:
     """A picture was sent to somebody's open page by itself."""
     user = User.objects.filter(pk=user_id).first()

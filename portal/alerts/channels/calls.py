@@ -63,7 +63,9 @@ def ask(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply
         told = _("This address may not be called: it is not a web address, or leads to the portal's own machine.")
         raise SendError(told, permanent=True) from error
     except CameraError as error:
-        raise SendError(str(error)) from error
+        if time.monotonic() > until:
+            raise SendError(_("It accepted the connection, but does not answer.")) from error
+        raise SendError(_("There is no connection to it: nothing answers, or its name is unknown.")) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise SendError(_("The connection broke before there was an answer.")) from error
 

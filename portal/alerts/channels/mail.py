@@ -48,7 +48,7 @@ def send(batch: Batch) -> None:
     except (smtplib.SMTPException, OSError) as error:
         raise SendError(_("The mail server does not answer.")) from error
     if picture and batch[0].violation is not None:
-        audit.note(None, audit.Action.SENT_PICTURE, looks.describe(batch[0].violation), batch[0].site, actor=user)
+        audit.note_sent(looks.describe(batch[0].violation), batch[0].site, user)
 
 
 def receiver_of(delivery: Delivery) -> User:
@@ -65,11 +65,12 @@ def compose(batch: Batch, user: User, picture: bytes) -> EmailMultiAlternatives:
         words = word(batch)
         context = {
             "message": words,
+            "language": translation.get_language(),
             "site": first.site,
             "rule": first.rule,
             "picture": PICTURE if picture else "",
             "stop": stop,
-            "quiet": quiet_address(first),
+            "quiet": quiet_address(user, first),
             "profile": f"{settings.BASE_URL}{reverse('profile')}",
         }
         text = render_to_string("alerts/message.txt", context)
@@ -102,9 +103,11 @@ def picture_for(user: User, delivery: Delivery) -> bytes:
         return b""
 
 
-def quiet_address(delivery: Delivery) -> str:
-    """Where one click of who is signed in makes the camera quiet; empty if it is about no camera."""
+def quiet_address(user: User, delivery: Delivery) -> str:
+    """Where one click of who is signed in makes the camera quiet; empty for who may not, or if it is about none."""
     if delivery.camera_id is None or delivery.event == Delivery.Event.OUTAGE_ENDED:
+        return ""
+    if not access.may(user, Right.REVIEW, delivery.site_id):
         return ""
     return f"{settings.BASE_URL}{reverse('told_quiet', args=[delivery.key])}"
 

@@ -31,18 +31,21 @@ from portal.alerts.channels import Batch, SendError, register
 from portal.alerts.channels.calls import ask, judge
 from portal.alerts.wording import VIOLATION_EVENTS, word
 from portal.models import Delivery, PushSubscription
+from portal.people import access
+from portal.people.access import Right
 
 SERVICES = ("fcm.googleapis.com", "push.services.mozilla.com", "push.apple.com", "notify.windows.com")
 KEPT_S = 24 * 3600  # by the service, for a phone that sleeps
 SIGNED_FOR_S = 12 * 3600
 MOST_CHARACTERS = 1000  # of a text: the whole must fit into 4 KB
+MOST_BYTES = 3500  # of a notification: a service takes 4 KB with what encryption adds
 GONE = frozenset({404, 410})
 
 
 @register(Delivery.Channel.PUSH)
 def send(batch: Batch) -> None:
     subscription = PushSubscription.objects.filter(pk=batch[0].lane.partition(":")[2]).select_related("user").first()
-    if subscription is None:
+    if subscription is None or subscription.user_id != batch[0].receiver_id:  # somebody else's by now
         raise SendError(_("This browser wants no notifications any more."), permanent=True)
     if not is_known(subscription.endpoint):
         raise SendError(_("The address of its notifications is none that this portal may call."), permanent=True)
@@ -60,7 +63,12 @@ def send_to(subscription: PushSubscription, told: dict[str, Any]) -> None:
         "Content-Encoding": "aes128gcm",
         "Content-Type": "application/octet-stream",
     } | signature(subscription.endpoint)
-    answer = ask("POST", subscription.endpoint, headers, encrypt(json.dumps(told).encode(), subscription))
+    text = json.dumps(told, ensure_ascii=False).encode()
+    if len(text) > MOST_BYTES:
+        over = len(text) - MOST_BYTES
+        told = told | {"body": told["body"].encode()[: -over or None].decode(errors="ignore")}
+        text = json.dumps(told, ensure_ascii=False).encode()
+    answer = ask("POST", subscription.endpoint, headers, encrypt(text, subscription))
     if answer.status in GONE:
         subscription.delete()
         raise SendError(_("This browser wants no notifications any more."), permanent=True)
@@ -100,6 +108,9 @@ def payload(batch: Batch, subscription: PushSubscription) -> dict[str, Any]:
         "tag": tag_of(first) if len(batch) == 1 else f"camera-{first.camera_id}",
         "silent": first.event == Delivery.Event.VIOLATION_CLOSED,
     }
+    about_camera = first.camera_id is not None and first.event != Delivery.Event.OUTAGE_ENDED
+    if about_camera and access.may(subscription.user, Right.REVIEW, first.site_id):
+        told["quiet"] = _("Quiet for an hour")
     if subscription.with_picture and first.violation_id and first.event in VIOLATION_EVENTS:
         told["image"] = reverse("thumbnail", args=[first.violation_id])
     return told

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections import defaultdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from portal.alerts.wording import Notification
 ALLOWED = ("slack", "tgram", "discord", "pover", "pbul", "prowl", "join", "pagerduty", "opsgenie", "wxteams", "gchat",
            "twilio", "vonage")  # fmt: skip
 
-_one_at_a_time = threading.Lock()  # a module has one door
+_locks: dict[str, threading.Lock] = defaultdict(threading.Lock)  # a module has one door
 
 
 class StandIn:
@@ -89,7 +90,9 @@ def _plugin(address: str) -> Any:
 
     if urlsplit(address).scheme.lower() not in ALLOWED:
         return None
-    return apprise.Apprise.instantiate(address, suppress_exceptions=True)
+    plugin = apprise.Apprise.instantiate(address, suppress_exceptions=True)
+    # A template is a file or an address that apprise would fetch by itself, from this machine.
+    return None if getattr(plugin, "template", None) else plugin
 
 
 def notify(address: str, message: Notification) -> Reply:
@@ -99,8 +102,9 @@ def notify(address: str, message: Notification) -> Reply:
         raise SendError(_("This address is not complete."), permanent=True)
     door = StandIn()
     lines = [message.text, *(item.text for item in message.items), message.link]
-    with _one_at_a_time:
-        sys.modules[type(plugin).__module__].requests = door  # type: ignore[attr-defined]
+    module = type(plugin).__module__
+    with _locks[module]:
+        sys.modules[module].requests = door  # type: ignore[attr-defined]
         taken = plugin.notify(body="\n".join(line for line in lines if line), title=message.subject)
     if door.refusals and not taken:
         raise door.refusals[-1]

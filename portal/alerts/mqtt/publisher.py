@@ -121,7 +121,6 @@ class Session:
         self._acknowledged: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._heard: queue.SimpleQueue[tuple[str, bytes, bool]] = queue.SimpleQueue()
         self._flights: dict[int, Flight] = {}
-        self._last_row = 0
         self._told: dict[str, bytes] = {}
         self._announced: set[int] = set()
         self._owner, self._owner_lives = "", False
@@ -233,12 +232,15 @@ class Session:
 
     def _close(self) -> None:
         """Say goodbye if there is somebody to say it to; otherwise the broker publishes the last will."""
-        if self._connected.is_set() and not self._lost.is_set() and self._owner == self._portal:
-            self._take_acknowledged()
-            gone = Publication(AVAILABLE, topics.OFFLINE.encode(), retain=True).under(self._to.prefix)
-            self._client.publish(gone.topic, gone.payload, gone.qos, gone.retain).wait_for_publish(1.0)
-        self._client.disconnect()
-        self._client.loop_stop()
+        try:
+            if self._connected.is_set() and not self._lost.is_set() and self._owner == self._portal:
+                gone = Publication(AVAILABLE, topics.OFFLINE.encode(), retain=True).under(self._to.prefix)
+                self._client.publish(gone.topic, gone.payload, gone.qos, gone.retain).wait_for_publish(1.0)
+        except (RuntimeError, ValueError):
+            log.debug("the goodbye was not taken; the last will says it")
+        finally:
+            self._client.disconnect()
+            self._client.loop_stop()
         self._take_acknowledged()
 
     # -- out ----------------------------------------------------------------------------------------------------------
@@ -255,10 +257,10 @@ class Session:
         room = MOST_IN_FLIGHT - len(self._flights)
         if room <= 0 or self._lost.is_set():
             return
-        rows = Delivery.objects.filter(lane="mqtt", state=State.WAITING, pk__gt=self._last_row).order_by("pk")
+        flying = [flight.row for flight in self._flights.values() if flight.row is not None]
+        rows = Delivery.objects.filter(lane="mqtt", state=State.WAITING).exclude(pk__in=flying).order_by("pk")
         for row in rows.select_related("violation__camera__site__policy", "site")[:room]:
             self._publish(topics.of_delivery(row).under(self._to.prefix), row=row.pk)
-            self._last_row = row.pk
             self._send_picture(row)
         if not self._flights:
             old = Delivery.objects.filter(
@@ -310,6 +312,9 @@ class Session:
         here = {each.pk: each.site_id for each in cameras}
         for pk in self._announced - here.keys():
             self._publish(Publication(discovery.topic_of(self._portal, pk), b"", retain=True))
+            site = Camera.objects.filter(pk=pk).values_list("site_id", flat=True).first()
+            for what in ("state", "reminder") if site is not None else ():
+                self._publish(Publication(f"{site}/{pk}/{what}", b"", retain=True).under(self._to.prefix))
         self._announced = set(here)
         kept = {self._name(f"{site_id}/{pk}/{what}") for pk, site_id in here.items() for what in ("state", "reminder")}
         kept |= {discovery.topic_of(self._portal, pk) for pk in here}

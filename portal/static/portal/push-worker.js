@@ -7,10 +7,10 @@ self.addEventListener("push", (event) => {
   } catch {
     return;
   }
-  const { title, body, tag, silent, link, image } = told;
+  const { title, body, tag, silent, link, image, quiet } = told;
   const options = { body, tag, silent, renotify: Boolean(tag) && !silent, data: { link }, timestamp: Date.now() };
   if (image) options.image = image;
-  if (link?.includes("/told/")) options.actions = [{ action: "quiet", title: told.quiet || "Quiet for an hour" }];
+  if (quiet) options.actions = [{ action: "quiet", title: quiet }];
   event.waitUntil(self.registration.showNotification(title, options));
 });
 

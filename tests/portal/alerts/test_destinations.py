@@ -163,7 +163,7 @@ def test_a_chats_flood_is_two_messages(world: World, receiver: Receiver) -> None
     outbox.send_due()
     outbox.send_due(timezone.now() + timedelta(minutes=11))
     titles = [json.loads(body)["title"] for *_, body in receiver.calls]
-    assert titles == ["No mask: Front door, Harbour House", "8 more without a mask: Front door, Harbour House"]
+    assert titles == ["No mask: Front door, Harbour House", "8 people without a mask: Front door, Harbour House"]
 
 
 # -- vendors ----------------------------------------------------------------------------------------------------------
@@ -172,6 +172,9 @@ def test_a_chats_flood_is_two_messages(world: World, receiver: Receiver) -> None
 @pytest.mark.parametrize("address", [
     "ntfy://127.0.0.1/x", "json://127.0.0.1/", "xml://localhost", "matrix://a:b@127.0.0.1", "gotify://localhost/t",
     "mailto://a:b@127.0.0.1", "file:///etc/passwd", "exec:///bin/sh", "tgram://", "",
+    "tgram://123456789:abcdefg_hijklmnop/12315544/?template=http://127.0.0.1/x",
+    "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?template=file:///etc/passwd",
+    "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/?template=http://169.254.169.254/",
 ])  # fmt: skip
 def test_only_vendors_own_hosts_are_taken(address: str) -> None:
     assert vendors.check(address)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cameras.models import Camera, Outage
 from portal.alerts import outages
 from portal.alerts.outages import consider, next_event
-from portal.models import Delivery, Membership, User
+from portal.models import Delivery, Membership, Rule, User
 from tests.worlds import World
 
 pytestmark = pytest.mark.django_db
@@ -83,10 +83,31 @@ def test_a_paused_camera_and_a_portal_without_mail_tell_nothing(world: World, se
 def test_a_round_costs_the_same_for_one_and_for_many(world: World, django_assert_num_queries: Any) -> None:
     for number in range(20):
         down(Camera.objects.create(site=world.here, name=str(number), address="x.mp4"), timedelta(minutes=5))
-    with django_assert_num_queries(15):  # the same for one: three to look, rules and people, and the rows
+    with django_assert_num_queries(16):  # the same for one: three to look, rules and people, and the rows
         assert consider(NOW) == 20
+    consider(NOW)  # another rule may be in force by now: that is looked at every five minutes
     with django_assert_num_queries(3):
         assert consider(NOW + S) == 0
+
+
+def test_a_rule_that_comes_into_force_later_tells_what_still_lasts(world: World, redis: Any) -> None:
+    rule = Rule.objects.create(site=world.here, name="Day", topics=["outage"], during="own", by_push=False,
+                               roles=["reviewer"], hours={"0": ["08:00", "18:00"]})  # fmt: skip
+    down(world.door, timedelta(minutes=5))
+    night = datetime(2026, 11, 30, 5, 0, tzinfo=UTC)
+    consider(night)
+    assert told() == [("outage.hour", "Alice")]
+    redis.flushall()
+    consider(night + timedelta(hours=4))
+    assert told()[1:] == [("outage.hour", "Bob")] and rule.pk
+
+
+def test_a_camera_that_is_paused_is_not_back(world: World) -> None:
+    outage = down(world.door, timedelta(minutes=5))
+    consider(NOW)
+    Camera.objects.filter(pk=world.door.pk).update(paused=True)
+    Outage.objects.filter(pk=outage.pk).update(ended_at=NOW)
+    assert consider(NOW + S) == 0
 
 
 @given(st.lists(st.integers(1, 200_000), min_size=1, max_size=40), st.integers(0, 200_000) | st.none())
@@ -99,7 +120,7 @@ def test_whenever_rounds_run_stages_come_in_order_once_and_the_end_last(gaps: li
         at += gap * S
         if ends_s is not None and at >= NOW + ends_s * S:
             outage.ended_at = NOW + ends_s * S
-        if (event := next_event(outage, set(said), at)) is not None:
+        if (event := next_event(outage, set(said), at)) is not None and event not in said:
             said.append(event)
     order = ["outage.began", "outage.hour", "outage.day", "outage.ended"]
     assert said == sorted(set(said), key=order.index)

@@ -92,6 +92,7 @@ def test_what_lies_on_the_screen_is_replaced_in_silence_when_it_is_over(
 
     subscribe(sign_in(world.alice), browser)
     found = see(world.door)
+    outbox.send_due()
     began = found.started_at.timestamp()
     times = {"started_at": began, "last_seen_at": began + 9, "ended_at": began + 9}
     record(passage_record(world.door, found.passage_id, 1, 2, label="mask", started_at=began))
@@ -206,3 +207,29 @@ def test_the_worker_has_an_address_that_never_changes_and_is_compared_each_time(
         and "worker-src 'self'" in answer["Content-Security-Policy"]
     )
     assert b"showNotification" in answer.content
+
+
+def test_who_was_not_told_of_somebody_is_not_told_that_they_are_gone(
+    world: World, receiver: Receiver, browser: Browser, sign_in: SignIn
+) -> None:
+    from portal.events.recording import record
+
+    subscribe(sign_in(world.alice), browser)
+    see(world.door)
+    outbox.send_due()
+    second = see(world.door)  # waits for the end of the window
+    began = second.started_at.timestamp()
+    times = {"started_at": began, "last_seen_at": began + 9, "ended_at": began + 9}
+    record(violation_record(world.door, second.pk, second.passage_id, 1, 2, picture=b"", **times))
+    outbox.send_due()
+    assert len(receiver.calls) == 1 and not Delivery.objects.filter(event="violation.closed").exists()
+
+
+def test_a_browser_that_somebody_else_uses_now_gets_nothing_of_before(
+    world: World, receiver: Receiver, browser: Browser, sign_in: SignIn
+) -> None:
+    subscribe(sign_in(world.alice), browser)
+    see(world.door)
+    subscribe(sign_in(world.charlie), browser)
+    outbox.send_due()
+    assert receiver.calls == [] and Delivery.objects.get().state == "failed"

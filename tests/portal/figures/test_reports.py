@@ -91,7 +91,9 @@ def test_the_page_shows_what_a_person_may_see(world: World, sign_in: SignIn) -> 
     ("from=2026-11-20&to=2026-11-01", "ends before it begins"),
     ("from=2010-01-01&to=2026-11-01", "at most"),
     ("from=nonsense", "This is not a day"),
-    ("from=0001-01-01&to=9999-12-31", "at most"),
+    ("from=0001-01-01&to=9999-12-31", "Choose days from 2000 on"),
+    ("from=0001-01-01&to=0001-01-02", "Choose days from 2000 on"),
+    ("to=0001-01-01", "ends before it begins"),
 ])  # fmt: skip
 def test_a_range_that_cannot_be_is_said(world: World, sign_in: SignIn, query: str, said: str) -> None:
     answer = sign_in(world.alice).get(f"/figures/?{query}")
