@@ -92,6 +92,7 @@ urlpatterns = [
     path("stop/<str:token>/", told.stop, name="stop"),
     path("news/", told.news, name="news"),
     path("push-worker.js", told.push_worker, name="push_worker"),
+    path("profile/mail/test/", told.mail_test, name="mail_test"),
     path("profile/push/", told.push_on, name="push_on"),
     path("profile/push/<uuid:subscription_id>/test/", told.push_test, name="push_test"),
     path("profile/push/<uuid:subscription_id>/off/", told.push_off, name="push_off"),

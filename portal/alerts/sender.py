@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connections
 
 from cameras.redis import Errors, subscription
 from portal.alerts import outbox, waking
@@ -65,6 +65,7 @@ class Sender:
                 log.exception("the sender failed, and begins anew")
                 close_old_connections()
                 self._stopping.wait(LOOK_S)
+        connections.close_all()
 
     def look(self) -> None:
         """Give each lane in which something is due to a thread of its own."""

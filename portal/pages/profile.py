@@ -98,6 +98,7 @@ def show(request: HttpRequest, form: ProfileForm, password_form: PasswordChangeF
         "reaching": reaching(access.person(request)),
         "browsers": PushSubscription.objects.filter(user=access.person(request)),
         "push_key": push.public_key(),
+        "can_mail": bool(settings.EMAIL_URL),
     }
     return render(request, "people/profile.html", context, status=status)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.staticfiles import finders
@@ -23,7 +24,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Outage
 from portal.alerts import quiet
-from portal.alerts.channels import push
+from portal.alerts.channels import mail, push
 from portal.alerts.channels.mail import STOP_SALT
 from portal.alerts.wording import target_of
 from portal.models import Delivery, Membership, PushSubscription, Rule, User, Violation
@@ -37,6 +38,7 @@ MOST_NEWS = 60
 LOOK_BACK = timedelta(days=14)
 MOST_BROWSERS = 10
 TESTS_A_MINUTE = 10
+MAIL_TESTS_A_MINUTE = 2
 
 
 # -- links in messages ------------------------------------------------------------------------------------------------
@@ -211,6 +213,19 @@ def push_on(request: HttpRequest) -> HttpResponse:
     PushSubscription.objects.filter(pk__in=list(old[MOST_BROWSERS:])).delete()
     audit.note(request, Action.PROFILE_CHANGED, _("notifications on"))
     return JsonResponse({"ok": True})
+
+
+@require_POST
+def mail_test(request: HttpRequest) -> HttpResponse:
+    """Send this person a test by e-mail."""
+    person = access.person(request)
+    if not settings.EMAIL_URL:
+        messages.warning(request, _("This portal has no mail server. Its operator sets EMAIL_URL."))
+    elif throttling.allow("mail-test", str(person.pk), MAIL_TESTS_A_MINUTE):
+        messages.info(request, mail.try_out(person))
+    else:
+        messages.warning(request, _("Too many tests. Wait a minute, then send it again."))
+    return redirect("profile")
 
 
 @require_POST

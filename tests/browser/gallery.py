@@ -321,6 +321,7 @@ NOT_PAGES = {
         "push_on",
         "push_off",
         "push_test",
+        "mail_test",
         "switch_rule",
     ),
     *("rule_delete", "destination_delete", "destination_test"),

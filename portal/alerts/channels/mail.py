@@ -35,6 +35,13 @@ def send(batch: Batch) -> None:
     user = receiver_of(batch[0])
     picture = picture_for(user, batch[0]) if len(batch) == 1 else b""
     message = compose(batch, user, picture)
+    hand_over(message)
+    if picture and batch[0].violation is not None:
+        audit.note_sent(looks.describe(batch[0].violation), batch[0].site, user)
+
+
+def hand_over(message: EmailMultiAlternatives) -> None:
+    """Give a message to the mail server; raises SendError if it does not take it."""
     try:
         message.send()
     except smtplib.SMTPRecipientsRefused as error:
@@ -47,8 +54,16 @@ def send(batch: Batch) -> None:
         raise SendError(told, permanent=permanent) from error
     except (smtplib.SMTPException, OSError) as error:
         raise SendError(_("The mail server does not answer.")) from error
-    if picture and batch[0].violation is not None:
-        audit.note_sent(looks.describe(batch[0].violation), batch[0].site, user)
+
+
+def try_out(user: User) -> str:
+    """Send a test to a person now; returns how it went, as a sentence."""
+    text = _("It works: mails of the mask portal reach you here.")
+    try:
+        hand_over(EmailMultiAlternatives(_("A test of the mask portal"), text, None, [user.email]))
+    except SendError as error:
+        return str(error)
+    return _("The mail server took it for %(address)s.") % {"address": user.email}
 
 
 def receiver_of(delivery: Delivery) -> User:

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import paho.mqtt.client as paho
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from paho.mqtt.enums import CallbackAPIVersion
@@ -92,6 +92,7 @@ class Publisher:
             finally:
                 close_old_connections()
             self._stopping.wait(AGAIN_S)
+        connections.close_all()
 
 
 def note_trouble(text: str) -> None:

@@ -193,6 +193,17 @@ def test_she_stops_it_in_her_profile_and_has_it_told_again(world: World, sign_in
     assert sign_in(world.charlie).post(f"/profile/rules/{rule.pk}/", {"to": "stop"}).status_code == 404
 
 
+def test_a_test_by_mail_says_what_the_server_said(
+    world: World, server: MailServer, sign_in: Callable[[User], Client]
+) -> None:
+    vera = sign_in(world.vera)
+    assert "The mail server took it for vera@example.org." in squeezed(vera.post("/profile/mail/test/", follow=True))
+    assert server.mails[0]["To"] == "vera@example.org"
+    server.rcpt = "550 no such user"
+    assert "refuses this address (550)" in squeezed(vera.post("/profile/mail/test/", follow=True))
+    assert "Too many tests" in squeezed(vera.post("/profile/mail/test/", follow=True))
+
+
 def test_who_has_left_the_site_gets_nothing_of_what_was_decided_before(world: World, server: MailServer) -> None:
     delivery = decide(world.door, world.alice)
     world.alice.memberships.all().delete()

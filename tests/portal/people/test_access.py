@@ -184,6 +184,7 @@ TABLE = [
     ("POST", "/profile/push/{browser2}/test/", (404, 404, 404, 404, 302, 404, "login")),
     ("POST", "/profile/push/{browser}/off/", (302, 302, 302, 302, 302, 302, "login")),
     ("POST", "/profile/push/{browser2}/off/", (302, 302, 302, 302, 302, 302, "login")),
+    ("POST", "/profile/mail/test/", (302, 302, 302, 302, 302, 302, "login")),
     ("POST", "/profile/push/", (400, 400, 400, 400, 400, 400, "login")),
     ("GET", "/figures/", (200, 200, 200, 200, 200, 200, "login")),
     ("GET", "/figures/?site={site}", (200, 200, 200, 200, 404, 404, "login")),
