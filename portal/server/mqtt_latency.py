@@ -81,6 +81,8 @@ def measure(url: str, violations: int, over_s: float = OVER_S) -> Latency:
     left: set[str] = set()  # topics that are retained because of us
 
     def note(client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
+        if not message.payload:
+            return  # we clear it
         if message.topic.startswith(prefix) or prefix.encode() in message.payload:
             left.add(message.topic)
         if message.topic.endswith("/available") and message.payload == b"online":
