@@ -98,21 +98,19 @@ def attempt(batch: list[Delivery], now: datetime | None = None) -> bool:
         check_still_allowed(first)
         send(batch)
     except SendError as error:
-        over = error.permanent or at - first.created_at > GIVE_UP_AFTER
         log.warning("delivery %s was not taken: %s", first.pk, error)
-        state = State.FAILED if over else State.WAITING
-        rows.update(state=state, next_at=at + pause_after(first.tries), why=str(error)[:300])
-        return False
+        over, why = error.permanent, str(error)[:300]
     except DatabaseError:
         raise  # the claim ends by itself, and it is tried again
     except Exception:
         log.exception("delivery %s could not be made", first.pk)
-        over = at - first.created_at > GIVE_UP_AFTER or isinstance(first.tries, int) and first.tries >= MOST_FAULTS
-        why = _("The portal failed while sending; its log says more.")
-        rows.update(state=State.FAILED if over else State.WAITING, next_at=at + pause_after(first.tries), why=why)
-        return False
-    rows.update(state=State.SENT, sent_at=now or timezone.now(), next_at=at, why="")
-    return True
+        over, why = first.tries >= MOST_FAULTS, _("The portal failed while sending; its log says more.")
+    else:
+        rows.update(state=State.SENT, sent_at=now or timezone.now(), next_at=at, why="")
+        return True
+    over = over or at - first.created_at > GIVE_UP_AFTER
+    rows.update(state=State.FAILED if over else State.WAITING, next_at=at + pause_after(first.tries), why=why)
+    return False
 
 
 def check_still_allowed(delivery: Delivery) -> None:

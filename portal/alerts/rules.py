@@ -135,11 +135,17 @@ def for_systems(happening: Happening, rules: dict[int, list[Rule]]) -> list[Deli
         row.about = f"{happening.site.pk}:{row.about}"  # one lane for all sites, each of which has topics of its own
         rows.append(row)
     for rule in rules[id(happening)]:
-        for destination in rule.destinations.all():
-            if destination.is_machine:
-                lane = f"{Channel.DESTINATION}:{destination.pk}"
-                rows.append(new_row(happening, lane, Channel.DESTINATION, rule, destination=destination))
+        rows += for_destinations(happening, rule, machines=True)
     return rows
+
+
+def for_destinations(happening: Happening, rule: Rule, *, machines: bool) -> list[Delivery]:
+    """Rows for the destinations of a rule: other systems, or chats that people read."""
+    return [
+        new_row(happening, f"{Channel.DESTINATION}:{each.pk}", Channel.DESTINATION, rule, destination=each)
+        for each in rule.destinations.all()
+        if each.is_machine == machines
+    ]
 
 
 def new_row(
@@ -197,13 +203,9 @@ def for_people(happening: Happening, rules: list[Rule], people: People) -> list[
         return []
     rows: dict[str, Delivery] = {}
     for rule in rules:
-        for user in people.named_by(rule):
-            for row in for_person(happening, rule, user, people):
-                rows.setdefault(row.lane, row)
-        for destination in rule.destinations.all():
-            if not destination.is_machine:
-                lane = f"{Channel.DESTINATION}:{destination.pk}"
-                rows.setdefault(lane, new_row(happening, lane, Channel.DESTINATION, rule, destination=destination))
+        told = [row for user in people.named_by(rule) for row in for_person(happening, rule, user, people)]
+        for row in (*told, *for_destinations(happening, rule, machines=False)):
+            rows.setdefault(row.lane, row)
     return list(rows.values())
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -172,9 +172,7 @@ def edit(request: HttpRequest, site: Site, form: RuleForm) -> HttpResponse:
 
 def get_rule(request: HttpRequest, rule_id: int) -> Rule:
     """A rule of a site that this person manages; raises as access.require does."""
-    found = Rule.objects.filter(pk=rule_id, site__in=access.sites(request.user)).first()
-    if found is None:
-        raise Http404
+    found = get_object_or_404(Rule, pk=rule_id, site__in=access.sites(request.user))
     access.get_site(request, found.site_id)
     return found
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.portal.alerts.brokers import Subscriber
+from tests.portal.alerts.brokers import BrokerProcess, Subscriber
 from tests.portal_process import PortalProcess, free_port, python_in, wait_for
 
 pytestmark = pytest.mark.slow
@@ -38,25 +36,13 @@ print(*(str(key) for key in Delivery.objects.filter(lane="mqtt").values_list("ke
 STOP = "from cameras.models import Camera\nCamera.objects.update(paused=True)"
 
 
-class Amqtt:
+class Amqtt(BrokerProcess):
+    starts_within_s = 15
+
     def __init__(self, program: Path, folder: Path) -> None:
-        self.port, self.config, self.program = free_port(), folder / "amqtt.yaml", program
-        self.config.write_text(CONFIGURATION.format(port=self.port))
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen([str(self.program), "-c", str(self.config)], stderr=subprocess.DEVNULL)
-        wait_for(self.answers, 15, "the broker")
-
-    def answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+        self.port, config = free_port(), folder / "amqtt.yaml"
+        config.write_text(CONFIGURATION.format(port=self.port))
+        self.command = [str(program), "-c", str(config)]
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import uuid4
 
 import paho.mqtt.client as paho
@@ -36,6 +35,8 @@ from portal.alerts import waking
 from portal.alerts.mqtt import broker, commands, discovery, topics
 from portal.alerts.mqtt.broker import Broker
 from portal.alerts.mqtt.topics import VERSION, Publication
+from portal.alerts.outbox import GIVE_UP_AFTER, waiting
+from portal.alerts.rules import MQTT_LANE
 from portal.models import Delivery, Violation, policy_of
 from portal.people import audit, looks
 from portal.people.access import Audience
@@ -52,7 +53,6 @@ STATES_S, FIGURES_S = 1.0, 60.0
 MOST_IN_FLIGHT = 200
 ACKNOWLEDGED_WITHIN_S = 20.0
 LOOK_S = 0.25
-GIVE_UP_AFTER = timedelta(days=1)
 AVAILABLE, OWNER = "available", "portal"
 State = Delivery.State
 
@@ -206,6 +206,8 @@ class Session:
         self._owner = self._portal
         self._publish(Publication(OWNER, self._portal.encode(), retain=True).under(self._to.prefix))
         self._publish_available()
+        old = waiting(MQTT_LANE).filter(created_at__lt=timezone.now() - GIVE_UP_AFTER)
+        old.update(state=State.FAILED, why=_("The MQTT broker was away for a day."))
         connection().delete(waking.TROUBLE_KEY)
         log.info("MQTT: connected")
 
@@ -259,15 +261,10 @@ class Session:
         if room <= 0 or self._lost.is_set():
             return
         flying = [flight.row for flight in self._flights.values() if flight.row is not None]
-        rows = Delivery.objects.filter(lane="mqtt", state=State.WAITING).exclude(pk__in=flying).order_by("pk")
+        rows = waiting(MQTT_LANE).exclude(pk__in=flying).order_by("pk")
         for row in rows.select_related("violation__camera__site__policy", "site")[:room]:
             self._publish(topics.of_delivery(row).under(self._to.prefix), row=row.pk)
             self._send_picture(row)
-        if not self._flights:
-            old = Delivery.objects.filter(
-                lane="mqtt", state=State.WAITING, created_at__lt=timezone.now() - GIVE_UP_AFTER
-            )
-            old.update(state=State.FAILED, why=_("The MQTT broker was away for a day."))
 
     def _send_picture(self, row: Delivery) -> None:
         violation = row.violation

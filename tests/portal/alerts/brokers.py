@@ -22,31 +22,17 @@ from tests.portal_process import free_port, wait_for
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
-class Mosquitto:
-    """Listens on loopback; what it keeps survives a kill."""
+class BrokerProcess:
+    """A broker on loopback; a subclass writes its configuration and names its command."""
 
-    def __init__(self, folder: Path, *lines: str) -> None:
-        self.port = free_port()
-        self.config = folder / "mosquitto.conf"
-        self.program = shutil.which("mosquitto", path=PATH)
-        if self.program is None:
-            if os.environ.get("CI"):
-                pytest.fail("mosquitto is absent; in CI it must be installed.")
-            pytest.skip("needs mosquitto (Debian's package of that name)")
-        user = "user root\n" if os.geteuid() == 0 else ""
-        self.config.write_text(
-            f"{user}listener {self.port} 127.0.0.1\npersistence true\npersistence_location {folder}/\n"
-            "autosave_interval 1\nmax_queued_messages 0\n" + "\n".join(lines or ("allow_anonymous true",)) + "\n"
-        )
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
+    port: int
+    command: list[str]
+    starts_within_s: float
+    process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.process = subprocess.Popen([str(self.program), "-c", str(self.config)], stderr=subprocess.DEVNULL)
-        wait_for(self.answers, 5, "the broker")
+        self.process = subprocess.Popen(self.command, stderr=subprocess.DEVNULL)
+        wait_for(self.answers, self.starts_within_s, "the broker")
 
     def answers(self) -> bool:
         with socket.socket() as probe:
@@ -57,6 +43,30 @@ class Mosquitto:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+
+class Mosquitto(BrokerProcess):
+    """What it keeps survives a kill."""
+
+    starts_within_s = 5
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        self.port = free_port()
+        config, program = folder / "mosquitto.conf", shutil.which("mosquitto", path=PATH)
+        if program is None:
+            if os.environ.get("CI"):
+                pytest.fail("mosquitto is absent; in CI it must be installed.")
+            pytest.skip("needs mosquitto (Debian's package of that name)")
+        user = "user root\n" if os.geteuid() == 0 else ""
+        config.write_text(
+            f"{user}listener {self.port} 127.0.0.1\npersistence true\npersistence_location {folder}/\n"
+            "autosave_interval 1\nmax_queued_messages 0\n" + "\n".join(lines or ("allow_anonymous true",)) + "\n"
+        )
+        self.command = [program, "-c", str(config)]
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
 
 
 @dataclass
