@@ -76,7 +76,7 @@ class Subscriber:
     port: int
     login: tuple[str, str] = ("", "")
     heard: list[tuple[str, bytes, bool]] = field(default_factory=list)
-    connected: threading.Event = field(default_factory=threading.Event)
+    subscribed: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id="tests", clean_session=False)
@@ -86,19 +86,22 @@ class Subscriber:
 
         def on_connect(client: paho.Client, *given: Any) -> None:
             client.subscribe("#", 1)
-            self.connected.set()
 
         self.client.on_connect = on_connect
+        self.client.on_subscribe = lambda *_given: self.subscribed.set()
         self.client.on_message = lambda _client, _data, message: self.heard.append(
             (message.topic, bytes(message.payload), message.retain)
         )
         self.client.connect("127.0.0.1", self.port)
         self.client.loop_start()
-        assert self.connected.wait(5)
+        assert self.subscribed.wait(5)
 
     def stop(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        # They hold us, and we the client: nobody would close its sockets.
+        self.client.on_connect = self.client.on_subscribe = self.client.on_message = None
+        del self.client
 
     def say(self, topic: str, payload: str | bytes, retain: bool = False) -> None:
         self.client.publish(topic, payload, 1, retain).wait_for_publish(5)
