@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 TIMEOUT_S = 2.0
 MOST_CONNECTIONS = 1024  # a device's watch holds one, and a worker may have 200
+METRICS_KEY = "metrics"  # a hash of counts that only grow: "name|label|label" to a number
 LAST_PICTURES_KEY = "last-pictures"  # a hash, by camera (cameras/watching/seen.py)
 Errors = (RedisError, OSError)  # what a call may raise while Redis is away
 
@@ -49,6 +50,11 @@ def ended_key(spool: str) -> str:
 def worker_key(name: str) -> str:
     """Holds what a stream worker reports about itself, as JSON."""
     return f"worker:{name}"
+
+
+def stages_key(name: str) -> str:
+    """How long a stream worker's stages take (format: cameras/watching/counts.py)."""
+    return f"stages:{name}"
 
 
 def preview_key(camera_id: int, pixelated: bool = False) -> str:

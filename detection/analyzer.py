@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import perf_counter
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -168,6 +169,7 @@ class Analyzer:
         self._faces: tuple[Box, ...] = ()  # in the newest frame: those that are followed
         self._suspected: tuple[Box, ...] = ()  # and what is too faint for that
         self._newest_at = float("-inf")
+        self.detect_s = 0.0  # how long the detector took for the newest frame
 
     def analyse(self, image_bgr: Image, captured_at: float, is_broken: bool = False) -> list[Finding]:
         """Analyse one frame. `image_bgr` is kept until a better one comes: never write to it afterwards.
@@ -179,7 +181,9 @@ class Analyzer:
         if captured_at <= self._newest_at:
             return []
         self._newest_at = captured_at
+        began = perf_counter()
         possible = self._detector.detect(image_bgr, PERHAPS)
+        self.detect_s = perf_counter() - began
         detections = [found for found in possible if found.confidence >= FAINT]
         weights, ended = self._tracker.update(detections, image_bgr, captured_at, is_broken)
         findings = [finding for track in ended for finding in self._end(track)]

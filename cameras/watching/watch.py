@@ -22,6 +22,7 @@ from cameras.reach.login_guard import REFUSED_S
 from cameras.settings import CameraSettings
 from cameras.sources import Opening, Source, open_source
 from cameras.states import CameraState
+from cameras.watching.counts import WatchCounts
 from cameras.watching.outages import OutageClock
 from cameras.watching.preview import Offer
 from cameras.watching.stillness import Stillness
@@ -97,6 +98,7 @@ class Watch:
         make_analyzer: Callable[[], Analyzer],
         outlet: Outlet,
         stop: threading.Event,
+        counts: WatchCounts | None = None,
     ) -> None:
         """`make_analyzer` makes one with an empty memory, for each connection and after each step of the clock."""
         self._settings = settings
@@ -105,6 +107,7 @@ class Watch:
         self._analyzer = make_analyzer()
         self._outlet = outlet
         self._stop = stop
+        self._counts = counts or WatchCounts()
         self._log = logging.getLogger(f"cameras.watch.{settings.camera_id}")
         self._state: tuple[CameraState, str] | None = None
         self._state_lock = threading.Lock()
@@ -118,6 +121,8 @@ class Watch:
             pause_s = self.watch_once()
             self._flush()
             self._wait(pause_s)
+            if not self._stop.is_set():
+                self._counts.reconnect(self._settings.camera_id)
 
     def _wait(self, seconds: float) -> None:
         """Wait until the next try."""
@@ -178,24 +183,37 @@ class Watch:
     def _follow(self, source: Source) -> None:
         pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")
         still, analysed_at = Stillness(), time.monotonic()
+        counts, camera_id = self._counts, self._settings.camera_id
         for frame in source.frames(self._stop):
+            counts.frame(camera_id, "received")
             if not -CLOCK_BACK_S < frame.captured_at - last < CLOCK_STEP_S:
                 self._flush()  # the people there are gone, or the clock was set: either way, their times are no guide
                 pace = AnalysisPace(self._settings.analyses_per_second)
                 last = float("-inf")
             at = last = max(frame.captured_at, last + LEAST_GAP_S)  # within a track no time runs backwards
             is_due = pace.due(at) or frame.answer is not None
-            if not is_due or time.time() - frame.captured_at > LATE_S:
+            is_late = time.time() - frame.captured_at > LATE_S
+            if not is_due or is_late:
+                if is_due:
+                    counts.frame(camera_id, "late")
                 self._check_not_blind(time.monotonic() - analysed_at)
                 continue
+            began = time.perf_counter()
             image = frame.image_bgr()
+            decoded = time.perf_counter()
             try:
                 findings = self._analyzer.analyse(image, at, frame.is_broken)
             except DetectionError as error:
+                counts.frame(camera_id, "refused")
                 self._log.warning("a frame was left out: %s", error)
                 if frame.refuse is not None:
                     frame.refuse(str(error))
                 continue
+            detect_s = self._analyzer.detect_s
+            counts.frame(camera_id, "analysed")
+            counts.stage("decode", decoded - began)
+            counts.stage("detect", detect_s)
+            counts.stage("follow", time.perf_counter() - decoded - detect_s)
             for finding in findings:
                 self._outlet.tell(finding)
             if frame.answer is not None:
@@ -205,7 +223,6 @@ class Watch:
             self._tell_state(CameraState.ONLINE, self._remark(image, still.has_lasted(image, analysed_at)))
             if self._outlet.wants_previews():
                 sightings = self._analyzer.sightings()
-                camera_id = self._settings.camera_id
                 faces = self._analyzer.possible_faces()
                 self._outlet.offer_preview(Offer(camera_id, self._token, at, image, sightings, faces))
 

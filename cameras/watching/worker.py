@@ -22,7 +22,8 @@ from cameras.reach import login_guard
 from cameras.redis import Errors, connection, ended_key
 from cameras.settings import CameraSettings, read_settings
 from cameras.states import CameraState
-from cameras.watching import leases, seen, uptime
+from cameras.watching import counts, leases, seen, uptime
+from cameras.watching.counts import WatchCounts
 from cameras.watching.findings import (
     OutageFinding,
     RecoveryFinding,
@@ -133,6 +134,7 @@ class StreamWorker:
         self._loading = threading.Lock()
         self.spool = SpoolWriter(spool_root() / f"{name}.{self.instance}")
         self.previews = PreviewWriter()
+        self.counts = WatchCounts()
         self.reconciler = Reconciler(name, self.instance, ring)
         self.stopping = threading.Event()
         self._watches: dict[int, Running] = {}
@@ -145,6 +147,7 @@ class StreamWorker:
                 (self.keep_leases, leases.RENEW_EVERY_S, "leases"),
                 (self._reconcile, leases.RECONCILE_EVERY_S, "reconcile"),
                 (self.note_pictures, seen.ROUND_S, "pictures"),
+                (lambda: self.counts.push(self.name), counts.PUSH_EVERY_S, "counts"),
             )
         ]
 
@@ -185,7 +188,7 @@ class StreamWorker:
         self.previews.begin(found.camera_id)
         try:
             detector = self.detector_for(found.model, found.input_size)
-            running.watch = Watch(found, running.token, lambda: Analyzer(detector), outlet, running.stop)
+            running.watch = Watch(found, running.token, lambda: Analyzer(detector), outlet, running.stop, self.counts)
             running.watch.run()
         except ModelError as error:
             outlet.tell_state(CameraState.OFFLINE, str(error))

@@ -13,11 +13,10 @@ from typing import cast
 
 from django.db import transaction
 
-from cameras.redis import Errors, connection
+from cameras.redis import METRICS_KEY, Errors, connection
 
 log = logging.getLogger(__name__)
 
-KEY = "metrics"  # a hash: "name|label|label" to a number
 LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -38,7 +37,7 @@ def _add(fields: Mapping[str, float]) -> None:
     try:
         pipeline = connection().pipeline(transaction=False)
         for field, by in fields.items():
-            pipeline.hincrbyfloat(KEY, field, by)
+            pipeline.hincrbyfloat(METRICS_KEY, field, by)
         pipeline.execute()
     except Errors as error:
         log.debug("a count for monitoring was lost: %s", type(error).__name__)
@@ -46,5 +45,5 @@ def _add(fields: Mapping[str, float]) -> None:
 
 def read() -> dict[tuple[str, ...], float]:
     """All of them, by name and labels. One query to Redis."""
-    found = cast("dict[bytes, bytes]", connection().hgetall(KEY))
+    found = cast("dict[bytes, bytes]", connection().hgetall(METRICS_KEY))
     return {tuple(field.decode().split("|")): float(value) for field, value in found.items()}

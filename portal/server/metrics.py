@@ -12,7 +12,7 @@ import hmac
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
@@ -31,7 +31,7 @@ from prometheus_client.registry import Collector
 from cameras.models import Camera, Site
 from cameras.redis import LAST_PICTURES_KEY, Errors, connection
 from cameras.states import CameraState
-from cameras.watching import leases
+from cameras.watching import counts, leases
 from detection.manifest import read_manifest
 from portal import __version__
 from portal.events import notices
@@ -47,11 +47,18 @@ NAMES = {
     "facemask_camera_up": "Whether pictures of the camera come in and are looked at.",
     "facemask_camera_paused": "Whether somebody paused the camera.",
     "facemask_camera_frame_age_seconds": "How old the last picture of the camera is that was looked at.",
+    "facemask_camera_reconnects_total": "How often the portal tried to connect to the camera again.",
+    "facemask_frames_total": "Frames of the camera: received, analysed, left out as late, or refused as no picture.",
     "facemask_worker_cameras": "How many cameras a stream worker watches.",
     "facemask_worker_capacity_cameras": "How many it may watch.",
     "facemask_worker_findings_dropped": "Findings that it lost because it could not write them.",
+    "facemask_stage_duration_seconds": "How long a worker takes to decode a frame, to detect, and to follow people.",
     "facemask_people_seen_today": "People seen today whose mask is known, of the site's own day.",
     "facemask_people_masked_today": "Those of them who wore one.",
+    "facemask_people_reminded_today": "People without a mask today whom the door reminded.",
+    "facemask_people_reminded_masked_today": "Those of them who put one on afterwards.",
+    "facemask_people_unasked_today": "People without a mask today whom it did not remind.",
+    "facemask_people_unasked_masked_today": "Those of them who put one on all the same.",
     "facemask_compliance_goal_ratio": "The site's goal.",
     "facemask_violations_to_review": "Violations that nobody has reviewed.",
     "facemask_passages_total": "People who were seen and have left, by what was last seen of them.",
@@ -62,6 +69,21 @@ NAMES = {
     "facemask_queue_length": "Tasks that wait for the job worker.",
     "facemask_disk_free_bytes": "Free space where the portal keeps its data.",
     "facemask_notice": "What the portal tells its managers about itself; 1 while it lasts.",
+}
+
+COUNTED = (  # name here, name in Redis, what is counted apart beside site and camera
+    ("facemask_camera_reconnects_total", "reconnects", ()),
+    ("facemask_frames_total", "frames", ("stage",)),
+    ("facemask_passages_total", "passages", ("label",)),
+    ("facemask_violations_total", "violations", ("label",)),
+)
+TODAY: dict[str, Callable[[Figures], int]] = {
+    "seen": lambda day: day.mask + day.no_mask + day.incorrect,
+    "masked": lambda day: day.mask,
+    "reminded": lambda day: day.reminded,
+    "reminded_masked": lambda day: day.reminded_masked,
+    "unasked": lambda day: day.unasked,
+    "unasked_masked": lambda day: day.unasked_masked,
 }
 
 
@@ -111,7 +133,7 @@ class PortalCollector(Collector):
         yield from (up, paused, age)
 
     def _sites(self) -> Iterator[Metric]:
-        seen, masked = gauge("facemask_people_seen_today", ["site"]), gauge("facemask_people_masked_today", ["site"])
+        people = {name: gauge(f"facemask_people_{name}_today", ["site"]) for name in TODAY}
         goal, waiting = (
             gauge("facemask_compliance_goal_ratio", ["site"]),
             gauge("facemask_violations_to_review", ["site"]),
@@ -121,12 +143,12 @@ class PortalCollector(Collector):
         days = {(row.site_id, row.day): row for row in lately}
         feeds = dict(SiteFeed.objects.values_list("site_id", "to_review"))
         for site in Site.objects.filter(archived_at=None).select_related("policy"):
-            today = days.get((site.pk, site.local(now).date()))
-            seen.add_metric([site.name], today.mask + today.no_mask + today.incorrect if today else 0)
-            masked.add_metric([site.name], today.mask if today else 0)
+            today = days.get((site.pk, site.local(now).date()), Figures())
+            for name, read in TODAY.items():
+                people[name].add_metric([site.name], read(today))
             goal.add_metric([site.name], policy_of(site).mask_goal / 100)
             waiting.add_metric([site.name], feeds.get(site.pk, 0))
-        yield from (seen, masked, goal, waiting)
+        yield from (*people.values(), goal, waiting)
 
     def _deliveries(self) -> Iterator[Metric]:
         waiting = gauge("facemask_deliveries_waiting", ["channel"])
@@ -147,19 +169,26 @@ class PortalCollector(Collector):
             gauge("facemask_worker_capacity_cameras", ["worker"]),
         )
         dropped = gauge("facemask_worker_findings_dropped", ["worker"])
-        for worker in leases.living_workers():
+        living = leases.living_workers()
+        for worker in living:
             watching.add_metric([worker.name], len(worker.watching))
             capacity.add_metric([worker.name], worker.capacity)
             dropped.add_metric([worker.name], worker.dropped)
         yield from (watching, capacity, dropped)
+        name = "facemask_stage_duration_seconds"
+        took = HistogramMetricFamily(name, NAMES[name], labels=["worker", "stage"])
+        for worker, found in zip(living, counts.read_stages([worker.name for worker in living]), strict=True):
+            for stage in found:
+                took.add_metric([worker.name, stage.name], stage.buckets, stage.sum_s)
+        yield took
 
     def _counts(self, cameras: dict[str, list[str]]) -> Iterator[Metric]:
         found = counters.read()
-        for name, field in (("facemask_passages_total", "passages"), ("facemask_violations_total", "violations")):
-            family = CounterMetricFamily(name.removesuffix("_total"), NAMES[name], labels=[*WHERE, "label"])
+        for name, field, label in COUNTED:
+            family = CounterMetricFamily(name.removesuffix("_total"), NAMES[name], labels=[*WHERE, *label])
             for (kind, *labels), value in found.items():
                 if kind == field and labels[0] in cameras:
-                    family.add_metric([*cameras[labels[0]], labels[1]], value)
+                    family.add_metric([*cameras[labels[0]], *labels[1:]], value)
             yield family
         name = "facemask_alert_latency_seconds"
         latency = HistogramMetricFamily(name, NAMES[name])

@@ -13,8 +13,11 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from cameras.models import Camera, CameraLease
+from cameras.watching import leases
+from cameras.watching.counts import WatchCounts
+from cameras.watching.leases import WorkerState
 from portal.figures.hours import count_new
-from portal.models import Delivery
+from portal.models import Delivery, Figures
 from portal.server import metrics
 from tests.conftest import ROOT
 from tests.worlds import World, passage_record, see, set_policy
@@ -66,6 +69,39 @@ def test_what_is_so_and_what_was_counted(world: World, redis: Any, scrape: Any) 
     assert got["facemask_alert_latency_seconds_bucket", (("le", "+Inf"),)] == 1
     see(world.door)
     assert scrape()["facemask_violations_total", (DOOR[0], ("label", "no_mask"), DOOR[1])] == 2
+
+
+def test_what_workers_count_is_told_by_camera_and_by_worker(world: World, redis: Any, scrape: Any) -> None:
+    north = WatchCounts()
+    for _ in range(3):
+        north.frame(world.door.pk, "received")
+    north.frame(world.door.pk, "analysed")
+    north.reconnect(world.door.pk)
+    north.stage("detect", 0.002)
+    north.stage("detect", 0.3)
+    north.push("north")
+    leases.announce(WorkerState("north", "1", 10))
+    leases.announce(WorkerState("south", "1", 10))  # has not pushed yet
+    got = scrape()
+    assert got["facemask_frames_total", (DOOR[0], DOOR[1], ("stage", "received"))] == 3
+    assert got["facemask_frames_total", (DOOR[0], DOOR[1], ("stage", "analysed"))] == 1
+    assert got["facemask_camera_reconnects_total", DOOR] == 1
+    took = "facemask_stage_duration_seconds"
+    stage = (("stage", "detect"), ("worker", "north"))
+    assert got[f"{took}_bucket", (("le", "0.0025"), *stage)] == 1
+    assert got[f"{took}_bucket", (("le", "+Inf"), *stage)] == got[f"{took}_count", stage] == 2
+    assert got[f"{took}_sum", stage] == 0.302
+    assert not any(("worker", "south") in labels for name, labels in got if name.startswith(took))
+
+
+def test_what_reminders_achieved_today_is_told(world: World, redis: Any, scrape: Any) -> None:
+    today = world.here.local(timezone.now()).date()
+    Figures.objects.create(
+        site=world.here, span="day", start=world.here.midnight(today), day=today, weekday=0, mask=5, no_mask=4,
+        reminded=3, reminded_masked=2, unasked=1,
+    )  # fmt: skip
+    got, here = scrape(), (("site", "Harbour House"),)
+    assert [got[f"facemask_people_{name}_today", here] for name in metrics.TODAY] == [9, 5, 3, 2, 1, 0]
 
 
 def test_names_are_escaped_and_a_camera_that_is_gone_has_no_line(world: World, scrape: Any) -> None:

@@ -1,0 +1,95 @@
+"""What a worker's watches do, counted for monitoring: frames, new connections, and how long each stage takes.
+
+    counts.frame(7, "received")
+    counts.stage("detect", 0.003)
+    counts.push("north")              # every few seconds
+
+A camera's counts are added to one hash for all workers, so that they go on growing when it moves to another worker. A
+worker's stages are in a hash of its own, which expires soon after the worker has gone.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from cameras.redis import METRICS_KEY, connection, stages_key
+
+PUSH_EVERY_S = 5.0
+GONE_AFTER_S = 60  # a worker that has not pushed for this long has no stages any more
+STAGES = ("decode", "detect", "follow")
+STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class WatchCounts:
+    """Shared by the threads of one worker; counting costs about a microsecond."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._new: Counter[str] = Counter()  # not in Redis yet
+        self._stages = {stage: [0] * (len(STAGE_BUCKETS_S) + 1) for stage in STAGES}
+        self._sums = dict.fromkeys(STAGES, 0.0)
+
+    def frame(self, camera_id: int, what: str) -> None:
+        """A frame was "received", "analysed", left out as too "late", or "refused" by the analyzer."""
+        with self._guard:
+            self._new[f"frames|{camera_id}|{what}"] += 1
+
+    def reconnect(self, camera_id: int) -> None:
+        with self._guard:
+            self._new[f"reconnects|{camera_id}"] += 1
+
+    def stage(self, stage: str, seconds: float) -> None:
+        with self._guard:
+            self._stages[stage][bisect_left(STAGE_BUCKETS_S, seconds)] += 1
+            self._sums[stage] += seconds
+
+    def push(self, worker: str) -> None:
+        """Write to Redis. What is not taken is kept for the next time."""
+        with self._guard:
+            new, self._new = self._new, Counter()
+            times: dict[Any, Any] = {f"{stage}|sum": round(seconds, 6) for stage, seconds in self._sums.items()}
+            for stage, counts in self._stages.items():
+                times |= {f"{stage}|{number}": count for number, count in enumerate(counts)}
+        pipeline = connection().pipeline(transaction=True)
+        for field, by in new.items():
+            pipeline.hincrby(METRICS_KEY, field, by)
+        pipeline.hset(stages_key(worker), mapping=times)
+        pipeline.expire(stages_key(worker), GONE_AFTER_S)
+        try:
+            pipeline.execute()
+        except BaseException:
+            with self._guard:
+                self._new.update(new)
+            raise
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """A Prometheus histogram: cumulative counts by upper bound in seconds, and the sum."""
+
+    name: str
+    buckets: list[tuple[str, float]]
+    sum_s: float
+
+
+def read_stages(workers: Sequence[str]) -> list[list[StageTimes]]:
+    """The stages of each of these workers; none of one that has not pushed lately. One query to Redis."""
+    pipeline = connection().pipeline(transaction=False)
+    for worker in workers:
+        pipeline.hgetall(stages_key(worker))
+    return [_decode({name.decode(): float(value) for name, value in found.items()}) for found in pipeline.execute()]
+
+
+def _decode(found: dict[str, float]) -> list[StageTimes]:
+    bounds = [f"{bound:g}" for bound in STAGE_BUCKETS_S] + ["+Inf"]
+    stages = []
+    for stage in STAGES if found else ():
+        upto = accumulate(found.get(f"{stage}|{number}", 0) for number in range(len(bounds)))
+        stages.append(StageTimes(stage, list(zip(bounds, upto, strict=True)), found.get(f"{stage}|sum", 0)))
+    return stages
