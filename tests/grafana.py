@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -53,6 +53,24 @@ def queries(name: str, dashboard: Mapping[str, Any]) -> list[Query]:
     for each in dashboard["annotations"]["list"]:
         found.append(Query(f"{name}: {each['name']}", each["datasource"]["uid"], each["target"]["rawSql"]))
     return found
+
+
+def asked(source: str, chosen: Values) -> dict[str, str]:
+    """Every query to this source, with these values of the variables, by where it stands."""
+    every = [query for name, board in dashboards().items() for query in queries(name, board)]
+    return {query.where: interpolate(query.text, chosen) for query in every if query.source == source}
+
+
+def may_be_empty(boards: Mapping[str, Any]) -> set[str]:
+    """The queries of panels which say of themselves that they may be empty, and of what is drawn over them."""
+    said = {
+        f"{name}: {panel['title']}, {target['refId']}"
+        for name, board in boards.items()
+        for panel in board["panels"]
+        for target in panel["targets"]
+        if "Empty" in panel.get("description", "")
+    }
+    return said | {f"{name}: {each['name']}" for name, board in boards.items() for each in board["annotations"]["list"]}
 
 
 def interpolate(text: str, values: Values) -> str:
@@ -134,10 +152,12 @@ def is_ready(found: Prometheus) -> bool:
         return False
 
 
-def unanswered(expressions: Mapping[str, str], server: Prometheus, within_s: float) -> list[str]:
-    """Which of them gave no series until the deadline, by their names."""
+def unanswered(
+    expressions: Mapping[str, str], server: Prometheus, within_s: float, enough: Set[str] = frozenset()
+) -> list[str]:
+    """Which of them gave no series until the deadline, by their names; those in `enough` are not waited for."""
     left, deadline = dict(expressions), time.monotonic() + within_s
-    while left and time.monotonic() < deadline:
+    while left.keys() - enough and time.monotonic() < deadline:
         left = {where: expression for where, expression in left.items() if not server.ask(expression)}
         time.sleep(0.2)
     return sorted(left)

@@ -28,7 +28,7 @@ from portal.figures.hours import count_new
 from portal.figures.reports import report
 from portal.models import Delivery, Reminder
 from tests.conftest import ROOT
-from tests.grafana import DATABASE, PROMETHEUS, Query, dashboards, interpolate, prometheus, queries, unanswered
+from tests.grafana import DATABASE, PROMETHEUS, Query, asked, dashboards, interpolate, prometheus, queries, unanswered
 from tests.worlds import World, passage_record, see
 
 ODD = 'O\'Hara "HQ" \\ (1+1) [x] $y'
@@ -43,10 +43,6 @@ type Sql = DataQuery & { rawSql: string; rawQuery: boolean; editorMode: string; 
 type Annotations = { list: (Omit<Plain<AnnotationQuery>, "target"> & { target: Plain<Sql> })[] };
 type Board = Omit<Plain<Dashboard>, "annotations"> & { annotations: Annotations };
 """
-
-
-def asked(source: str) -> dict[str, str]:
-    return {each.where: interpolate(each.text, CHOSEN) for each in QUERIES if each.source == source}
 
 
 # -- form -------------------------------------------------------------------------------------------------------------
@@ -198,7 +194,7 @@ def server(tmp_path: Path, live_server: Any, settings: Any) -> Iterator[Any]:
 @pytest.mark.django_db(transaction=True)
 def test_prometheus_answers_each_panel_and_each_rule(busy: World, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "current_notices", lambda: {"mail": ""})
-    expressions = asked(PROMETHEUS)
+    expressions = asked(PROMETHEUS, CHOSEN)
     assert len(expressions) > 30
     counts, left, deadline = WatchCounts(), list(expressions), time.monotonic() + 40
     while left and time.monotonic() < deadline:  # counters must grow from one scrape to the next
