@@ -125,7 +125,7 @@ def prometheus(target: str, token: str, folder: Path) -> Iterator[Prometheus]:
     (folder / "token").write_text(token)
     for ours, theirs in (
         ("/run/secrets/metrics_token", str(folder / "token")),
-        ("web:8000", target),
+        ("portal:8000", target),
         ("15s", "500ms"),
     ):
         assert ours in config, ours

