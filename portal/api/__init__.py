@@ -1,4 +1,7 @@
-"""The API for devices and programs: /api/v1/, with its page at /api/docs. Errors are problem+json (RFC 9457)."""
+"""The API for programs that read, and for those that are cameras: /api/v1/, with its page at /api/docs.
+
+Errors are problem+json (RFC 9457).
+"""
 
 from portal.api.documents import addresses
 

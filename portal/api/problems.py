@@ -54,7 +54,7 @@ def use(api: NinjaAPI) -> None:
         return answer(422, "; ".join(_where_and_what(each) for each in error.errors))
 
     def nobody(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-        return answer(401, _("Send the camera's token: “Authorization: Bearer …”. It may have been revoked."))
+        return answer(401, _("Send a token: “Authorization: Bearer …”. This one is missing, or wrong, or was revoked."))
 
     def missing(request: HttpRequest, error: Http404) -> HttpResponse:
         return answer(404, _("There is nothing at this address."))

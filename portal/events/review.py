@@ -17,9 +17,9 @@ from django.utils.translation import gettext as _
 
 from portal.events import feed
 from portal.events.follow_ups import ReviewChange, follow
-from portal.models import Violation
+from portal.models import User, Violation
 from portal.people import access
-from portal.people.access import AnyUser, Right
+from portal.people.access import Actor, Right
 
 MOST_AT_ONCE = 100
 NOTE_CHARACTERS = 2000
@@ -46,7 +46,7 @@ def clean_note(text: str) -> str:
 
 
 @transaction.atomic
-def review(user: AnyUser, seen: dict[UUID, int], status: str | None = None, note: str | None = None) -> Outcome:
+def review(user: Actor, seen: dict[UUID, int], status: str | None = None, note: str | None = None) -> Outcome:
     """Decide about violations, each given with the `review_version` that was seen; None leaves a field as it is.
 
     Raises Http404 for a violation that this person may not know of, PermissionDenied for one that they may not review,
@@ -57,7 +57,8 @@ def review(user: AnyUser, seen: dict[UUID, int], status: str | None = None, note
     changes: dict[str, object] = {}
     if status is not None:
         decided = status != Status.OPEN
-        changes = {"status": Status(status).value, "reviewed_by_id": user.pk if decided else None}
+        reviewer = user.pk if decided and isinstance(user, User) else None  # a program has no account
+        changes = {"status": Status(status).value, "reviewed_by_id": reviewer}
         changes["reviewed_at"] = timezone.now() if decided else None
     if note is not None:
         changes["note"] = clean_note(note)

@@ -6,6 +6,7 @@ from portal.models.figures import Figures, FiguresState, LateHour, Pause
 from portal.models.heartbeat import Heartbeat
 from portal.models.people import Invitation, Membership, SignedIn, Theme, User
 from portal.models.policy import SitePolicy, policy_of
+from portal.models.programs import Program
 from portal.models.reminders import Phrase, Reminder, Silence, SitePhrase, Voice
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Passage",
     "Pause",
     "Phrase",
+    "Program",
     "Purpose",
     "PushSubscription",
     "Reminder",

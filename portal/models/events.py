@@ -88,11 +88,6 @@ class ErasedPassage(models.Model):
         return f"{self.erased_at:%Y-%m-%d %H:%M:%S}"
 
 
-def older_than(started_at: datetime, key: UUID) -> models.Q:
-    """Violations after this position, newest first."""
-    return models.Q(started_at__lt=started_at) | models.Q(started_at=started_at, pk__lt=key)
-
-
 def newer_than(started_at: datetime, key: UUID) -> models.Q:
     """Violations before this position, newest first."""
     return models.Q(started_at__gt=started_at) | models.Q(started_at=started_at, pk__gt=key)

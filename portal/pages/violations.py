@@ -16,7 +16,6 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.dateparse import parse_datetime
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
@@ -24,10 +23,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, Site
+from portal.events import keyset
 from portal.events.erasure import erase_passage
 from portal.events.review import Outcome, review
 from portal.models import Violation
-from portal.models.events import WearLabel, newer_than, older_than
+from portal.models.events import WearLabel, newer_than
 from portal.pages import pending_review
 from portal.pages.pending_review import ReviewRequest, read_request
 from portal.people import access, audit, looks
@@ -39,7 +39,6 @@ from portal.voice import reminding
 
 PAGE_ROWS = 30
 MOST_TOLD = 30
-FIRST_YEAR, LAST_YEAR = 2000, 2200  # of the days that a person may ask for
 ALL = gettext_lazy("All")
 WRONG = {"invalid_choice": gettext_lazy("This is not in the list. Choose something that is.")}
 LABELS = [(label.value, label.label) for label in (WearLabel.NO_MASK, WearLabel.INCORRECT)]
@@ -92,7 +91,7 @@ class ViolationFilterForm(forms.Form):
 
     def clean_day(self) -> date | None:
         day: date | None = self.cleaned_data["day"]
-        if day is not None and not FIRST_YEAR < day.year < LAST_YEAR:
+        if day is not None and not keyset.FIRST_YEAR < day.year < keyset.LAST_YEAR:
             raise ValidationError(self.fields["day"].error_messages["invalid"])
         return day
 
@@ -121,25 +120,6 @@ def on_day(sites: list[Site], day: date) -> Q:
     return found
 
 
-# -- pages by key -----------------------------------------------------------------------------------------------------
-
-
-def behind_cursor(rows: QuerySet[Violation], cursor: str) -> QuerySet[Violation]:
-    """Rows after a cursor, "<time of the last row>_<its id>"; raises ValidationError if it is not a cursor."""
-    moment_text, _sep, key_text = cursor.partition("_")
-    try:
-        moment, key = parse_datetime(moment_text), UUID(key_text)
-    except ValueError as error:
-        raise ValidationError("no cursor") from error
-    if moment is None or moment.tzinfo is None or not FIRST_YEAR < moment.year < LAST_YEAR:
-        raise ValidationError("no cursor")
-    return rows.filter(older_than(moment, key))
-
-
-def cursor_of(row: Violation) -> str:
-    return f"{row.started_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}_{row.pk}"
-
-
 @require_safe
 def violations(request: HttpRequest) -> HttpResponse:
     form = ViolationFilterForm(request.user, request.GET)
@@ -147,8 +127,8 @@ def violations(request: HttpRequest) -> HttpResponse:
     rows = form.narrow(rows) if form.is_valid() else rows.none()
     if cursor := request.GET.get("before", ""):
         try:
-            rows = behind_cursor(rows, cursor)
-        except ValidationError:
+            rows = rows.filter(keyset.behind(*keyset.read_cursor(cursor)))
+        except ValueError:
             return redirect("violations")
     page = list(rows.order_by("-started_at", "-pk")[: PAGE_ROWS + 1])
     more = page[PAGE_ROWS:]
@@ -163,7 +143,7 @@ def violations(request: HttpRequest) -> HttpResponse:
         "filtered": bool(chosen),
         "summary": form.summary(),
         "first_page": not cursor,
-        "next_page": urlencode(chosen | {"before": cursor_of(page[-1])}) if more else "",
+        "next_page": urlencode(chosen | {"before": keyset.cursor_of(page[-1].started_at, page[-1].pk)}) if more else "",
         "reviewable": set(access.sites(request.user, Right.REVIEW).values_list("pk", flat=True)),
     }
     return render(request, "violations/violations.html", context)
@@ -201,7 +181,7 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
 
 
 def next_older(rows: QuerySet[Violation], row: Violation) -> Violation | None:
-    return rows.filter(older_than(row.started_at, row.pk)).order_by("-started_at", "-pk").first()
+    return rows.filter(keyset.behind(row.started_at, row.pk)).order_by("-started_at", "-pk").first()
 
 
 def next_newer(rows: QuerySet[Violation], row: Violation) -> Violation | None:

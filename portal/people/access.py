@@ -16,11 +16,12 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 
 from cameras.models import Camera, Site
-from portal.models import Membership, User, Violation
+from portal.models import Membership, Program, User, Violation
 from portal.people import audit
 
 Role = Membership.Role
 AnyUser = User | AnonymousUser
+Actor = AnyUser | Program  # whoever may see or do something
 
 
 def person(request: HttpRequest) -> User:
@@ -33,6 +34,7 @@ def person(request: HttpRequest) -> User:
 class Right(Enum):
     """What a person can do at a site."""
 
+    READ_FIGURES = "read figures"
     LOOK = "look"
     SEE_FACES = "see faces"
     REVIEW = "review"
@@ -45,10 +47,20 @@ class Right(Enum):
 
 
 _ROLES: dict[Right, frozenset[str]] = {
+    Right.READ_FIGURES: frozenset({Role.MANAGER, Role.REVIEWER, Role.VIEWER}),
     Right.LOOK: frozenset({Role.MANAGER, Role.REVIEWER, Role.VIEWER}),
     Right.SEE_FACES: frozenset({Role.MANAGER, Role.REVIEWER}),
     Right.REVIEW: frozenset({Role.MANAGER, Role.REVIEWER}),
     Right.SET_UP: frozenset({Role.MANAGER}),
+}
+
+
+# What each right of a program brings along.
+_OF_PROGRAMS: dict[str, frozenset[Right]] = {
+    Program.May.FIGURES: frozenset({Right.READ_FIGURES}),
+    Program.May.VIOLATIONS: frozenset({Right.READ_FIGURES, Right.LOOK}),
+    Program.May.PICTURES: frozenset({Right.READ_FIGURES, Right.LOOK, Right.SEE_FACES}),
+    Program.May.REVIEW: frozenset({Right.READ_FIGURES, Right.LOOK, Right.REVIEW}),
 }
 
 
@@ -101,35 +113,39 @@ def scope(user: AnyUser) -> Scope:
     return scopes([user.pk]).get(user.pk, Scope(user.pk, False, ()))
 
 
-def sites(user: AnyUser, right: Right = Right.LOOK) -> QuerySet[Site]:
-    """The sites where this person has `right`."""
+def sites(user: Actor, right: Right = Right.LOOK) -> QuerySet[Site]:
+    """The sites where this person, or program, has `right`."""
     if not user.is_active:
         return Site.objects.none()
     current = Site.objects.filter(archived_at__isnull=True)
+    if isinstance(user, Program):
+        has = any(right in _OF_PROGRAMS.get(each, frozenset()) for each in user.rights)
+        return current.filter(pk=user.site_id) if has else current.none()
     if user.is_superuser:
         return current
     return current.filter(pk__in=Membership.objects.filter(user_id=user.pk, role__in=right.roles).values("site_id"))
 
 
-def cameras(user: AnyUser, right: Right = Right.LOOK) -> QuerySet[Camera]:
+def cameras(user: Actor, right: Right = Right.LOOK) -> QuerySet[Camera]:
     """The cameras of the sites where this person has `right`, with site, lease and voice."""
     rows = Camera.objects.filter(site__in=sites(user, right), deleted_at__isnull=True)
     return rows.select_related("site", "lease", "voice")
 
 
-def violations(user: AnyUser) -> QuerySet[Violation]:
+def violations(user: Actor) -> QuerySet[Violation]:
     return Violation.objects.filter(site__in=sites(user)).select_related("site", "camera", "reviewed_by")
 
 
-def may(user: AnyUser, right: Right, site: Site | int) -> bool:
+def may(user: Actor, right: Right, site: Site | int) -> bool:
     """Whether this person has `right` at the site. One query, none for a superuser."""
     if not user.is_active:
         return False
     site_id = site.pk if isinstance(site, Site) else site
-    return user.is_superuser or sites(user, right).filter(pk=site_id).exists()
+    everywhere = not isinstance(user, Program) and user.is_superuser
+    return everywhere or sites(user, right).filter(pk=site_id).exists()
 
 
-def require(user: AnyUser, right: Right, site: Site | int) -> None:
+def require(user: Actor, right: Right, site: Site | int) -> None:
     """Raise Http404 for a stranger to the site, PermissionDenied for somebody there with a lesser role."""
     if may(user, right, site):
         return
@@ -138,7 +154,7 @@ def require(user: AnyUser, right: Right, site: Site | int) -> None:
     raise Http404
 
 
-def get_violation(user: AnyUser, violation_id: uuid.UUID) -> Violation:
+def get_violation(user: Actor, violation_id: uuid.UUID) -> Violation:
     """The violation, for a member of its site; Http404 for a stranger."""
     found = violations(user).filter(pk=violation_id).first()
     if found is None:
@@ -146,7 +162,7 @@ def get_violation(user: AnyUser, violation_id: uuid.UUID) -> Violation:
     return found
 
 
-def get_violations(user: AnyUser, violation_ids: list[uuid.UUID], right: Right) -> list[Violation]:
+def get_violations(user: Actor, violation_ids: list[uuid.UUID], right: Right) -> list[Violation]:
     """All of these violations, given `right` at each one's site; raises as `require` does. Usually two queries."""
     found = list(violations(user).filter(pk__in=violation_ids))
     if len(found) != len(set(violation_ids)):
@@ -157,7 +173,7 @@ def get_violations(user: AnyUser, violation_ids: list[uuid.UUID], right: Right) 
     return found
 
 
-def audience(user: AnyUser, violation: Violation) -> Audience:
+def audience(user: Actor, violation: Violation) -> Audience:
     """How this person may see this violation's picture; Http404 for a stranger."""
     if may(user, Right.SEE_FACES, violation.site_id):
         return Audience.FACES

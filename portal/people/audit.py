@@ -99,11 +99,12 @@ def entry_of(
     request: HttpRequest | None, action: AuditEntry.Action, subject: str, site: Site | None, actor: User | None
 ) -> AuditEntry:
     who = actor or (request.user if request is not None and request.user.is_authenticated else None)
+    program = getattr(request, "program", None) if who is None else None
     return AuditEntry(
         action=action,
         subject=subject[:400],
         actor_id=who.pk if who else None,
-        actor=describe(who),
+        actor=f"{program.name} ({program._meta.verbose_name} {program.pk})" if program else describe(who),
         site_id=site.pk if site else None,
         site=site.name if site else "",
         address=address_of(request),

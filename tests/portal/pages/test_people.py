@@ -169,7 +169,7 @@ def test_a_fault_of_ours_has_a_number_to_quote(
 ) -> None:
     client = sign_in(world.alice)
     client.raise_request_exception = False
-    monkeypatch.setattr("portal.pages.violations.cursor_of", lambda row: 1 / 0)
+    monkeypatch.setattr("portal.events.keyset.cursor_of", lambda *given: 1 / 0)
     monkeypatch.setattr("portal.pages.violations.PAGE_ROWS", 1)
     from tests.worlds import see
 

@@ -29,13 +29,14 @@ from portal.models import (
     Invitation,
     Membership,
     Pairing,
+    Program,
     PushSubscription,
     Rule,
     User,
     Violation,
 )
 from portal.pages.people import UNDO_SALT
-from portal.people import access, memberships
+from portal.people import access, memberships, programs
 from portal.people.pictures import PictureView, render
 from tests.html import squeezed
 from tests.worlds import World, see
@@ -140,6 +141,12 @@ TABLE = [
     ("POST", "/sites/{site2}/voice/ thanks=on", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/sites/{site}/deliveries/", (200, 200, 403, 403, 404, 404, "login")),
     ("GET", "/sites/{site2}/deliveries/", (200, 404, 404, 404, 200, 404, "login")),
+    ("GET", "/sites/{site}/programs/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/sites/{site2}/programs/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/sites/{site}/programs/ name=P rights=figures", (200, 200, 403, 403, 404, 404, "login")),
+    ("POST", "/sites/{site2}/programs/ name=P rights=figures", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/programs/{program}/revoke/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/programs/{program2}/revoke/", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/sites/{site}/rules/", (200, 200, 403, 403, 404, 404, "login")),
     ("GET", "/sites/{site2}/rules/", (200, 404, 404, 404, 200, 404, "login")),
     ("GET", "/sites/{site}/rules/add/", (200, 200, 403, 403, 404, 404, "login")),
@@ -262,6 +269,7 @@ def things_of(world: World) -> dict[str, object]:
             f"pairing{mark}": pairing.invite(site, manager)[0].pk,
             f"delivery{mark}": (told := deliver(camera, manager)).pk,
             f"told{mark}": told.key,
+            f"program{mark}": programs.make(site, "P", ["figures"], manager)[0].pk,
             f"rule{mark}": site.rules.get(name="Trouble").pk,
             f"destination{mark}": Destination.objects.create(
                 site=site, name="D", sealed_address=seal("http://127.0.0.1/x"), sealed_secret=seal("whsec_YQ==")
@@ -309,7 +317,19 @@ def test_who_may_do_what(
 def state_of() -> list[object]:
     """All rows that the table's forms could change."""
     found: list[object] = []
-    for model in (Violation, Camera, Site, Membership, Invitation, User, Pairing, DeviceToken, Rule, Destination):
+    for model in (
+        Violation,
+        Camera,
+        Site,
+        Membership,
+        Invitation,
+        User,
+        Pairing,
+        DeviceToken,
+        Rule,
+        Destination,
+        Program,
+    ):
         found += model._default_manager.order_by("pk").values_list()
     return found
 
@@ -323,7 +343,7 @@ def test_every_address_has_its_row_or_is_public() -> None:
     key = "00000000-0000-0000-0000-000000000001"
     names = dict.fromkeys(("violation", "violation2", "probe", "probe2", "told", "told2", "browser", "browser2"), key)
     numbers = dict.fromkeys(("site", "camera", "device", "pairing", "invitation", "role", "kept", "bob", "charlie"), 1)
-    numbers |= dict.fromkeys(("delivery", "rule", "destination"), 1)
+    numbers |= dict.fromkeys(("delivery", "rule", "destination", "program"), 1)
     numbers |= {f"{name}2": 1 for name in numbers}
     rows: dict[str, set[str]] = {}
     for _, path, _ in TABLE:
