@@ -141,13 +141,26 @@ class Compliance:
         return [TableLine(str(monday), add(several), monday) for monday, several in found.items()]
 
     @property
+    def by_hour(self) -> bool:
+        """Whether this is a single day, of which hours say more."""
+        return len(self.days) == 1 and bool(self.week)
+
+    @property
+    def hours_of_day(self) -> list[TableLine]:
+        """The hours of a single day; the key is the hour."""
+        hours = self.week[self.first.weekday()]
+        return [TableLine(f"{hour}:00", counted, hour) for hour, counted in enumerate(hours)]
+
+    @property
     def by_week(self) -> bool:
         """Whether there are too many days to be told apart."""
         return len(self.days) > MOST_DAYS
 
     @property
     def periods(self) -> list[TableLine]:
-        """What charts show along time: days, or weeks if there are too many."""
+        """What charts show along time: days, weeks if there are too many, or the hours of a single day."""
+        if self.by_hour:
+            return self.hours_of_day
         return self.weeks if self.by_week else self.days
 
     @property
@@ -182,7 +195,8 @@ def report(sites: Sequence[Site], first: date, last: date, camera: Camera | None
         TableLine(str(day), by_day.get(day, Counted()), day) for day in (first + timedelta(n) for n in range(days.days))
     ]
     found.week = [[Counted()] * 24 for _ in range(7)]
-    for each in summed(here.filter(span=Span.HOUR), "weekday", "hour", names=PEOPLE):
+    hourly = (*PEOPLE, "unsure") if first == last else PEOPLE  # an index holds these
+    for each in summed(here.filter(span=Span.HOUR), "weekday", "hour", names=hourly):
         found.week[each["weekday"]][each["hour"]] = Counted.of(each)
     if camera is None:
         site_names = {site.pk: site.name for site in sites}

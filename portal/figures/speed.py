@@ -100,7 +100,11 @@ def day_rows(sites: list[tuple[int, list[int]]], day: date, chance: random.Rando
             of_site = [0] * len(names)
             for camera in cameras:
                 busy = 7 <= hour < 19
-                values = [chance.randrange(1 + limit * busy) for limit in (40, 4, 2, 5, 1, 3, 2, 1, 1)] + [3500, 100]
+                values = [chance.randrange(1 + limit * busy) for limit in (40, 4, 2, 5, 1)]
+                for most in (values[1], values[2]):  # of those without a mask: reminded or not, and what came of it
+                    some = chance.randint(0, most)
+                    values += [some, chance.randint(0, some)]
+                values += [3500, 100]
                 of_site = [a + b for a, b in zip(of_site, values, strict=True)]
                 days[camera] = [a + b for a, b in zip(days.get(camera, [0] * len(names)), values, strict=True)]
                 yield row_of(site, camera, "hour", start, hour, values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from django.utils import formats
@@ -61,12 +60,13 @@ def said(counted: Counted) -> str:
     }  # fmt: skip
 
 
-def day_name(day: date) -> str:
-    return formats.date_format(day, "j M Y")
+def period_name(line: TableLine) -> str:
+    """Of a day, of a week by its Monday, or of an hour of a single day."""
+    return line.name if isinstance(line.key, int) else formats.date_format(line.key, "j M Y")
 
 
-def share_by_day(days: Sequence[TableLine], goal: int | None) -> Chart:
-    """A line with its bounds; a day on which nobody was seen is a gap."""
+def share_by_period(days: Sequence[TableLine], goal: int | None) -> Chart:
+    """A line with its bounds; a time in which nobody was seen is a gap."""
     step = (WIDTH - LEFT - RIGHT) / max(1, len(days))
     tall = HEIGHT - TOP - BOTTOM
 
@@ -77,7 +77,7 @@ def share_by_day(days: Sequence[TableLine], goal: int | None) -> Chart:
     runs: list[list[tuple[float, Counted]]] = [[]]
     for number, line in enumerate(days):
         x, counted = round(LEFT + step * (number + 0.5), 1), line.counted
-        marks.append(Mark(round(x - step / 2, 1), TOP, round(step, 2), tall, f"{day_name(line.key)}: {said(counted)}"))
+        marks.append(Mark(round(x - step / 2, 1), TOP, round(step, 2), tall, f"{period_name(line)}: {said(counted)}"))
         if counted.percent is None:
             runs.append([])
         else:
@@ -91,10 +91,12 @@ def share_by_day(days: Sequence[TableLine], goal: int | None) -> Chart:
         lower = [f"{x},{y((c.bounds or (0, 0))[0])}" for x, c in reversed(run)]
         bands.append(" ".join(upper + lower))
     labels = [Label(LEFT - 6, y(percent) + 4, f"{percent}%") for percent in (0, 50, 100)]
-    return Chart(WIDTH, HEIGHT, marks, labels + day_labels(days, step), lines, bands, None if goal is None else y(goal))
+    return Chart(
+        WIDTH, HEIGHT, marks, labels + period_labels(days, step), lines, bands, None if goal is None else y(goal)
+    )
 
 
-def people_by_day(days: Sequence[TableLine]) -> Chart:
+def people_by_period(days: Sequence[TableLine]) -> Chart:
     """Bars: with a mask below, without above."""
     step, tall = (WIDTH - LEFT - RIGHT) / max(1, len(days)), HEIGHT - TOP - BOTTOM
     most = max((line.counted.seen for line in days), default=0) or 1
@@ -102,7 +104,7 @@ def people_by_day(days: Sequence[TableLine]) -> Chart:
     for number, line in enumerate(days):
         x, counted, left = LEFT + step * number, line.counted, 0.0
         text = _("%(day)s: %(mask)d with, %(bare)d without, %(wrong)d worn wrongly, %(unsure)d unsure") % {
-            "day": day_name(line.key), "mask": counted.mask, "bare": counted.no_mask, "wrong": counted.incorrect,
+            "day": period_name(line), "mask": counted.mask, "bare": counted.no_mask, "wrong": counted.incorrect,
             "unsure": counted.unsure,
         }  # fmt: skip
         for level, value in enumerate((counted.mask, counted.no_mask, counted.incorrect)):
@@ -112,14 +114,18 @@ def people_by_day(days: Sequence[TableLine]) -> Chart:
             marks.append(Mark(round(x + step * 0.1, 1), round(TOP + tall - left, 1), round(width, 2), round(height, 2),
                               text, level))  # fmt: skip
     labels = [Label(LEFT - 6, TOP + tall + 4, "0"), Label(LEFT - 6, TOP + 8, str(most))]
-    return Chart(WIDTH, HEIGHT, marks, labels + day_labels(days, step), [], [])
+    return Chart(WIDTH, HEIGHT, marks, labels + period_labels(days, step), [], [])
 
 
-def day_labels(days: Sequence[TableLine], step: float) -> list[Label]:
-    """The first, the middle and the last day."""
+def period_labels(days: Sequence[TableLine], step: float) -> list[Label]:
+    """The first, the middle and the last one."""
     places = sorted({0, len(days) // 2, len(days) - 1}) if days else []
     middles = {at: round(LEFT + step * (at + 0.5), 1) for at in places}
-    return [Label(x, HEIGHT - 6, formats.date_format(days[at].key, "j M")) for at, x in middles.items()]
+    named = [(x, days[at]) for at, x in middles.items()]
+    return [
+        Label(x, HEIGHT - 6, line.name if isinstance(line.key, int) else formats.date_format(line.key, "j M"))
+        for x, line in named
+    ]
 
 
 def hour_of_week(week: Sequence[Sequence[Counted]]) -> Chart:
@@ -140,5 +146,5 @@ def hour_of_week(week: Sequence[Sequence[Counted]]) -> Chart:
 
 
 def all_of(found: Any, goal: int | None) -> dict[str, Chart]:
-    share, people = share_by_day(found.periods, goal), people_by_day(found.periods)
+    share, people = share_by_period(found.periods, goal), people_by_period(found.periods)
     return {"share": share, "people": people, "heat": hour_of_week(found.week)}

@@ -18,6 +18,7 @@ PASSWORD = "a-Long-pass-4u"
 # factor, somebody without any site, invitations, a camera that is down.
 MAKE = """
 import json
+import random
 import time
 from datetime import timedelta
 from django.conf import settings
@@ -27,6 +28,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from cameras.models import *
 from cameras.reach.credentials import seal
 from portal.devices import pairing
+from portal.figures import speed
 from portal.people import memberships
 from portal.models import *
 from portal.pages.sign_in import password_link
@@ -77,7 +79,14 @@ for violation in Violation.objects.filter(site=harbour)[:2]:
     heard = {'violation': violation, 'step': 'first', 'sent_at': violation.started_at, 'played_at': timezone.now(),
              'decided_at': violation.started_at - timedelta(minutes=1)}
     Reminder.objects.create(**(said | heard))
-print(json.dumps({'rule': rule.pk, 'place': place.pk, 'stop': stop,
+today = harbour.local(timezone.now()).date()
+chance = random.Random(7)
+cameras = list(Camera.objects.filter(site=harbour).values_list('pk', flat=True))
+for ago in range(1, 365):  # made up, as `manage.py bench reports` does
+    day = today - timedelta(days=ago)
+    Figures.objects.bulk_create(speed.day_rows([(harbour.pk, cameras)], day, chance), ignore_conflicts=True)
+print(json.dumps({'yesterday': f'{today - timedelta(days=1)}', 'year_ago': f'{today - timedelta(days=364)}',
+                  'today': f'{today}', 'rule': rule.pk, 'place': place.pk, 'stop': stop,
                   'voiced': voiced.pk, 'speaker': speaker, 'speaker_token': speaker_token,
                   'pair': pairing.invite(harbour, olivia)[1], 'token': token,
                   'device': device.pk,
@@ -246,6 +255,8 @@ SHOTS = (
     Shot("violations-error", "violations", "/violations/?status=nonsense"),
     Shot("violation", "violation", "/violations/{violation}/"),
     Shot("figures", "figures", "/figures/"),
+    Shot("figures-day", "figures", "/figures/?site={harbour}&from={yesterday}&to={yesterday}"),
+    Shot("figures-year", "figures", "/figures/?site={harbour}&from={year_ago}&to={today}"),
     Shot("figures-empty", "figures", "/figures/", "nina"),
     Shot("figures-error", "figures", "/figures/?from=2026-02-01&to=2026-01-01"),
     Shot("cameras", "cameras", "/cameras/"),

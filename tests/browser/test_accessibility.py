@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 from tests.browser import gallery
 from tests.conftest import ROOT
@@ -87,6 +87,7 @@ def test_the_pages_of_other_portals_have_no_serious_fault(visit: Visit, axe: Pat
         portal.kill()
 
 
+A4 = ViewportSize(width=718, height=1047)  # in CSS px, with margins of a centimetre
 SIZES = {"desktop": (1440, 900, "light"), "phone-dark": (390, 844, "dark")}
 
 
@@ -108,6 +109,12 @@ def test_screenshots_of_all_pages(portal: PortalProcess, visit: Visit, things: d
         shot.act(page)
         page.wait_for_load_state("networkidle")
         page.screenshot(path=folder / f"{shot.name}-{size}.jpg", full_page=True, type="jpeg", quality=70)
+    if size == "desktop":
+        page = pages["olivia"]
+        page.goto("/figures/?site={harbour}&from={year_ago}&to={today}".format(**things))
+        page.set_viewport_size(A4)
+        page.emulate_media(media="print")
+        page.screenshot(path=folder / "figures-printed.jpg", full_page=True, type="jpeg", quality=70)
 
 
 def look(page: Page, rules: tuple[str, ...] = ()) -> list[str]:

@@ -1,4 +1,4 @@
-"""manage.py bench detector, peers, mqtt, reports: the figures quoted in README, docs and the model card."""
+"""manage.py bench detector, peers, mqtt, reports, metrics: the figures quoted in README, docs and the model card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detection import DetectionError, read_picture
 from detection.evaluation.speed import bench, lobby_picture
 from detection.manifest import MODELS
 from portal.figures import speed
-from portal.server import mqtt_latency, slow_peers
+from portal.server import mqtt_latency, scrape_time, slow_peers
 
 SIZES = (320, 512)
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("part", choices=["detector", "peers", "mqtt", "reports"], help="what to measure")
+        parser.add_argument("part", choices=["detector", "peers", "mqtt", "reports", "metrics"], help="what to measure")
         parser.add_argument(
             "--reference", type=Path, metavar="FILE.tflite", help="the original model, to compare with ours"
         )
@@ -39,6 +39,8 @@ class Command(BaseCommand):
             self.measure_peers(options["json"])
         elif options["part"] == "reports":
             self.measure_reports(options["database"], options["json"])
+        elif options["part"] == "metrics":
+            self.measure_metrics(options["rounds"], options["json"])
         elif options["part"] == "mqtt":
             self.measure_mqtt(options["broker"], options["violations"], options["json"])
         else:
@@ -62,6 +64,14 @@ class Command(BaseCommand):
             self.stdout.write(f"{speed.CAMERAS} cameras at {speed.SITES} sites, {each.days_stored} days stored, ms:")
             self.stdout.write(f"  28 days of all sites {each.month_of_all_ms}, a year {each.year_of_all_ms}")
             self.stdout.write(f"  a year of a site {each.year_of_a_site_ms}, of a camera {each.year_of_a_camera_ms}")
+
+    def measure_metrics(self, rounds: int, as_json: bool) -> None:
+        found = scrape_time.measure(rounds)
+        if as_json:
+            self.stdout.write(json.dumps(asdict(found), indent=1))
+            return
+        self.stdout.write(f"/metrics with {found.cameras} cameras ({found.lines} lines), ms: median {found.median_ms}")
+        self.stdout.write(f"slowest {found.slowest_ms}")
 
     def measure_mqtt(self, url: str, violations: int, as_json: bool) -> None:
         try:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cameras.models import Camera
 from portal.figures.hours import count
 from portal.figures.reports import Counted, report, wilson
-from portal.models import User
+from portal.models import Figures, User
 from tests.html import squeezed
 from tests.worlds import World, see
 
@@ -69,6 +69,24 @@ def test_a_report_adds_up_by_day_by_hour_by_site_and_by_camera(world: World) -> 
     assert long.by_week and 52 <= len(long.periods) <= 54 and sum(line.counted.seen for line in long.periods) == 6
     one = report([world.here], today - timedelta(days=6), today, world.door)
     assert one.total.seen == 5 and not one.cameras
+
+
+def test_a_single_day_is_shown_by_its_hours(world: World, sign_in: SignIn) -> None:
+    fill(world)
+    moment = world.here.local(timezone.now() - timedelta(hours=26))
+    found = report([world.here], moment.date(), moment.date())
+    hours = [line.counted.seen for line in found.periods]
+    assert len(hours) == 24 and hours[moment.hour] == 1 and sum(hours) == found.total.seen
+    page = sign_in(world.alice).get("/figures/", {"from": f"{moment:%F}", "to": f"{moment:%F}"}).content.decode()
+    assert "Share with a mask, by hour" in page and f'data-text="{moment.hour}:00: ' in page
+
+
+def test_large_numbers_are_grouped(world: World, sign_in: SignIn) -> None:
+    today = world.here.local(timezone.now()).date()
+    Figures.objects.create(
+        site=world.here, span="day", start=world.here.midnight(today), day=today, weekday=0, mask=123456, no_mask=1
+    )
+    assert "123,456 of 123,457 people seen" in squeezed(sign_in(world.alice).get("/figures/"))
 
 
 def test_nothing_is_no_rate() -> None:
