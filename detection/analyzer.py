@@ -25,7 +25,9 @@ from uuid_utils.compat import uuid7
 
 from detection.appearance import pixelate
 from detection.detector import Box, Detection, Detector, Image
-from detection.tracks import FAINT, MISSING_S, Track, Tracker, overlap, side
+from detection.looks import PERHAPS, SMALL_PX, PartPx
+from detection.motion import Motion
+from detection.tracks import FAINT, LOST_S, MISSING_S, Track, Tracker, overlap, side
 from detection.votes import BARE, UNSURE
 
 STEADY_S = 5.0
@@ -34,7 +36,7 @@ BETTER = 1.25  # a picture replaces another when it is this many times better
 PICTURE_EVERY_S = 1.0
 STILL_EVERY_S = 1.0  # for people who stay without a mask
 CUT = 0.4  # what a face at the picture's edge, perhaps cut off by it, is worth as a picture
-PERHAPS = 0.12  # the least confidence of what is made unrecognisable, though it is too faint to be followed
+MOTION_EVERY_S = 1.0  # what moves is looked at closely
 ROOM = 0.1  # of the picture, around a face that is well inside it
 
 
@@ -165,11 +167,16 @@ class Analyzer:
             detector.manifest.input.width, detector.manifest.input.height
         )
         self._tracker = Tracker(make_key, longer)
+        self._longer_px = longer
+        self._motion = Motion()
+        self._moved_at = float("-inf")
+        self._parts: list[PartPx] = []  # that the last picture was looked at closely in
         self._people: dict[UUID, Person] = {}
         self._faces: tuple[Box, ...] = ()  # in the newest frame: those that are followed
         self._suspected: tuple[Box, ...] = ()  # and what is too faint for that
         self._newest_at = float("-inf")
         self.detect_s = 0.0  # how long the detector took for the newest frame
+        self.waiting = 0  # small faces that the newest frame was not looked at closely for
 
     def analyse(self, image_bgr: Image, captured_at: float, is_broken: bool = False) -> list[Finding]:
         """Analyse one frame. `image_bgr` is kept until a better one comes: never write to it afterwards.
@@ -180,9 +187,11 @@ class Analyzer:
         """
         if captured_at <= self._newest_at:
             return []
+        hints = self._hints(image_bgr, captured_at, self._newest_at)
         self._newest_at = captured_at
         began = perf_counter()
-        possible = self._detector.detect(image_bgr, PERHAPS)
+        seen = self._detector.look(image_bgr, PERHAPS, hints, self._parts)
+        possible, self._parts, self.waiting = seen.detections, seen.parts, seen.waiting
         self.detect_s = perf_counter() - began
         detections = [found for found in possible if found.confidence >= FAINT]
         weights, ended = self._tracker.update(detections, image_bgr, captured_at, is_broken)
@@ -214,6 +223,28 @@ class Analyzer:
     def possible_faces(self) -> tuple[Box, ...]:
         """Where faces may be in the newest frame: all that the detector suspects, and people it missed just now."""
         return self._faces + self._suspected
+
+    def _hints(self, image_bgr: Image, at: float, before: float) -> list[Box]:
+        """Where a closer look may find something: people who are small or were lost, and what moves.
+
+        What moves is looked at once a second, and not where somebody large enough walks: that is their body.
+        """
+        if not self._detector.manifest.looks.far_most:
+            return []
+        tracks = [track for track in self._tracker.tracks if at - track.last_seen_at <= LOST_S]
+        ahead = [track.predicted(at) for track in tracks]
+        shape = image_bgr.shape[:2]
+        near_px = [side(box) * math.sqrt(shape[0] * shape[1]) * self._longer_px / max(shape) for box in ahead]
+        lost = [track.last_seen_at < before and track.live for track in tracks]
+        hints = [box for box, px, gone in zip(ahead, near_px, lost, strict=True) if px < SMALL_PX and gone]
+        moved = self._motion.places(image_bgr)
+        if at - self._moved_at >= MOTION_EVERY_S:
+            bodies = [body(box) for box, px in zip(ahead, near_px, strict=True) if px >= SMALL_PX]
+            found = [box for box in moved if not any(overlap(box, each) > 0 for each in bodies)]
+            if found:
+                self._moved_at = at
+            hints += found
+        return hints
 
     # -- one track, one frame -----------------------------------------------------------------------------------------
 
@@ -366,6 +397,13 @@ def next_tick(bare_since: float, at: float) -> float:
 def label_of(track: Track) -> str:
     """What the votes decided; unsure for a face that never moved."""
     return track.votes.decision if track.live else UNSURE
+
+
+def body(box: Box) -> Box:
+    """Where the body of a person with this face may be, arms included."""
+    x1, y1, x2, y2 = box
+    wide, tall = x2 - x1, y2 - y1
+    return (x1 - wide, y1 - tall / 2, x2 + wide, y2 + 7 * tall)
 
 
 def framing(box: Box) -> float:

@@ -1,10 +1,11 @@
-"""A picture in, detections out: prepare → run → decode → suppress."""
+"""A picture in, detections out: by a plan of looks, each prepare → run → decode; then one suppression."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +14,13 @@ import onnxruntime as ort
 
 from detection.decoders import DECODERS, Floats, count_anchors
 from detection.errors import ModelError, PictureError
+from detection.looks import WORTH, PartPx, PlannedLook, counts, far_parts, lie_in, shapes, small
 from detection.manifest import MODELS, OUTPUTS, Manifest, ModelInput, model_names, read_manifest
 
 Image = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
+AGAIN = 0.5  # what a place is worth that was looked at last time
+HINT = 0.5  # what a hint is worth beside what may be a face
 CANDIDATES = 512  # suppression looks at this many of the best; a lobby has fewer faces than that
 
 
@@ -29,12 +33,53 @@ class Detection:
         label: "mask", "no_mask" or "incorrect".
         confidence: the label's score, from 0 to 1.
         scores: the score of each label that the model knows.
+        detail: pixels that its look had of it, for each pixel of the whole look: over 1 in a far look.
     """
 
     box: Box
     label: str
     confidence: float
     scores: Mapping[str, float]
+    detail: float = 1.0
+
+
+@dataclass(frozen=True)
+class LookResult:
+    """What was found in a picture, which parts got a far look, and how many places were worth one and got none."""
+
+    detections: list[Detection]
+    parts: list[PartPx]
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Boxes before suppression.
+
+    Args:
+        boxes_px: (n, 4) in pixels of the picture. confidences: (n, labels). details: (n,) as `Detection.detail`.
+    """
+
+    boxes_px: Floats
+    confidences: Floats
+    details: Floats
+
+    @classmethod
+    def none(cls, labels: int) -> Candidates:
+        return cls(np.zeros((0, 4), np.float32), np.zeros((0, labels), np.float32), np.zeros(0, np.float32))
+
+    def joined(self, *others: Candidates) -> Candidates:
+        every = (self, *others)
+        return Candidates(
+            np.concatenate([each.boxes_px for each in every]),
+            np.concatenate([each.confidences for each in every]),
+            np.concatenate([each.details for each in every]),
+        )
+
+    def above(self, threshold: float) -> Candidates:
+        """Those whose best label reaches the threshold."""
+        chosen = self.confidences.max(axis=1, initial=0) >= threshold
+        return Candidates(self.boxes_px[chosen], self.confidences[chosen], self.details[chosen])
 
 
 class Detector:
@@ -96,31 +141,114 @@ class Detector:
             wanted.longer_side / max(height, width) if wanted.resize == "letterbox" else wanted.height / height
         )
 
-    def detect(self, image_bgr: Image, confidence_threshold: float | None = None) -> list[Detection]:
-        """The faces in a picture, most confident first.
+    def with_looks(self, **changes: Any) -> Detector:
+        """The same model with other looks (fields of `Looks`); the loaded session is shared."""
+        manifest = replace(self.manifest, looks=replace(self.manifest.looks, **changes))
+        return Detector(manifest, self._session, self.confidence_threshold)
+
+    def detect(
+        self, image_bgr: Image, confidence_threshold: float | None = None, hints: Sequence[Box] = ()
+    ) -> list[Detection]:
+        """The faces in a picture, most confident first, by all looks that the manifest wants.
 
         Args:
             image_bgr: (height, width, 3), uint8, blue first.
             confidence_threshold: the lowest score; None means the detector's own.
+            hints: where small faces may be, beside what is seen: boxes relative to the picture. They cost nothing
+                unless they get one of the far looks.
+        """
+        return self.look(image_bgr, confidence_threshold, hints).detections
+
+    def look(
+        self,
+        image_bgr: Image,
+        confidence_threshold: float | None = None,
+        hints: Sequence[Box] = (),
+        before: Sequence[PartPx] = (),
+    ) -> LookResult:
+        """As `detect`, and says where it looked closely.
+
+        Args:
+            before: parts that were looked at last time: what lies elsewhere comes first.
         """
         check_image(image_bgr)
-        tensor, scale = prepare(image_bgr, self.manifest.input)
-        threshold = self.confidence_threshold if confidence_threshold is None else confidence_threshold
-        boxes_px, scores = find(self.manifest, self.run(tensor), threshold)
         height, width = image_bgr.shape[:2]
+        wanted, looks = self.manifest.input, self.manifest.looks
+        threshold = self.confidence_threshold if confidence_threshold is None else confidence_threshold
+        everything = (0, 0, width, height)
+        plan = [PlannedLook("whole", everything, wanted.longer_side)]
+        if looks.near_side and looks.near_side < wanted.longer_side:
+            plan.append(PlannedLook("near", everything, looks.near_side))
+        source = shared_source(image_bgr, wanted.longer_side) if len(plan) > 1 else None
+        seen = self._carry_out(plan, image_bgr, source, min(threshold, WORTH) if looks.far_most else threshold)
+        parts: list[PartPx] = []
+        left = 0
+        if looks.far_most and looks.far_part * max(width, height) >= wanted.multiple_of:
+            parts, left = self._where_to_look(seen, hints, before, width, height)
+            far = [PlannedLook("far", part, looks.far_side or wanted.longer_side) for part in parts]
+            seen = seen.joined(self._carry_out(far, image_bgr, None, threshold)) if far else seen
+        seen = seen.above(threshold)
+        kept = suppress(seen.boxes_px, seen.confidences.max(axis=1, initial=0), self.manifest.iou_threshold)
         sides = np.asarray([width, height, width, height], np.float32)
-        boxes = np.clip(boxes_px / np.asarray(scale * 2, np.float32) / sides, 0, 1)
-        return [self._detection(box, row) for box, row in zip(boxes, scores, strict=True) if _has_area(box)]
+        boxes = np.clip(seen.boxes_px[kept] / sides, 0, 1)
+        rows = zip(boxes, seen.confidences[kept], seen.details[kept], strict=True)
+        return LookResult([self._detection(*row) for row in rows if _has_area(row[0])], parts, left)
+
+    def _carry_out(
+        self, plan: Sequence[PlannedLook], image_bgr: Image, source: Image | None, threshold: float
+    ) -> Candidates:
+        """What these looks find, before suppression; those of one size run as one batch.
+
+        Args:
+            source: for looks at the whole picture, from `shared_source`.
+        """
+        height, width = image_bgr.shape[:2]
+        found = [Candidates.none(len(self.manifest.labels))]
+        for places in shapes(plan).values():
+            parts = [plan[place].part for place in places]
+            wanted = replace(self.manifest.input, longer_side=plan[places[0]].longer_side)
+            prepared = [prepare(image_bgr[y1:y2, x1:x2], wanted, source) for x1, y1, x2, y2 in parts]
+            tensors = [tensor for tensor, _scale in prepared]
+            outputs = self.run(np.concatenate(tensors) if len(tensors) > 1 else tensors[0])
+            for row, place in enumerate(places):
+                look, scale = plan[place], np.asarray(prepared[row][1] * 2, np.float32)
+                one = tuple(output[row : row + 1] for output in outputs)
+                boxes, raw = DECODERS[self.manifest.kind](
+                    self.manifest, one, self.manifest.calibration.score(threshold)
+                )
+                boxes = boxes / scale + np.asarray(look.part[:2] * 2, np.float32)
+                own = counts(look, boxes, width, height, self.manifest.looks.near_least)
+                detail = float(scale[0]) / self.input_scale(image_bgr)
+                confidences = self.manifest.calibration.confidence(raw[own])
+                found.append(Candidates(boxes[own], confidences, np.full(int(own.sum()), detail, np.float32)))
+        return found[0].joined(*found[1:])
+
+    def _where_to_look(
+        self, seen: Candidates, hints: Sequence[Box], before: Sequence[PartPx], width: int, height: int
+    ) -> tuple[list[PartPx], int]:
+        """Parts for far looks: around what may be small faces, and around hints."""
+        best = seen.confidences.max(axis=1, initial=0)
+        scale = self.manifest.input.longer_side / max(width, height)
+        chosen = np.flatnonzero(small(seen.boxes_px, best, scale))
+        if not len(chosen) and not hints:
+            return [], 0
+        chosen = chosen[suppress(seen.boxes_px[chosen], best[chosen], self.manifest.iou_threshold)]
+        hinted = np.asarray(hints, np.float32).reshape(-1, 4) * np.asarray([width, height] * 2, np.float32)
+        places = np.concatenate([seen.boxes_px[chosen], hinted])
+        weights = np.concatenate([np.ones(len(chosen), np.float32), np.full(len(hinted), HINT, np.float32)])
+        weights[lie_in(places, before)] *= AGAIN
+        looks = self.manifest.looks
+        return far_parts(places, weights, width, height, looks.far_most, looks.far_part)
 
     def run(self, tensor: Floats) -> tuple[Floats, ...]:
         """The model's outputs for an input that `prepare` made, in the order of its kind's roles."""
         return tuple(self._session.run(self._outputs, {self.manifest.input.name: tensor}))
 
-    def _detection(self, box: Floats, scores: Floats) -> Detection:
+    def _detection(self, box: Floats, scores: Floats, detail: float) -> Detection:
         best = int(scores.argmax())
         x1, y1, x2, y2 = (float(value) for value in box)
         named = dict(zip(self.manifest.labels, (float(score) for score in scores), strict=True))
-        return Detection((x1, y1, x2, y2), self.manifest.labels[best], float(scores[best]), named)
+        return Detection((x1, y1, x2, y2), self.manifest.labels[best], float(scores[best]), named, float(detail))
 
     def _check_names(self) -> None:
         inputs = [entry.name for entry in self._session.get_inputs()]
@@ -169,18 +297,21 @@ def check_image(image_bgr: Image) -> None:
         raise PictureError("The picture is empty.")
 
 
-def prepare(image_bgr: Image, wanted: ModelInput) -> tuple[Floats, tuple[float, float]]:
-    """The model's input, and the factors (x, y) from pixels of the picture to pixels of the input."""
+def prepare(image_bgr: Image, wanted: ModelInput, source: Image | None = None) -> tuple[Floats, tuple[float, float]]:
+    """The model's input, and the factors (x, y) from pixels of the picture to pixels of the input.
+
+    Args:
+        source: the same picture, halved already, from `shared_source`: the result is the same, for less.
+    """
     height, width = image_bgr.shape[:2]
     if wanted.resize == "letterbox":
-        factor = wanted.longer_side / max(height, width)
-        inner_w, inner_h = max(1, round(width * factor)), max(1, round(height * factor))
+        inner_w, inner_h = inner_size(width, height, wanted.longer_side)
         outer_w, outer_h = (-(-side // wanted.multiple_of) * wanted.multiple_of for side in (inner_w, inner_h))
         canvas = np.full((outer_h, outer_w, 3), wanted.pad, np.uint8)
     else:
         inner_w, inner_h = wanted.width, wanted.height
         canvas = np.empty((inner_h, inner_w, 3), np.uint8)
-    _shrink(image_bgr, canvas[:inner_h, :inner_w])
+    _shrink(image_bgr if source is None else source, canvas[:inner_h, :inner_w])
     planes = cv2.split(canvas)  # three copies of bytes, then to float: a fifth of the time of a transposed float copy
     if wanted.channels == "RGB":
         planes = planes[::-1]
@@ -191,6 +322,18 @@ def prepare(image_bgr: Image, wanted: ModelInput) -> tuple[Floats, tuple[float, 
         tensor *= np.float32((high - low) / 255)
         tensor += np.float32(low)
     return tensor[None], (inner_w / width, inner_h / height)
+
+
+def inner_size(width: int, height: int, longer_side: int) -> tuple[int, int]:
+    """What a picture measures in a letterbox, px."""
+    factor = longer_side / max(height, width)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def shared_source(image_bgr: Image, longer_side: int) -> Image:
+    """The picture, halved as far as every letterbox up to this longer side would halve it anyway."""
+    width, height = inner_size(image_bgr.shape[1], image_bgr.shape[0], longer_side)
+    return halved(image_bgr, 2 * width, 2 * height)
 
 
 def _shrink(image: Image, target: Image) -> None:

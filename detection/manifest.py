@@ -6,7 +6,8 @@ Worked example (models/default.json, shortened)::
      "input": {"name": "image", "layout": "NCHW", "channels": "BGR", "range": [0, 255], "longer_side": 320,
                "multiple_of": 32, "resize": "letterbox", "place": "top left", "pad": 0},
      "outputs": {"boxes": "boxes", "scores": "scores"}, "labels": ["no_mask", "mask", "incorrect"],
-     "confidence_threshold": 0.5, "iou_threshold": 0.45}
+     "confidence_threshold": 0.5, "iou_threshold": 0.45,
+     "looks": {"near": {"longer_side": 128, "least": 0.3}, "far": {"most": 2, "part": 0.6, "longer_side": 384}}}
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 from detection.errors import ModelError
+from detection.looks import Looks
 
 LABELS = ("no_mask", "mask", "incorrect")
 OUTPUTS = {"points": ("boxes", "scores"), "ssd": ("loc", "cls")}
+MOST_SIDE_PX = 2048
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
@@ -107,6 +110,7 @@ class Manifest:
     iou_threshold: float
     anchors: AnchorGrid | None = None
     calibration: Calibration = Calibration()
+    looks: Looks = Looks()
 
 
 def model_names() -> tuple[str, ...]:
@@ -169,6 +173,18 @@ def _parse(path: Path, content: Any) -> Manifest:
         iou_threshold=float(content["iou_threshold"]),
         anchors=anchors,
         calibration=Calibration(**{name: float(value) for name, value in content.get("calibration", {}).items()}),
+        looks=_parse_looks(content.get("looks", {})),
+    )
+
+
+def _parse_looks(content: Any) -> Looks:
+    near, far = content.get("near", {}), content.get("far", {})
+    return Looks(
+        near_side=int(near.get("longer_side", 0)),
+        near_least=float(near.get("least", Looks.near_least)),
+        far_most=int(far.get("most", 0)),
+        far_part=float(far.get("part", Looks.far_part)),
+        far_side=int(far.get("longer_side", 0)),
     )
 
 
@@ -203,6 +219,15 @@ def _check(name: str, manifest: Manifest) -> None:
             refuse("input needs width and height")
     else:
         refuse(f'input resize is "{given.resize}"; known are letterbox and stretch')
+    looks = manifest.looks
+    if looks != Looks() and given.resize != "letterbox":
+        refuse("looks need an input that is resized as a letterbox")
+    if looks.near_side and (looks.near_side % given.multiple_of or not 0 < looks.near_side < given.longer_side):
+        refuse("a near look needs a longer_side below the input's, a multiple of multiple_of")
+    if looks.far_side % given.multiple_of or not 0 <= looks.far_side <= MOST_SIDE_PX:
+        refuse(f"a far look needs a longer_side up to {MOST_SIDE_PX}, a multiple of multiple_of")
+    if not (0 < looks.near_least < 1 and 0.1 <= looks.far_part < 1 and 0 <= looks.far_most <= 16):
+        refuse("looks need least from 0 to 1, part from 0.1 to 1, and at most 16 far looks")
     if manifest.kind == "ssd" and manifest.anchors is None:
         refuse("an ssd needs anchors")
     try:

@@ -107,7 +107,7 @@ class Track:
         self._see_life(image_bgr, input_scale)
         height, width = image_bgr.shape[:2]
         x1, y1, x2, y2 = found.box
-        side_px = math.sqrt((x2 - x1) * width * (y2 - y1) * height) * input_scale
+        side_px = math.sqrt((x2 - x1) * width * (y2 - y1) * height) * input_scale * found.detail
         return self.votes.cast_vote(found, side_px, self.sharpness, at)
 
     def _see_life(self, image_bgr: Image, input_scale: float) -> None:

@@ -27,10 +27,14 @@ CLASSES = {
     "incorrect": ("incorrect",),
     "any": LABELS,
 }
+HALF = "over half"  # of the picture's longer side, by the face's longer side
 # The root of a face's area in pixels of a picture 640 px wide: at least, and less than.
 SIZES = {"<16": (0.0, 16.0), "16-32": (16.0, 32.0), "32-96": (32.0, 96.0), ">96": (96.0, np.inf)}
 # The mean grey of a face's box, 0 to 255.
 LIGHTS = {"dark, <70": (0.0, 70.0), "70-170": (70.0, 170.0), "bright, >170": (170.0, 256.0)}
+SLACK = 1.5  # how much larger or smaller what is found may be than the faces of a size
+# Which of some boxes (n, 4) of a picture have a size, give or take a factor.
+SizeTest = Callable[[Floats, Example, float], npt.NDArray[np.bool_]]
 NOT_FOUND, NOTHING = "not found", "nothing"
 
 
@@ -134,32 +138,28 @@ class Evaluation:
         Faces of other sizes are neither right nor wrong there.
         """
 
-        def label_right(low: float, high: float) -> float | None:
-            figures = self._of_faces(
-                lambda each, index: bool(_between(each.example.boxes, each.example.width, low, high)[index])
-            )
-            return figures["label_right"]
+        limits = {name: px_at_640(low, high) for name, (low, high) in SIZES.items()} | {HALF: over_half}
+        return {name: self.of_size(size) for name, size in limits.items()}
 
-        result: dict[str, dict[str, float | int | None]] = {}
-        for name, (low, high) in SIZES.items():
-            faces, others, boxes, scores = [], [], [], []
-            for each in self.found:
-                inside = _between(each.example.boxes, each.example.width, low, high)
-                faces.append(each.example.boxes[inside])
-                others.append(np.concatenate([each.example.boxes[~inside], each.example.ignored]))
-                near = _between(each.boxes, each.example.width, low / 1.5, high * 1.5)
-                boxes.append(each.boxes[near])
-                scores.append(each.confidences[near])
-            curve = rank(boxes, scores, faces, ignored=others)
-            shown = curve.scores >= self.detector.confidence_threshold
-            recall = float(curve.right[shown].sum()) / curve.known if curve.known else None
-            result[name] = {
-                "faces": curve.known,
-                "ap50": _rounded(curve.average_precision),
-                "recall": _rounded(recall),
-                "label_right": label_right(low, high),
-            }
-        return result
+    def of_size(self, size: SizeTest) -> dict[str, float | int | None]:
+        """The same for faces of one size."""
+        faces, others, boxes, scores = [], [], [], []
+        for each in self.found:
+            inside = size(each.example.boxes, each.example, 1.0)
+            faces.append(each.example.boxes[inside])
+            others.append(np.concatenate([each.example.boxes[~inside], each.example.ignored]))
+            near = size(each.boxes, each.example, SLACK)
+            boxes.append(each.boxes[near])
+            scores.append(each.confidences[near])
+        curve = rank(boxes, scores, faces, ignored=others)
+        shown = curve.scores >= self.detector.confidence_threshold
+        labels = self._of_faces(lambda each, index: bool(size(each.example.boxes, each.example, 1.0)[index]))
+        return {
+            "faces": curve.known,
+            "ap50": _rounded(curve.average_precision),
+            "recall": _rounded(float(curve.right[shown].sum()) / curve.known if curve.known else None),
+            "label_right": labels["label_right"],
+        }
 
     def by_light(self) -> dict[str, dict[str, float | int | None]]:
         """For each of LIGHTS: how many faces, how many of them the threshold finds, and how many get their label."""
@@ -308,9 +308,20 @@ def _side_px(boxes: Floats, width: int) -> Floats:
     return np.asarray(sides, np.float32)
 
 
-def _between(boxes: Floats, width: int, low: float, high: float) -> npt.NDArray[np.bool_]:
-    sides = _side_px(boxes, width)
-    return np.asarray((sides >= low) & (sides < high))
+def px_at_640(low: float, high: float) -> SizeTest:
+    """Whether the root of a box's area lies between these, in a picture 640 px wide."""
+
+    def test(boxes: Floats, example: Example, slack: float) -> npt.NDArray[np.bool_]:
+        sides = _side_px(boxes, example.width)
+        return np.asarray((sides >= low / slack) & (sides < high * slack))
+
+    return test
+
+
+def over_half(boxes: Floats, example: Example, slack: float) -> npt.NDArray[np.bool_]:
+    """Whether a box is longer than half of the picture."""
+    longer = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0)
+    return np.asarray(longer > 0.5 / slack * max(example.width, example.height))
 
 
 def _rounded(value: float | None) -> float | None:

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from detection import Analyzer, Box, Detection, Finding, PassageFinding, ViolationFinding
+from detection.detector import LookResult
+from detection.looks import Looks
 
 SCORES = {
     "mask": (0.9, 0.05, 0.05),
@@ -40,11 +42,12 @@ class Stage:
         self._seen: list[Detection] = []
         self._random = np.random.default_rng(3)
         self._faces = {who: self._random.normal(0, 25, (90, 90, 3)) for who in COLOURS}
-        model = SimpleNamespace(manifest=SimpleNamespace(input=SimpleNamespace(longer_side=320)), detect=self._detect)
+        manifest = SimpleNamespace(input=SimpleNamespace(longer_side=320), looks=Looks())
+        model = SimpleNamespace(manifest=manifest, look=self._look)
         self.analyzer = Analyzer(model)  # type: ignore[arg-type]
 
-    def _detect(self, image: np.ndarray, threshold: float) -> list[Detection]:
-        return self._seen
+    def _look(self, image: np.ndarray, threshold: float, hints: object, before: object) -> LookResult:
+        return LookResult(self._seen, [], 0)
 
     def show(self, at: float, *actors: Actor, is_broken: bool = False) -> None:
         image = np.full((360, 640, 3), 128, np.uint8)

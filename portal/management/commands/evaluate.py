@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from detection import DataError, DetectionError, Detector, write_picture
-from detection.coco import read_examples
+from detection.coco import Examples, hold_out, read_examples
+from detection.evaluation.combinations import Combined, compare
 from detection.evaluation.curves import draw_precision
+from detection.evaluation.near import make_near
 from detection.evaluation.report import CLASSES, NOT_FOUND, NOTHING, Evaluation, evaluate
 from detection.evaluation.sheet import contact_sheet
 from detection.manifest import LABELS
@@ -35,14 +39,27 @@ class Command(BaseCommand):
             help="for a data set with only two labels: what a mask worn wrongly counts as",
         )
         parser.add_argument("--groups", type=Path, help="a JSON file of faces sorted by hand: name, value, annotations")
+        parser.add_argument("--looks", action="store_true", help="compare each combination of looks, in one table")
+        parser.add_argument(
+            "--held-out", type=float, metavar="SHARE", help="only the pictures that training holds out with this share"
+        )
+        parser.add_argument("--close-up", action="store_true", help="pictures of people near a webcam, made of these")
+        parser.add_argument("--seed", type=int, default=1, help="of what is held out and made (1)")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         size = options["size"]
         if not (32 <= size <= 2048) or size % 32:
             raise CommandError("--size must be a multiple of 32 from 32 to 2048.")
+        with tempfile.TemporaryDirectory() as folder:
+            self.evaluate(size, Path(folder), options)
+
+    def evaluate(self, size: int, folder: Path, options: dict[str, Any]) -> None:
         try:
-            examples = read_examples(options["data"], options["images"])
+            examples = chosen(read_examples(options["data"], options["images"]), folder, options)
+            if options["looks"]:
+                self.compare(compare(Detector.load(options["model"]), examples.rows), options["json"])
+                return
             model = evaluate(Detector.load(options["model"]).at(size), examples.rows)
             reference = None
             if options["reference"]:
@@ -66,6 +83,16 @@ class Command(BaseCommand):
         self.show(model.as_json(), reference.as_json() if reference else None)
         for name, values in by_group.items():
             self.table(name, values)
+
+    def compare(self, rows: list[Combined], as_json: bool) -> None:
+        """Each combination of looks: average precisions, and what a picture costs."""
+        if as_json:
+            self.stdout.write(json.dumps([asdict(row) for row in rows], indent=1))
+            return
+        self.stdout.write(f"{'AP50':18}{'face':>7}{'mask':>7}{'any':>7}{'12-24 px':>10}{'over half':>11}{'ms':>8}")
+        for row in rows:
+            cells = f"{_n(row.face):>7}{_n(row.mask):>7}{_n(row.any):>7}{_n(row.far):>10}{_n(row.over_half):>11}"
+            self.stdout.write(f"{row.name:18}{cells}{row.ms:>8.2f}")
 
     def show(self, ours: dict[str, Any], theirs: dict[str, Any] | None) -> None:
         """The figures as tables."""
@@ -94,6 +121,18 @@ class Command(BaseCommand):
         self.stdout.write(f"\n{name:16}{'faces':>8}{'recall':>8}{'label':>8}")
         for value, row in rows.items():
             self.stdout.write(f"{value:16}{row['faces']:>8}{_n(row['recall']):>8}{_n(row['label_right']):>8}")
+
+
+def chosen(examples: Examples, folder: Path, options: dict[str, Any]) -> Examples:
+    """The pictures that the options name. Raises DataError."""
+    rows = examples.rows
+    if (share := options["held_out"]) is not None:
+        if not 0 < share < 1:
+            raise DataError("--held-out must be a share between 0 and 1.")
+        rows = hold_out(rows, share, options["seed"])[1]
+    if options["close_up"]:
+        rows = make_near(rows, folder, options["seed"])
+    return replace(examples, rows=rows)
 
 
 def read_groups(path: Path) -> dict[str, dict[str, list[int]]]:

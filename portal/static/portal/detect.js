@@ -142,8 +142,8 @@ export function suppress(found, threshold) {
   return kept;
 }
 
-/** Faces from the network's outputs: boxes (p, 4) in the input's pixels and scores (p, labels), row after row. */
-export function find(boxes, scores, manifest, scale, image) {
+/** What the network found: boxes in the picture's pixels, scores, labels; the least score as the manifest says. */
+function candidates(boxes, scores, manifest, scale) {
   const labels = manifest.labels.length;
   const least = scoreOf(manifest.confidence_threshold, manifest.calibration);
   const found = [];
@@ -153,13 +153,29 @@ export function find(boxes, scores, manifest, scale, image) {
       if (scores[point * labels + label] > scores[point * labels + best]) best = label;
     }
     const score = scores[point * labels + best];
-    if (score >= least)
-      found.push({ box: Array.from(boxes.subarray(point * 4, point * 4 + 4)), score, label: manifest.labels[best] });
+    if (score < least) continue;
+    const box = Array.from(boxes.subarray(point * 4, point * 4 + 4), (value, index) => value / scale[index % 2]);
+    found.push({ box, score, label: manifest.labels[best] });
   }
+  return found;
+}
+
+/** The looks that are taken in a browser: the whole picture, and again at a small size for a face that fills it. */
+export function looksOf({ input, looks }) {
+  const plan = [{ input, counts: () => true }];
+  if (looks.near_side && looks.near_side < input.longer_side) {
+    const counts = ({ box }, longer) => Math.max(box[2] - box[0], box[3] - box[1]) > looks.near_least * longer;
+    plan.push({ input: { ...input, longer_side: looks.near_side }, counts });
+  }
+  return plan;
+}
+
+/** Faces, best first, of what all looks found: boxes relative to the picture. */
+export function faces(found, manifest, image) {
   const sides = [image.width, image.height, image.width, image.height];
   return suppress(found, manifest.iou_threshold)
     .map(({ box, score, label }) => ({
-      box: box.map((value, index) => Math.min(1, Math.max(0, value / scale[index % 2] / sides[index]))),
+      box: box.map((value, index) => Math.min(1, Math.max(0, value / sides[index]))),
       label,
       confidence: confidenceOf(score, manifest.calibration),
     }))
@@ -174,10 +190,15 @@ export class Detector {
 
   async detect(rgba) {
     const image = fromRgba(rgba);
-    const { tensor, dims, scale } = prepare(image, this.manifest.input);
-    const feeds = { [this.manifest.input.name]: new this.ort.Tensor("float32", tensor, dims) };
-    const results = await this.session.run(feeds);
-    const { boxes, scores } = this.manifest.outputs;
-    return find(results[boxes].data, results[scores].data, this.manifest, scale, image);
+    const longer = Math.max(image.width, image.height);
+    const found = [];
+    for (const { input, counts } of looksOf(this.manifest)) {
+      const { tensor, dims, scale } = prepare(image, input);
+      const results = await this.session.run({ [input.name]: new this.ort.Tensor("float32", tensor, dims) });
+      const { boxes, scores } = this.manifest.outputs;
+      const seen = candidates(results[boxes].data, results[scores].data, this.manifest, scale);
+      found.push(...seen.filter((one) => counts(one, longer)));
+    }
+    return faces(found, this.manifest, image);
   }
 }
