@@ -36,6 +36,8 @@ BETTER = 1.25  # a picture replaces another when it is this many times better
 PICTURE_EVERY_S = 1.0
 STILL_EVERY_S = 1.0  # for people who stay without a mask
 CUT = 0.4  # what a face at the picture's edge, perhaps cut off by it, is worth as a picture
+SEEN_SHARE = 0.5  # of the last analyses, in which somebody must be detected to be accused
+DOUBT_S = 0.4  # until it is asked again whether it is a face
 MOTION_EVERY_S = 1.0  # what moves is looked at closely
 ROOM = 0.1  # of the picture, around a face that is well inside it
 
@@ -150,6 +152,7 @@ class Person:
     bare_since: float | None = None
     masked_since: float | None = None
     candidate: Candidate | None = None
+    doubted_at: float = float("-inf")  # when it was last not found again, when that was asked
     confidences: dict[str, tuple[float, int]] = field(default_factory=dict)  # sum and count, by label
 
 
@@ -259,7 +262,7 @@ class Analyzer:
         now = track.last_seen_at
         if label != person.told_label or now - person.told_at >= SEEN_EVERY_S:
             findings.append(self._passage(person, None))
-        findings += self._judge(person, label)
+        findings += self._judge(person, label, image_bgr)
         return findings
 
     def _note_vote(self, person: Person, weight: float, image_bgr: Image) -> None:
@@ -284,10 +287,12 @@ class Analyzer:
             *(box for box in self._suspected if overlap(box, own) == 0),
         )
 
-    def _judge(self, person: Person, label: str) -> list[Finding]:
+    def _judge(self, person: Person, label: str, image_bgr: Image) -> list[Finding]:
         """Open, renew, improve or close the person's violation, as their label now says."""
         spell, at = person.spell, person.track.last_seen_at
         if label in BARE:
+            if spell is None and not self._is_a_face(person, image_bgr):
+                return []
             if spell is None or (not spell.open and self._was_steadily_masked(person, spell)):
                 return self._open(person, label)
             if not spell.open:
@@ -302,6 +307,16 @@ class Analyzer:
             spell.open, spell.ended_at = False, person.masked_since or at
             return [self._violation(person, spell)]
         return []
+
+    def _is_a_face(self, person: Person, image_bgr: Image) -> bool:
+        """Before the first accusation: it was mostly detected, not only followed, and it is found again from nearby."""
+        track = person.track
+        if track.seen_share < SEEN_SHARE or track.last_seen_at - person.doubted_at < DOUBT_S:
+            return False
+        if self._detector.survives(image_bgr, track.box):
+            return True
+        person.doubted_at = track.last_seen_at
+        return False
 
     def _was_steadily_masked(self, person: Person, spell: Spell) -> bool:
         bare_since = person.bare_since if person.bare_since is not None else person.track.last_seen_at

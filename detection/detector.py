@@ -21,6 +21,11 @@ Image = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 AGAIN = 0.5  # what a place is worth that was looked at last time
 HINT = 0.5  # what a hint is worth beside what may be a face
+# To be found again: crops of so many times the face's side, shifted by so much of it, at a longer side in px.
+CROPS = ((3.0, (0.25, 0.12), 128), (4.2, (-0.2, -0.2), 160))
+SURVIVES = 0.2  # the least confidence there
+SAME_FACE = 0.35  # intersection over union
+LEAST_CROP_PX = 8
 CANDIDATES = 512  # suppression looks at this many of the best; a lobby has fewer faces than that
 
 
@@ -193,6 +198,37 @@ class Detector:
         boxes = np.clip(seen.boxes_px[kept] / sides, 0, 1)
         rows = zip(boxes, seen.confidences[kept], seen.details[kept], strict=True)
         return LookResult([self._detection(*row) for row in rows if _has_area(row[0])], parts, left)
+
+    def survives(self, image_bgr: Image, box: Box) -> bool:
+        """Whether a detection is found again in two crops around it, shifted and of other scales: things often are not.
+
+        Args:
+            box: of the face, relative to the picture.
+        """
+        height, width = image_bgr.shape[:2]
+        sides = np.asarray([width, height] * 2, np.float32)
+        face = np.asarray(box, np.float32) * sides
+        return all(self._found_again(image_bgr, face, *crop) for crop in CROPS)
+
+    def _found_again(
+        self, image_bgr: Image, face_px: Floats, size: float, shift: tuple[float, float], longer_side: int
+    ) -> bool:
+        """One crop, `size` times as large as the face, shifted by a share of the face's side."""
+        height, width = image_bgr.shape[:2]
+        longer = float((face_px[2:] - face_px[:2]).max())
+        middle = (face_px[:2] + face_px[2:]) / 2 + np.asarray(shift, np.float32) * longer
+        low = np.clip(np.round(middle - longer * size / 2), 0, (width, height)).astype(int)
+        high = np.clip(np.round(middle + longer * size / 2), 0, (width, height)).astype(int)
+        if (high - low).min() < LEAST_CROP_PX:
+            return True  # too small to be asked
+        wanted = self.manifest.input
+        multiple = -(-longer_side // wanted.multiple_of) * wanted.multiple_of
+        once = self.at(multiple).with_looks(near_side=0, far_most=0)
+        offset = np.concatenate([low, low]).astype(np.float32)
+        sides = np.concatenate([high - low, high - low]).astype(np.float32)
+        found = once.detect(image_bgr[low[1] : high[1], low[0] : high[0]], SURVIVES)
+        boxes = np.asarray([each.box for each in found], np.float32).reshape(-1, 4) * sides + offset
+        return bool(intersection_over_union(boxes, face_px[None]).max(initial=0) >= SAME_FACE)
 
     def _carry_out(
         self, plan: Sequence[PlannedLook], image_bgr: Image, source: Image | None, threshold: float

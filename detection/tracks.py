@@ -30,6 +30,7 @@ REACH = 1.3  # of the face's side: how far it may jump between two analyses
 PACE = 1.5  # of the side, per second: how much further after a gap; somebody walking past moves seven
 CHANGED_LEVELS = 1.3
 CHANGE_WINDOW = 50  # analyses
+SEEN_WINDOW = 15  # analyses
 CHANGED_SHARE = 0.08
 
 
@@ -40,6 +41,7 @@ class Track:
     Args:
         key: made when the face was first seen; the passage's id.
         velocity: of the box's centre, relative to the picture, per second.
+        seen: of the last analyses since it began, in which it was detected.
     """
 
     key: UUID
@@ -57,11 +59,17 @@ class Track:
     reference: Patch | None = None
     reference_box: Box = (0.0, 0.0, 0.0, 0.0)
     changes: deque[bool] = field(default_factory=lambda: deque(maxlen=CHANGE_WINDOW))
+    seen: deque[bool] = field(default_factory=lambda: deque([True], SEEN_WINDOW))
 
     @property
     def confirmed(self) -> bool:
         """Seen often enough to be more than a flicker."""
         return self.hits >= 3 or (self.hits >= 2 and self.last_seen_at - self.started_at >= 0.4)
+
+    @property
+    def seen_share(self) -> float:
+        """In how much of the last analyses it was detected, and did not just go on by itself: 0 to 1."""
+        return sum(self.seen) / len(self.seen)
 
     def predicted(self, at: float) -> Box:
         """The box where motion has carried it; motion is trusted for half a second."""
@@ -172,6 +180,9 @@ class Tracker:
                 free.remove(track)
             if strong:
                 unused = left
+        if not is_broken:
+            for track in self.tracks:
+                track.seen.append(track.last_seen_at == at)
         for found in () if is_broken else unused:
             if any(overlap(found.box, track.box) > 0.5 and track.last_seen_at == at for track in self.tracks):
                 continue

@@ -264,3 +264,36 @@ def test_bare_again_in_the_same_spell_is_reminded_after_as_long_as_the_first_tim
     assert len(stage.violations) == 1 and told[0].ended_at is None
     assert told[0].bare_since == pytest.approx(6.0) and told[0].started_at == pytest.approx(0.0, abs=0.3)
     assert stretch[0] < 2.0 and 2.0 in stretch
+
+
+def test_what_is_mostly_not_detected_is_never_accused(stage: Stage) -> None:
+    """A door panel that the detector takes for a face now and then: the track goes on by itself in between."""
+    for step in range(60):
+        stage.show(step / 5, *([bare()] if step % 4 == 0 else []))
+    stage.leave()
+    assert stage.violations == []
+
+
+def test_who_is_detected_two_times_in_three_is_accused_all_the_same(stage: Stage) -> None:
+    for step in range(30):
+        stage.show(step / 5, *([bare()] if step % 3 else []))
+    assert [violation.label for violation in stage.violations] == ["no_mask"]
+    assert stage.violations[0].opened_at <= 1.5
+
+
+def test_what_is_not_found_again_from_nearby_is_accused_once_it_is(stage: Stage) -> None:
+    stage.is_a_face = False
+    stage.play(0, 3, bare())
+    assert stage.violations == [] and [passage.label for passage in stage.passages] == ["no_mask"]
+    stage.is_a_face = True
+    stage.play(3, 4, bare())
+    assert stage.violations[0].opened_at <= 3.5
+
+
+def test_an_accusation_is_asked_about_once(stage: Stage) -> None:
+    asked: list[float] = []
+    stage.analyzer._detector.survives = lambda image, box: bool(asked.append(0.0)) or True  # type: ignore
+    stage.play(0, 3, bare())
+    stage.play(3, 10, masked())
+    stage.play(10, 16, bare())
+    assert len(asked) == 1 and len(stage.violations) == 2

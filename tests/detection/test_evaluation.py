@@ -440,3 +440,9 @@ def test_faces_longer_than_half_of_the_picture_have_a_row() -> None:
     half = example(np.asarray([[0, 0, 200, 300]], np.float32), ["mask"])
     rows = [evaluation(found(each, each.boxes, ["mask"], scores(0.9))).by_size()["over half"] for each in (whole, half)]
     assert [row["faces"] for row in rows] == [1, 0] and rows[0]["ap50"] == 1
+
+
+def test_what_being_found_again_removes_is_measured(portrait: Path) -> None:
+    rows = json.loads(command(portrait, "--evidence", "--json"))
+    assert [(row["faces"], row["faces_left"], row["made_up"]) for row in rows] == [(0, 0, 0), (0, 0, 0), (1, 1, 0)]
+    assert "made up" in command(portrait, "--evidence")

@@ -197,3 +197,14 @@ def test_the_analyzer_looks_where_something_small_moves_once_a_second(astronaut:
         analyzer.analyse(hall, step / 5)
         looked.append(any(x1 <= 300 + 40 * step < x2 and y1 <= 640 < y2 for x1, y1, x2, y2 in analyzer._parts))
     assert sum(looked) >= 3
+
+
+# -- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_face_is_found_again_and_a_pattern_is_not(astronaut: np.ndarray) -> None:
+    for image in (astronaut, in_a_hall(astronaut, 120, (700, 300)), filling(astronaut, 0.1)):
+        assert DETECTOR.survives(image, DETECTOR.detect(image)[0].box)
+    hall = in_a_hall(astronaut, 120)
+    assert not DETECTOR.survives(hall, (0.4, 0.4, 0.45, 0.5))
+    assert DETECTOR.survives(hall, (0.0, 0.0, 0.001, 0.001)), "what is too small to be asked is left to the votes"

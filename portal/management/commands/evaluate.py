@@ -14,6 +14,7 @@ from detection import DataError, DetectionError, Detector, write_picture
 from detection.coco import Examples, hold_out, read_examples
 from detection.evaluation.combinations import Combined, compare
 from detection.evaluation.curves import draw_precision
+from detection.evaluation.evidence import Survival, survival
 from detection.evaluation.near import make_near
 from detection.evaluation.report import CLASSES, NOT_FOUND, NOTHING, Evaluation, evaluate
 from detection.evaluation.sheet import contact_sheet
@@ -40,6 +41,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--groups", type=Path, help="a JSON file of faces sorted by hand: name, value, annotations")
         parser.add_argument("--looks", action="store_true", help="compare each combination of looks, in one table")
+        parser.add_argument("--evidence", action="store_true", help="what being found again removes, and what it costs")
         parser.add_argument(
             "--held-out", type=float, metavar="SHARE", help="only the pictures that training holds out with this share"
         )
@@ -59,6 +61,9 @@ class Command(BaseCommand):
             examples = chosen(read_examples(options["data"], options["images"]), folder, options)
             if options["looks"]:
                 self.compare(compare(Detector.load(options["model"]), examples.rows), options["json"])
+                return
+            if options["evidence"]:
+                self.show_survival(survival(Detector.load(options["model"]).at(size), examples.rows), options["json"])
                 return
             model = evaluate(Detector.load(options["model"]).at(size), examples.rows)
             reference = None
@@ -93,6 +98,16 @@ class Command(BaseCommand):
         for row in rows:
             cells = f"{_n(row.face):>7}{_n(row.mask):>7}{_n(row.any):>7}{_n(row.far):>10}{_n(row.over_half):>11}"
             self.stdout.write(f"{row.name:18}{cells}{row.ms:>8.2f}")
+
+    def show_survival(self, rows: list[Survival], as_json: bool) -> None:
+        """Detections by confidence: known faces and made-up ones, before and after they had to be found again."""
+        if as_json:
+            self.stdout.write(json.dumps([asdict(row) for row in rows], indent=1))
+            return
+        self.stdout.write(f"{'confidence':12}{'faces':>8}{'left':>8}{'made up':>10}{'left':>8}")
+        for row in rows:
+            band = f"{row.low:.1f} to {row.high:.1f}"
+            self.stdout.write(f"{band:12}{row.faces:>8}{row.faces_left:>8}{row.made_up:>10}{row.made_up_left:>8}")
 
     def show(self, ours: dict[str, Any], theirs: dict[str, Any] | None) -> None:
         """The figures as tables."""
