@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 import zoneinfo
 from datetime import UTC, date, datetime, time
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -128,6 +129,33 @@ class Camera(models.Model):
         """Cameras that should be watched; `prefix` leads to the camera, like "camera__"."""
         conditions = {"paused": False, "deleted_at__isnull": True, "site__archived_at__isnull": True}
         return models.Q(**{prefix + name: value for name, value in conditions.items()})
+
+
+class CameraZone(models.Model):
+    """A part of a camera's picture that is watched, ignored, or kept from everybody."""
+
+    class Kind(models.TextChoices):
+        WATCH = "watch", _("Watch: only what happens here counts")
+        IGNORE = "ignore", _("Ignore: a poster, a screen, the street behind glass")
+        PRIVACY = "privacy", _("Privacy: black in every picture, live and stored")
+
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="zones", verbose_name=_("camera"))
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices, default=Kind.WATCH)
+    points: models.JSONField[Any, Any] = models.JSONField(
+        _("points"), help_text=_("[[x, y], …], relative to the picture, from 0 to 1.")
+    )
+    aspect = models.FloatField(
+        _("aspect"), default=0.0, help_text=_("Width by height of the picture that it was drawn on; 0: not known.")
+    )
+    made_at = models.DateTimeField(_("made"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("zone")
+        verbose_name_plural = _("zones")
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return f"{self.camera_id}: {self.kind}"
 
 
 class Outage(models.Model):

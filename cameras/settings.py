@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from cameras.models import Camera
 from cameras.reach.credentials import SealError, unseal
 from cameras.reach.place import Place
+from detection.zones import Zone, Zones
 
 log = logging.getLogger(__name__)
+
+NOWHERE = Zones()
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class CameraSettings:
     analyses_per_second: float = 5.0
     input_size: int = 0
     model: str = "default"
+    zones: Zones = NOWHERE
 
 
 def read_settings(camera_id: int, token: int, worker: str) -> CameraSettings | None:
@@ -53,4 +57,13 @@ def settings_of(camera: Camera) -> CameraSettings:
         analyses_per_second=camera.analyses_per_second,
         input_size=camera.view,
         model=camera.model,
+        zones=zones_of(camera),
+    )
+
+
+def zones_of(camera: Camera) -> Zones:
+    """The zones that were drawn on the camera's picture. One query."""
+    rows = camera.zones.order_by("pk").values_list("kind", "points", "aspect") if camera.pk else []
+    return Zones(
+        tuple(Zone(kind, tuple((float(x), float(y)) for x, y in points), aspect) for kind, points, aspect in rows)
     )

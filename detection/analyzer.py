@@ -29,7 +29,9 @@ from detection.looks import PERHAPS, SMALL_PX, PartPx
 from detection.motion import Motion
 from detection.tracks import FAINT, LOST_S, MISSING_S, Track, Tracker, overlap, side
 from detection.votes import BARE, UNSURE
+from detection.zones import Zones
 
+NOWHERE = Zones()
 STEADY_S = 5.0
 SEEN_EVERY_S = 5.0  # how often last_seen_at is updated for people who stay
 BETTER = 1.25  # a picture replaces another when it is this many times better
@@ -164,8 +166,10 @@ def make_key(seconds: float) -> UUID:
 class Analyzer:
     """The memory of one camera. Not thread-safe: one camera, one thread, one analyzer."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, zones: Zones = NOWHERE) -> None:
+        """Pictures come with their privacy zones black already (`Zones.black_out`)."""
         self._detector = detector
+        self._zones = zones
         longer = detector.manifest.input.longer_side or max(
             detector.manifest.input.width, detector.manifest.input.height
         )
@@ -176,7 +180,7 @@ class Analyzer:
         self._parts: list[PartPx] = []  # that the last picture was looked at closely in
         self._people: dict[UUID, Person] = {}
         self._faces: tuple[Box, ...] = ()  # in the newest frame: those that are followed
-        self._suspected: tuple[Box, ...] = ()  # and what is too faint for that
+        self._suspected: tuple[Box, ...] = ()  # and what is too faint for that, or does not count
         self._newest_at = float("-inf")
         self.detect_s = 0.0  # how long the detector took for the newest frame
         self.waiting = 0  # small faces that the newest frame was not looked at closely for
@@ -196,7 +200,8 @@ class Analyzer:
         seen = self._detector.look(image_bgr, PERHAPS, hints, self._parts)
         possible, self._parts, self.waiting = seen.detections, seen.parts, seen.waiting
         self.detect_s = perf_counter() - began
-        detections = [found for found in possible if found.confidence >= FAINT]
+        count = self._zones.counting([found.box for found in possible], image_bgr)
+        detections = [found for found, own in zip(possible, count, strict=True) if own and found.confidence >= FAINT]
         weights, ended = self._tracker.update(detections, image_bgr, captured_at, is_broken)
         findings = [finding for track in ended for finding in self._end(track)]
         missed = (
@@ -205,7 +210,8 @@ class Analyzer:
             if 0 < captured_at - track.last_seen_at <= MISSING_S
         )
         self._faces = (*(found.box for found in detections), *missed)
-        self._suspected = tuple(found.box for found in possible if found.confidence < FAINT)
+        followed = {id(found) for found in detections}
+        self._suspected = tuple(found.box for found in possible if id(found) not in followed)
         for track in self._tracker.tracks:
             if track.last_seen_at == captured_at:
                 findings += self._see(track, weights.get(track.key, 0.0), image_bgr)

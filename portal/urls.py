@@ -27,6 +27,7 @@ from portal.pages import (
     two_factor,
     violations,
     voice,
+    zones,
 )
 from portal.server import health, metrics
 
@@ -54,6 +55,10 @@ urlpatterns = [
     path("cameras/tests/<uuid:probe_id>/", cameras.show_probe, name="probe"),
     path("cameras/tests/<uuid:probe_id>/picture.jpg", cameras.show_probe_picture, name="probe_picture"),
     path("cameras/<int:camera_id>/", cameras.camera, name="camera"),
+    path("cameras/<int:camera_id>/zones/", zones.zones, name="zones"),
+    path("cameras/<int:camera_id>/now.jpg", zones.picture_now, name="picture_now"),
+    path("zones/<int:zone_id>/delete/", zones.delete_zone, name="zone_delete"),
+    path("violations/<uuid:violation_id>/ignore-spot/", zones.ignore_spot, name="ignore_spot"),
     path("cameras/<int:camera_id>/duplicate/", cameras.duplicate_camera, name="camera_duplicate"),
     path("cameras/<int:camera_id>/pause/", cameras.pause_camera, name="camera_pause"),
     path("cameras/<int:camera_id>/resume/", cameras.resume_camera, name="camera_resume"),

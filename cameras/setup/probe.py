@@ -36,6 +36,7 @@ from cameras.redis import Errors, connection
 from cameras.sources import Opening, Source, StreamFacts, open_source
 from cameras.watching.watch import BLACK, is_black
 from detection import Detector, Image, ModelError, draw, encode_jpeg, scaled_down
+from detection.zones import Zone, Zones
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ class Typed:
     view: int = 0
     model: str = "default"
     language: str = "en"
+    zones: Zones = Zones()
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -122,7 +124,11 @@ class Typed:
     @classmethod
     def decode(cls, text: str) -> Typed:
         given = json.loads(text)
-        return cls(**given | {"place": Place(**given["place"])})
+        zones = [
+            Zone(each["kind"], tuple((x, y) for x, y in each["points"]), each["aspect"])
+            for each in given["zones"]["zones"]
+        ]
+        return cls(**given | {"place": Place(**given["place"]), "zones": Zones(tuple(zones))})
 
 
 # -- on its way -----------------------------------------------------------------------------------------------------
@@ -309,7 +315,7 @@ class Probe:
                 if now - first_at > (MEASURE_S if found else FACE_S):
                     break
                 continue
-            image = frame.image_bgr()
+            image = self._typed.zones.black_out(frame.image_bgr())
             if not first_at:
                 first_at = now
                 self._set(Step.PICTURE, *judge_picture(image, now - self._video_at))

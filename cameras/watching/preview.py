@@ -95,6 +95,12 @@ def read_header(preview: bytes) -> dict[str, Any]:
     return header
 
 
+def read_picture(preview: bytes) -> bytes:
+    """Its JPEG."""
+    (length,) = _LENGTH.unpack_from(preview)
+    return preview[_LENGTH.size + length :]
+
+
 class PreviewWriter:
     """A worker's one thread that encodes and publishes; camera threads only hand it their newest frame."""
 

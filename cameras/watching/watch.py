@@ -39,6 +39,7 @@ LEAST_GAP_S = 0.001
 LATE_S = 2.0  # a frame that waited longer is not analysed: the next one is nearer to now
 BLIND_S = 10.0  # with pictures, but without an analysis: then nobody is watched
 BLACK = gettext_lazy("The picture is black. Is the lens covered, or the room dark?")
+TURNED = gettext_lazy("The picture was turned after zones were drawn on it. Draw them again.")
 STILL = gettext_lazy("The picture has been the same for two minutes. Restart the camera if it hangs.")
 
 
@@ -183,7 +184,7 @@ class Watch:
     def _follow(self, source: Source) -> None:
         pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")
         still, analysed_at = Stillness(), time.monotonic()
-        counts, camera_id = self._counts, self._settings.camera_id
+        counts, camera_id, zones = self._counts, self._settings.camera_id, self._settings.zones
         for frame in source.frames(self._stop):
             counts.frame(camera_id, "received")
             if not -CLOCK_BACK_S < frame.captured_at - last < CLOCK_STEP_S:
@@ -199,7 +200,8 @@ class Watch:
                 self._check_not_blind(time.monotonic() - analysed_at)
                 continue
             began = time.perf_counter()
-            image = frame.image_bgr()
+            whole = frame.image_bgr()
+            image = zones.black_out(whole)
             decoded = time.perf_counter()
             try:
                 findings = self._analyzer.analyse(image, at, frame.is_broken)
@@ -220,7 +222,7 @@ class Watch:
                 frame.answer(self._analyzer.sightings())
             analysed_at = time.monotonic()
             self._outage.picture()
-            self._tell_state(CameraState.ONLINE, self._remark(image, still.has_lasted(image, analysed_at)))
+            self._tell_state(CameraState.ONLINE, self._remark(whole, still.has_lasted(whole, analysed_at)))
             if self._outlet.wants_previews():
                 sightings = self._analyzer.sightings()
                 faces = self._analyzer.possible_faces()
@@ -231,6 +233,8 @@ class Watch:
         self._analysed += 1
         if self._analysed % DARK_EVERY == 1:
             self._is_black = is_black(image)
+        if self._settings.zones.is_turned(image):
+            return str(TURNED)
         return str(BLACK) if self._is_black else str(STILL) if is_still else ""
 
     def _check_not_blind(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -188,7 +189,8 @@ class StreamWorker:
         self.previews.begin(found.camera_id)
         try:
             detector = self.detector_for(found.model, found.input_size)
-            running.watch = Watch(found, running.token, lambda: Analyzer(detector), outlet, running.stop, self.counts)
+            make = partial(Analyzer, detector, found.zones)
+            running.watch = Watch(found, running.token, make, outlet, running.stop, self.counts)
             running.watch.run()
         except ModelError as error:
             outlet.tell_state(CameraState.OFFLINE, str(error))

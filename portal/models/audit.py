@@ -34,6 +34,8 @@ class AuditEntry(models.Model):
         CAMERA_DELETED = "camera-deleted", _("deleted a camera")
         CAMERA_RESTORED = "camera-restored", _("brought a camera back")
         CAMERA_TESTED = "camera-tested", _("tested a camera's address")
+        ZONE_ADDED = "zone-added", _("drew a zone on the picture of")
+        ZONE_DELETED = "zone-deleted", _("deleted a zone of")
         VOICE_CHANGED = "voice-changed", _("changed the voice of")
         VOICE_PLAYED = "voice-played", _("played a reminder at")
         PROGRAM_ADDED = "program-added", _("let a program in")

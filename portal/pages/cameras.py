@@ -86,6 +86,7 @@ def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
         "outages": Outage.objects.filter(camera=found)[:MOST_OUTAGES],
         "paired": pairing.paired_as(found, Purpose.CAMERA) if form.is_device else None,
         "voice": getattr(as_stored, "voice", None),
+        "zone_count": as_stored.zones.count(),
         "reminders": as_stored.reminders.all()[:SHOWN_REMINDERS],
     }
     return show_form(request, form, context)

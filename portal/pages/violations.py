@@ -16,6 +16,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
@@ -30,6 +31,7 @@ from portal.models import Violation
 from portal.models.events import WearLabel, newer_than
 from portal.pages import pending_review
 from portal.pages.pending_review import ReviewRequest, read_request
+from portal.pages.zones import OFFERED_FROM, dismissed_at_spot
 from portal.people import access, audit, looks
 from portal.people.access import AnyUser, Right
 from portal.people.audit import Action
@@ -171,6 +173,7 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
         "note": found.note if waiting is None or waiting.note is None else waiting.note,
         "may_review": access.may(request.user, Right.REVIEW, found.site_id),
         "may_erase": access.may(request.user, Right.SET_UP, found.site_id),
+        "at_spot": dismissed_at_spot(found) if found.status == Violation.Status.DISMISSED else 0,
         "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
         "older": next_older(rows, found),
         "newer": next_newer(rows, found),
@@ -314,6 +317,8 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
         }[given.decision] % {"count": count, "what": what}
         undo = " ".join(f"{row.pk}:{row.review_version}" for row in outcome.done)
         messages.success(request, text, extra_tags=f"undo {undo}" if given.decision in {"confirm", "dismiss"} else "")
+        if given.decision == "dismiss" and count == 1:
+            offer_to_ignore(request, first)
     for row in outcome.late:
         if is_own(request.user, row, given):
             continue
@@ -328,6 +333,15 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
         }[Violation.Status(row.status)]
         told = verb % {"who": who, "when": when}
         messages.warning(request, told + " " + _("Your decision was not stored; look again, then decide again."))
+
+
+def offer_to_ignore(request: HttpRequest, row: Violation) -> None:
+    """From the third dismissal at one spot on, whoever may draw zones is asked whether anything ever happens there."""
+    if (times := dismissed_at_spot(row)) < OFFERED_FROM or not access.may(request.user, Right.SET_UP, row.site_id):
+        return
+    text = _("%(count)d violations were dismissed at this spot of %(camera)s.") % {"count": times, "camera": row.camera}
+    link = f"{reverse('violation', args=[row.pk])}#spot"
+    messages.info(request, format_html('{} <a href="{}">{}</a>', text, link, _("Let it ignore the spot")))
 
 
 def next_in_flow(request: HttpRequest, row: Violation) -> str:

@@ -43,6 +43,7 @@ NOT_VIEWS = frozenset(
         "figures_export",
         "authority",
         "push_worker",
+        "picture_now",
     }
 )
 SECRET_PARTS = frozenset({"secret", "token", "uidb64", "key"})  # of a path, by their name in portal/urls.py

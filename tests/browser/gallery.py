@@ -74,6 +74,9 @@ said = {'site': harbour, 'camera': voiced, 'text': 'Hello! Please put on a mask.
 for number, how in enumerate(({'why_not': 'locked'}, {'sent_at': timezone.now(), 'played_at': timezone.now()})):
     Reminder.objects.create(**said, **how, decided_at=timezone.now() - timedelta(minutes=9 * number + 1))
 _, speaker_token = pairing.redeem_loudspeaker(pairing.invite(harbour, olivia, down, 'loudspeaker')[1], 'Tablet')
+for kind, corners in (('ignore', [[.02, .05], [.2, .05], [.2, .4], [.02, .4]]),
+                      ('privacy', [[0, .9], [.3, .85], [.3, 1], [0, 1]])):
+    CameraZone.objects.create(camera=voiced, kind=kind, points=corners)
 speaker = pairing.invite(harbour, olivia, voiced, 'loudspeaker')[1]
 for violation in Violation.objects.filter(site=harbour)[:2]:
     heard = {'violation': violation, 'step': 'first', 'sent_at': violation.started_at, 'played_at': timezone.now(),
@@ -130,6 +133,16 @@ def press(button: str, **fields: str) -> Callable[[Page], None]:
         page.wait_for_load_state()
 
     return act
+
+
+def draw_zone(page: Page) -> None:
+    """A triangle that is not saved, beside those that are."""
+    picture = page.locator("[data-zone-picture]")
+    page.wait_for_function("document.querySelector('[data-zone-image]').complete")
+    box = picture.bounding_box()
+    assert box is not None
+    for x, y in ((0.55, 0.2), (0.9, 0.3), (0.7, 0.8)):
+        picture.click(position={"x": x * box["width"], "y": y * box["height"]})
 
 
 def make_program(page: Page) -> None:
@@ -266,6 +279,8 @@ SHOTS = (
     Shot("camera-add-tested", "camera_add", "/cameras/add/", act=good_test),
     Shot("camera-down-tested", "camera", "/cameras/{down}/", act=failed_test),
     Shot("camera-device", "camera", "/cameras/{device}/", "root"),
+    Shot("zones", "zones", "/cameras/{voiced}/zones/", act=draw_zone),
+    Shot("zones-no-picture", "zones", "/cameras/{down}/zones/"),
     Shot("camera-voice", "camera_voice", "/cameras/{voiced}/voice/"),
     Shot("camera-voice-call", "camera_voice", "/cameras/{down}/voice/", act=written_call),
     Shot("camera-voice-device", "camera_voice", "/cameras/{device}/voice/", "root"),
@@ -343,7 +358,15 @@ NOT_PAGES = {
         "mail_test",
         "switch_rule",
     ),
-    *("program_revoke", "rule_delete", "destination_delete", "destination_test"),
+    *(
+        "picture_now",
+        "zone_delete",
+        "ignore_spot",
+        "program_revoke",
+        "rule_delete",
+        "destination_delete",
+        "destination_test",
+    ),
     *("delivery_again", "person_erase", "review_forget", "camera_add_demo"),
     *("two_factor_off", "recovery_codes", "camera_duplicate", "camera_pause", "camera_resume", "camera_delete"),
     *("camera_restore", "site_archive", "site_restore", "pairing", "pair_look", "pair_redeem", "device_pair"),

@@ -8,6 +8,7 @@ import { startKeySwitch, startList, startNewRows, startViolation } from "./revie
 import { startTiles } from "./tiles.js";
 import { startNotifySwitch, Toasts } from "./toasts.js";
 import { ago, say } from "./words.js";
+import { startZones } from "./zones.js";
 
 const SOCKET = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/live/`;
 const STRIP_EVERY_MS = 30_000;
@@ -132,6 +133,7 @@ if (find("[data-camera-form]")) startCameraForm(find("[data-camera-form]"));
 if (find("[data-own-zone]")) startOwnZone(find("[data-own-zone]"));
 if (find("[data-voice-form]")) startVoiceForm(find("[data-voice-form]"));
 document.querySelectorAll("[data-chart]").forEach(startChart);
+if (find("[data-zones]")) startZones(find("[data-zones]"));
 if (find("[data-push]")) startPush(find("[data-push]"));
 if (find("[data-play]")) startPlay(find("[data-play]"));
 if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));

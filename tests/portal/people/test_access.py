@@ -15,7 +15,7 @@ from django.utils import timezone
 from PIL import Image
 
 from cameras import tasks
-from cameras.models import Camera, Outage, Site
+from cameras.models import Camera, CameraZone, Outage, Site
 from cameras.reach.addresses import clips_folder
 from cameras.reach.credentials import seal
 from cameras.reach.place import Place
@@ -103,6 +103,16 @@ TABLE = [
     ("POST", "/cameras/{camera2}/delete/", (302, 404, 404, 404, 302, 404, "login")),
     ("POST", "/cameras/{camera}/restore/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/cameras/{camera2}/restore/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/cameras/{camera}/zones/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/cameras/{camera2}/zones/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/cameras/{camera}/zones/ kind=ignore points=0,0", (422, 422, 403, 403, 404, 404, "login")),
+    ("POST", "/cameras/{camera2}/zones/ kind=ignore points=0,0", (422, 404, 404, 404, 422, 404, "login")),
+    ("GET", "/cameras/{camera}/now.jpg", (404, 404, 403, 403, 404, 404, "login")),
+    ("GET", "/cameras/{camera2}/now.jpg", (404, 404, 404, 404, 404, 404, "login")),
+    ("POST", "/zones/{zone}/delete/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/zones/{zone2}/delete/", (302, 404, 404, 404, 302, 404, "login")),
+    ("POST", "/violations/{violation}/ignore-spot/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/violations/{violation2}/ignore-spot/", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/cameras/{camera}/voice/", (200, 200, 403, 403, 404, 404, "login")),
     ("GET", "/cameras/{camera2}/voice/", (200, 404, 404, 404, 200, 404, "login")),
     ("POST", "/cameras/{camera}/voice/ output=loudspeaker reminder_after_s=3", (302, 302, 403, 403, 404, 404, "login")),
@@ -269,6 +279,7 @@ def things_of(world: World) -> dict[str, object]:
             f"pairing{mark}": pairing.invite(site, manager)[0].pk,
             f"delivery{mark}": (told := deliver(camera, manager)).pk,
             f"told{mark}": told.key,
+            f"zone{mark}": CameraZone.objects.create(camera=camera, points=[[0, 0], [1, 0], [1, 1]]).pk,
             f"program{mark}": programs.make(site, "P", ["figures"], manager)[0].pk,
             f"rule{mark}": site.rules.get(name="Trouble").pk,
             f"destination{mark}": Destination.objects.create(
@@ -287,6 +298,7 @@ def clip(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """A clip that a camera may name; tests of addresses are not carried out."""
     settings.DATA_DIR = tmp_path
     (clips_folder() / "x.mp4").write_bytes(b"x")
+    monkeypatch.setattr("portal.pages.zones.PICTURE_WITHIN_S", 0.0)
     monkeypatch.setattr(tasks, "send_probe", lambda probe_id, site_id: True)
 
 
@@ -329,6 +341,7 @@ def state_of() -> list[object]:
         Rule,
         Destination,
         Program,
+        CameraZone,
     ):
         found += model._default_manager.order_by("pk").values_list()
     return found
@@ -343,7 +356,7 @@ def test_every_address_has_its_row_or_is_public() -> None:
     key = "00000000-0000-0000-0000-000000000001"
     names = dict.fromkeys(("violation", "violation2", "probe", "probe2", "told", "told2", "browser", "browser2"), key)
     numbers = dict.fromkeys(("site", "camera", "device", "pairing", "invitation", "role", "kept", "bob", "charlie"), 1)
-    numbers |= dict.fromkeys(("delivery", "rule", "destination", "program"), 1)
+    numbers |= dict.fromkeys(("delivery", "rule", "destination", "program", "zone"), 1)
     numbers |= {f"{name}2": 1 for name in numbers}
     rows: dict[str, set[str]] = {}
     for _, path, _ in TABLE:

@@ -1,0 +1,98 @@
+"""Parts of a camera's picture that somebody drew: where it watches, what it ignores, and what nobody may see.
+
+    watch    only faces whose middle lies in one of these count; without any, all of the picture is watched
+    ignore   faces whose middle lies in one of these do not count: a poster, a screen, the street behind glass
+    privacy  is black before anything is detected, shown or stored
+
+Points are relative to the picture, from 0 to 1. A zone also knows how wide its picture was for its height: if the
+camera was turned since, zones cannot be right, so the privacy ones black everything out and the others are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from detection.detector import Box, Image
+
+Point = tuple[float, float]
+LEAST_AREA = 0.0004  # of the picture: a fiftieth of each side
+KINDS = ("watch", "ignore", "privacy")
+
+
+@dataclass(frozen=True)
+class Zone:
+    """One zone.
+
+    Args:
+        kind: one of KINDS.
+        points: at least three, relative to the picture.
+        aspect: width by height of the picture that it was drawn on; 0 if that is not known.
+    """
+
+    kind: str
+    points: tuple[Point, ...]
+    aspect: float = 0.0
+
+
+@dataclass(frozen=True)
+class Zones:
+    """All zones of a camera."""
+
+    zones: tuple[Zone, ...] = ()
+
+    def is_turned(self, image_bgr: Image) -> bool:
+        """Whether a zone was drawn on a wide picture and this one is tall, or the other way round."""
+        height, width = image_bgr.shape[:2]
+        return any(zone.aspect and (zone.aspect >= 1) != (width >= height) for zone in self.zones)
+
+    def black_out(self, image_bgr: Image) -> Image:
+        """The picture without what nobody may see; itself if there is no privacy zone, else a copy."""
+        private = self._of("privacy")
+        if not private:
+            return image_bgr
+        if self.is_turned(image_bgr):
+            return np.zeros_like(image_bgr)
+        height, width = image_bgr.shape[:2]
+        picture = image_bgr.copy()
+        for zone in private:
+            corners = np.asarray(zone.points) * (width, height)
+            cv2.fillPoly(picture, [np.round(corners).astype(np.int32)], (0, 0, 0))
+        return picture
+
+    def counting(self, boxes: Sequence[Box], image_bgr: Image) -> list[bool]:
+        """Which of these faces count."""
+        watched, ignored = self._of("watch"), self._of("ignore")
+        if not (watched or ignored) or self.is_turned(image_bgr):
+            return [True] * len(boxes)
+        middles = [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in boxes]
+        return [
+            (not watched or any(holds(zone.points, middle) for zone in watched))
+            and not any(holds(zone.points, middle) for zone in ignored)
+            for middle in middles
+        ]
+
+    def _of(self, kind: str) -> list[Zone]:
+        return [zone for zone in self.zones if zone.kind == kind]
+
+
+def holds(points: Sequence[Point], point: Point) -> bool:
+    """Whether a polygon holds a point, its edge included; by the even-odd rule where it crosses itself."""
+    corners: npt.NDArray[np.float32] = np.asarray(points, np.float32)
+    return cv2.pointPolygonTest(corners, (float(np.float32(point[0])), float(np.float32(point[1]))), False) >= 0
+
+
+def extent(points: Sequence[Point]) -> float:
+    """The area of the smallest convex shape around a polygon, as a share of the picture: nothing for a line."""
+    return float(cv2.contourArea(cv2.convexHull(np.asarray(points, np.float32))))
+
+
+def area(points: Sequence[Point]) -> float:
+    """How much of the picture a polygon covers, 0 to 1, as it is drawn."""
+    canvas = np.zeros((200, 200), np.uint8)
+    cv2.fillPoly(canvas, [np.round(np.asarray(points) * 200).astype(np.int32)], 1)
+    return float(canvas.mean())

@@ -1,0 +1,153 @@
+"""Zones are drawn by managers, checked, and hold in the worker; a spot where nothing ever happens is one, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from cameras.models import Camera, CameraZone
+from cameras.redis import connection, preview_key
+from cameras.settings import settings_of
+from cameras.watching.preview import Offer, encode_preview
+from detection import encode_jpeg
+from portal.models import AuditEntry, User, Violation
+from portal.pages import zones
+from tests.html import squeezed
+from tests.worlds import World, jpeg, see
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+
+
+def draw(client: Client, camera: Camera, points: str, kind: str = "ignore", **more: str) -> Any:
+    return client.post(f"/cameras/{camera.pk}/zones/", {"kind": kind, "points": points, **more}, follow=True)
+
+
+def test_a_zone_is_saved_and_the_camera_is_watched_anew_with_it(world: World, sign_in: SignIn) -> None:
+    version = world.door.version
+    page = draw(sign_in(world.alice), world.door, "10,20 60.5,20 60,90", "privacy", aspect="1.7778")
+    assert "holds within seconds" in squeezed(page) and "Privacy" in squeezed(page)
+    now = settings_of(Camera.objects.get(pk=world.door.pk))
+    (zone,) = now.zones.zones
+    assert (zone.kind, zone.points, zone.aspect) == ("privacy", ((0.1, 0.2), (0.605, 0.2), (0.6, 0.9)), 1.7778)
+    assert now.version == version + 1
+    made = CameraZone.objects.get()
+    sign_in(world.alice).post(f"/zones/{made.pk}/delete/")
+    after = settings_of(Camera.objects.get(pk=world.door.pk))
+    assert after.zones.zones == () and after.version == version + 2
+    assert set(AuditEntry.objects.filter(action__startswith="zone").values_list("action", "site")) == {
+        ("zone-added", "Harbour House"),
+        ("zone-deleted", "Harbour House"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("points", "kind", "says"),
+    [
+        ("", "ignore", "at least three corners"),
+        ("10,10 20,20", "ignore", "3 to 40 corners"),
+        (" ".join(f"{n},{n * n % 90}" for n in range(41)), "ignore", "3 to 40 corners"),
+        ("10,10 20,20 x,30", "ignore", "Write corners like"),
+        ("10,10 20,20 30", "ignore", "Write corners like"),
+        ("10,10 20,20 30,30,30", "ignore", "Write corners like"),
+        ("-1,10 50,10 50,50", "ignore", "outside of the picture"),
+        ("10,10 101,10 50,50", "ignore", "outside of the picture"),
+        ("nan,10 50,10 50,50", "ignore", "outside of the picture"),
+        ("10,10 20,20 30,30", "ignore", "no area"),
+        ("0,0 100,0 100,100 0,100", "ignore", "covers everything"),
+        ("0,0 100,0 100,100 0,100", "privacy", "covers everything"),
+        ("10,10 50,10 50,50", "nonsense", "nonsense"),
+    ],
+)
+def test_a_zone_that_cannot_be_is_said_where_it_was_drawn(
+    world: World, sign_in: SignIn, points: str, kind: str, says: str
+) -> None:
+    answer = draw(sign_in(world.alice), world.door, points, kind)
+    assert answer.status_code == 422 and says in squeezed(answer) and not CameraZone.objects.exists()
+
+
+def test_all_of_the_picture_may_be_watched(world: World, sign_in: SignIn) -> None:
+    assert draw(sign_in(world.alice), world.door, "0,0 100,0 100,100 0,100", "watch").status_code == 200
+
+
+@pytest.mark.parametrize("aspect", ["x", "-1", "0", "1e9", "nan", ""])
+def test_an_aspect_that_cannot_be_is_not_known(world: World, sign_in: SignIn, aspect: str) -> None:
+    draw(sign_in(world.alice), world.door, "10,20 60,20 60,90", aspect=aspect)
+    assert all(zone.aspect == 0 for zone in CameraZone.objects.all())
+
+
+def test_a_camera_has_so_many_zones(world: World, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zones, "MOST_ZONES", 1)
+    client = sign_in(world.alice)
+    assert draw(client, world.door, "10,20 60,20 60,90").status_code == 200
+    answer = draw(client, world.door, "10,20 60,20 60,90")
+    assert answer.status_code == 422 and "at most 1 zones" in squeezed(answer)
+
+
+# -- the picture to draw on -------------------------------------------------------------------------------------------
+
+
+def test_the_picture_is_the_newest_preview_and_a_look_of_its_own(world: World, sign_in: SignIn, redis: Any) -> None:
+    import time
+
+    import numpy as np
+
+    image = np.full((90, 160, 3), 50, np.uint8)
+    offer = Offer(world.door.pk, 1, time.time(), image, [])
+    connection().set(preview_key(world.door.pk), encode_preview(offer, 1))
+    answer = sign_in(world.alice).get(f"/cameras/{world.door.pk}/now.jpg")
+    assert answer["Content-Type"] == "image/jpeg" and answer.content == encode_jpeg(image, 72)
+    assert "no-store" in answer["Cache-Control"]
+    assert AuditEntry.objects.filter(action="saw-picture", subject="Front door").count() == 1
+
+
+def test_an_old_picture_is_none(world: World, sign_in: SignIn, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    import numpy as np
+
+    monkeypatch.setattr(zones, "PICTURE_WITHIN_S", 0.2)
+    offer = Offer(world.door.pk, 1, time.time() - 60, np.zeros((9, 16, 3), np.uint8), [])
+    connection().set(preview_key(world.door.pk), encode_preview(offer, 1))
+    assert sign_in(world.alice).get(f"/cameras/{world.door.pk}/now.jpg").status_code == 404
+
+
+# -- spots ------------------------------------------------------------------------------------------------------------
+
+
+def dismiss(client: Client, found: Violation) -> Any:
+    form = {"seen": f"{found.pk}:{found.review_version}", "decision": "dismiss", "back": "/violations/"}
+    return client.post("/violations/review/", form, follow=True)
+
+
+def test_the_third_dismissal_at_one_spot_offers_to_ignore_it(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.alice)
+    elsewhere = see(world.door, box=[0.7, 0.7, 0.8, 0.9])
+    offers = ["Let it ignore the spot" in squeezed(dismiss(client, found)) for found in
+              (see(world.door), elsewhere, see(world.door), see(world.door))]  # fmt: skip
+    assert offers == [False, False, False, True]
+    reviewer = squeezed(dismiss(sign_in(world.bob), see(world.door)))
+    assert "Let it ignore the spot" not in reviewer, "who may not draw zones is not asked"
+
+
+def test_a_dismissed_violation_makes_a_zone_around_its_face(world: World, sign_in: SignIn) -> None:
+    client, found = sign_in(world.alice), see(world.door)
+    page = f"/violations/{found.pk}/"
+    assert "Nothing ever happens" not in squeezed(client.get(page))
+    dismiss(client, found)
+    assert "Nothing ever happens" in squeezed(client.get(page))
+    assert "ignores this spot" in squeezed(client.post(f"{page}ignore-spot/", follow=True))
+    (zone,) = settings_of(Camera.objects.get(pk=world.door.pk)).zones.zones
+    assert zone.kind == "ignore" and zone.points == ((0.35, 0.2), (0.65, 0.2), (0.65, 0.8), (0.35, 0.8))
+
+
+def test_a_violation_without_a_box_is_led_to_the_picture(world: World, sign_in: SignIn) -> None:
+    found = see(world.door)
+    Violation.objects.filter(pk=found.pk).update(box=[], status="dismissed")
+    client = sign_in(world.alice)
+    assert client.get(f"/violations/{found.pk}/").status_code == 200
+    assert "Draw a zone" in squeezed(client.post(f"/violations/{found.pk}/ignore-spot/", follow=True))
+    assert jpeg()
