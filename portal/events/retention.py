@@ -14,7 +14,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Max, Q
 from django.utils import timezone
 
 from cameras.models import Camera, Outage, Reign, Site
@@ -23,7 +23,7 @@ from cameras.setup import probe
 from cameras.watching.worker import refused_root
 from portal.events import feed, notices
 from portal.events.recording import close_abandoned
-from portal.models import Delivery, ErasedPassage, Passage, Reminder, SiteFeed, Violation, Voice, policy_of
+from portal.models import Delivery, ErasedPassage, Passage, Reminder, SiteFeed, SitePolicy, Violation, Voice, policy_of
 from portal.models.events import newer_than
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 STEP_ROWS = 200
 ORPHAN_AGE = timedelta(hours=1)
-REIGN_AGE = timedelta(days=30)
+REIGN_AGE = timedelta(days=32)  # at least; longer where hours may be counted anew for longer
 OUTAGE_AGE = timedelta(days=365)
 UNDO_AGE = timedelta(minutes=10)
 
@@ -46,17 +46,23 @@ class Swept:
     for_space: int = 0
 
 
+def reign_age() -> timedelta:
+    """How long it is known who held a camera: as long as any site's hours may be counted anew, and a little longer."""
+    longest = SitePolicy.objects.aggregate(most=Max("retention_days"))["most"] or 0
+    return max(REIGN_AGE, timedelta(days=longest + 2))
+
+
 def sweep(now: datetime | None = None) -> Swept:
     """One round: what has no room, then what is too old. A step that fails does not stop the others."""
     now = now or timezone.now()
     for_space = attempt(lambda: make_room(settings.FREE_DISK_FLOOR_MB), 0)
     attempt(close_abandoned, 0)
     violations, passages = attempt(lambda: delete_old(now), (0, 0))
-    attempt(lambda: Reign.objects.filter(ended_at__lt=now - REIGN_AGE).delete(), None)
+    attempt(lambda: Reign.objects.filter(ended_at__lt=now - reign_age()).delete(), None)
     attempt(lambda: prune_refused(now), 0)
     attempt(probe.drop_old, 0)
     attempt(lambda: forget_deleted(now), 0)
-    attempt(lambda: Outage.objects.filter(ended_at__lt=now - OUTAGE_AGE).delete(), None)
+    attempt(lambda: Outage.objects.filter(ended_at__lt=now - max(OUTAGE_AGE, reign_age())).delete(), None)
     attempt(recount, None)
     return Swept(violations, passages, for_space)
 

@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, Sum
 from django.utils import timezone
 
-from cameras.models import Camera, Outage, Site
+from cameras.models import Camera, Outage, Reign, Site
 from portal.models import Figures, FiguresState, LateHour, Passage, Pause, Reminder, Violation, policy_of
 
 AN_HOUR = timedelta(hours=1)
@@ -170,14 +170,22 @@ def _add_violations(site: Site, start: datetime, end: datetime, counts: dict[Key
 
 
 def _add_coverage(site: Site, start: datetime, end: datetime, counts: dict[Key, Counts]) -> None:
-    """How long each camera watched in each hour, and how long it should have and did not."""
+    """How long each camera watched in each hour, and how long it should have and did not.
+
+    It watched while a worker held it, but for outages and pauses. While nobody held it (the portal was off, or no
+    worker had room), it lost that time like in an outage.
+    """
     cameras = Camera.objects.filter(site=site, created_at__lt=end).exclude(deleted_at__lte=start)
     there = {each.pk: (max(start, each.created_at), min(end, each.deleted_at or end)) for each in cameras}
     touching = Q(began_at__lt=end) & (Q(ended_at=None) | Q(ended_at__gt=start))
     away: dict[str, dict[int, list[tuple[datetime, datetime]]]] = {
-        name: defaultdict(list) for name in ("pauses", "outages")
+        name: defaultdict(list) for name in ("pauses", "outages", "held")
     }
     rows = {"pauses": Pause.objects.filter(touching), "outages": Outage.objects.filter(touching)}
+    held = Q(taken_at__lt=end) & (Q(ended_at=None) | Q(ended_at__gt=start))
+    reigns = Reign.objects.filter(held, camera__in=there).values_list("camera_id", "taken_at", "ended_at")
+    for camera, taken_at, ended_at in reigns:
+        away["held"][camera].append((taken_at, ended_at or end))
     for name, found in rows.items():
         spans = found.filter(camera__in=there).values_list("camera_id", "began_at", "ended_at")
         for camera, began_at, ended_at in spans:
@@ -187,14 +195,26 @@ def _add_coverage(site: Site, start: datetime, end: datetime, counts: dict[Key, 
         while hour < ends:
             span = (max(hour, begins), min(hour + AN_HOUR, ends))
             paused = overlap(span, away["pauses"][camera])
-            lost = min(overlap(span, away["outages"][camera]), seconds(span) - paused)
-            if (watched := seconds(span) - paused - lost) or lost:
+            unwatched = [*away["outages"][camera], *away["pauses"][camera], *gaps(span, away["held"][camera])]
+            watched = seconds(span) - overlap(span, unwatched)
+            lost = seconds(span) - paused - watched
+            if watched or lost > 0:
                 counts[camera, hour]["watched_s"], counts[camera, hour]["lost_s"] = round(watched), round(lost)
             hour += AN_HOUR
 
 
 def seconds(span: tuple[datetime, datetime]) -> float:
     return max(0.0, (span[1] - span[0]).total_seconds())
+
+
+def gaps(span: tuple[datetime, datetime], held: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """The parts of `span` in which none of these lasts."""
+    found, reached = [], span[0]
+    for began, ended in sorted(held):
+        if began > reached:
+            found.append((reached, min(began, span[1])))
+        reached = max(reached, ended)
+    return [*found, (reached, span[1])] if reached < span[1] else found
 
 
 def overlap(span: tuple[datetime, datetime], others: Iterable[tuple[datetime, datetime]]) -> float:

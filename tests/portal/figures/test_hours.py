@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase as DjangoTestCase
 
-from cameras.models import Camera, CameraLease, Outage
+from cameras.models import Camera, CameraLease, Outage, Reign
 from portal.events import camera_states, retention
 from portal.events.recording import record
 from portal.events.review import review
@@ -60,7 +60,7 @@ class AnyOrderTest(DjangoTestCase):
         world = make_world()
         now = timezone.now()
         Camera.objects.update(created_at=now - timedelta(days=3))
-        world.door.reigns.update(taken_at=now - timedelta(days=4))
+        Reign.objects.update(taken_at=now - timedelta(days=4))
         for begins, lasts in outages:
             began = now - timedelta(minutes=begins)
             Outage.objects.create(
@@ -133,6 +133,7 @@ def test_figures_outlive_faces_and_cameras(world: World) -> None:
 def test_what_was_not_watched_is_known(world: World) -> None:
     now = datetime(2026, 11, 20, 12, tzinfo=UTC)
     Camera.objects.update(created_at=now - timedelta(hours=10))
+    Reign.objects.update(taken_at=now - timedelta(hours=10))
     at = lambda hours: now - timedelta(hours=hours)  # noqa: E731
     Outage.objects.create(camera=world.door, began_at=at(8), ended_at=at(6.5), reason="x")
     Pause.objects.create(camera=world.door, began_at=at(7), ended_at=at(4))
@@ -142,6 +143,35 @@ def test_what_was_not_watched_is_known(world: World) -> None:
     assert summed("watched_s", **door) == 5 * 3600, "of ten hours, three paused, two lost"
     assert summed("lost_s", **door) == 2 * 3600, "a pause in the middle of an outage is no loss"
     assert summed("watched_s") == 5 * 3600
+
+
+def test_while_nobody_held_a_camera_it_was_not_watched(world: World) -> None:
+    """The portal was off from the fourth hour to the eighth; in it, nothing could note an outage."""
+    now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    at = lambda hours: now - timedelta(hours=hours)  # noqa: E731
+    Camera.objects.update(created_at=at(12))
+    Reign.objects.filter(camera=world.door).update(taken_at=at(12), ended_at=at(8))
+    Reign.objects.create(camera=world.door, token=9, worker="north", taken_at=at(4))
+    Outage.objects.create(camera=world.door, began_at=at(9), ended_at=at(7), reason="x")
+    Pause.objects.create(camera=world.door, began_at=at(6), ended_at=at(5))
+    count(world.here, at(14), now, now)
+    door = {"camera": world.door, "span": "hour"}
+    assert summed("watched_s", **door) == 7 * 3600, "three hours before the outage, four after the start"
+    assert summed("lost_s", **door) == 4 * 3600, (
+        "one of the outage, and three of the four without anybody"
+    )
+
+
+def test_who_held_a_camera_is_known_for_as_long_as_hours_can_be_counted_anew(world: World) -> None:
+    set_policy(world.here, retention_days=100)
+    now = timezone.now()
+    for days in (101, 103):
+        Reign.objects.create(
+            camera=world.door, token=days, worker="north", taken_at=now - timedelta(days=200),
+            ended_at=now - timedelta(days=days),
+        )  # fmt: skip
+    retention.sweep(now)
+    assert list(Reign.objects.filter(token__gt=50).values_list("token", flat=True)) == [101]
 
 
 def test_a_pause_is_noted_by_itself(world: World) -> None:
@@ -166,6 +196,7 @@ def test_days_of_23_and_25_hours_are_watched_whole(
     world.here.save()
     start = world.here.midnight(datetime(*day).date())
     Camera.objects.update(created_at=start - timedelta(days=1))
+    Reign.objects.update(taken_at=start - timedelta(days=1))
     now = start + timedelta(days=2)
     count(world.here, start, now, now)
     date = datetime(*day).date()

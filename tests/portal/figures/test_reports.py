@@ -12,7 +12,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras.models import Camera
+from cameras.models import Camera, Reign
 from portal.figures.hours import count
 from portal.figures.reports import Counted, report, wilson
 from portal.models import Figures, User
@@ -46,6 +46,7 @@ def test_bounds_hold_the_share_and_narrow_with_more_people(part: int, rest: int)
 def fill(world: World) -> None:
     now = timezone.now()
     Camera.objects.update(created_at=now - timedelta(days=20))
+    Reign.objects.update(taken_at=now - timedelta(days=20))
     for hours_ago in (2, 3, 26, 27, 28, 24 * 9):
         see(world.door, (now - timedelta(hours=hours_ago)).timestamp())
     see(world.hall, (now - timedelta(hours=26)).timestamp())
