@@ -157,9 +157,7 @@ def test_while_nobody_held_a_camera_it_was_not_watched(world: World) -> None:
     count(world.here, at(14), now, now)
     door = {"camera": world.door, "span": "hour"}
     assert summed("watched_s", **door) == 7 * 3600, "three hours before the outage, four after the start"
-    assert summed("lost_s", **door) == 4 * 3600, (
-        "one of the outage, and three of the four without anybody"
-    )
+    assert summed("lost_s", **door) == 4 * 3600, "one of the outage, and three of the four without anybody"
 
 
 def test_who_held_a_camera_is_known_for_as_long_as_hours_can_be_counted_anew(world: World) -> None:
