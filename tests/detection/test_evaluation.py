@@ -396,11 +396,12 @@ def test_bench_measures_ours_by_size_and_leaves_out_a_reference_that_is_not_give
 
 
 def test_bench_measures_the_reference_in_both_of_its_runtimes(shared: Path) -> None:
-    row = bench("--reference", str(shared / "reference" / "face_mask_detection.tflite"))["320"]
-    ours = row["float_ms"]  # by the whole look, as the reference looks
-    for name in ("reference_ort_ms", "reference_xnnpack_ms"):
-        theirs = row[name]
-        assert isinstance(theirs, float) and isinstance(ours, float) and theirs > 2 * ours
+    row = bench("--reference", str(shared / "reference" / "face_mask_detection.tflite"), "--rounds", "6")["320"]
+    spread = row["spread_ms"]  # its lower quartiles: beside other tests, the machine is busy in some rounds
+    assert isinstance(spread, dict)
+    ours = spread["float"][0]  # by the whole look, as the reference looks
+    for name in ("reference_ort", "reference_xnnpack"):
+        assert isinstance(row[f"{name}_ms"], float) and spread[name][0] > 2 * ours > 0
 
 
 def test_a_reference_that_is_none_is_refused(portrait: Path) -> None:
