@@ -179,8 +179,8 @@ class Analyzer:
         self._moved_at = float("-inf")
         self._parts: list[PartPx] = []  # that the last picture was looked at closely in
         self._people: dict[UUID, Person] = {}
-        self._faces: tuple[Box, ...] = ()  # in the newest frame: those that are followed
-        self._suspected: tuple[Box, ...] = ()  # and what is too faint for that, or does not count
+        self._faces: tuple[Box, ...] = ()  # in the newest frame: those that are followed, or do not count
+        self._suspected: tuple[Box, ...] = ()  # and what is too faint for that
         self._newest_at = float("-inf")
         self.detect_s = 0.0  # how long the detector took for the newest frame
         self.waiting = 0  # small faces that the newest frame was not looked at closely for
@@ -201,6 +201,7 @@ class Analyzer:
         possible, self._parts, self.waiting = seen.detections, seen.parts, seen.waiting
         self.detect_s = perf_counter() - began
         count = self._zones.counting([found.box for found in possible], image_bgr)
+        clear = [found for found in possible if found.confidence >= FAINT]
         detections = [found for found, own in zip(possible, count, strict=True) if own and found.confidence >= FAINT]
         weights, ended = self._tracker.update(detections, image_bgr, captured_at, is_broken)
         findings = [finding for track in ended for finding in self._end(track)]
@@ -209,9 +210,8 @@ class Analyzer:
             for track in self._tracker.tracks
             if 0 < captured_at - track.last_seen_at <= MISSING_S
         )
-        self._faces = (*(found.box for found in detections), *missed)
-        followed = {id(found) for found in detections}
-        self._suspected = tuple(found.box for found in possible if id(found) not in followed)
+        self._faces = (*(found.box for found in clear), *missed)
+        self._suspected = tuple(found.box for found in possible if found.confidence < FAINT)
         for track in self._tracker.tracks:
             if track.last_seen_at == captured_at:
                 findings += self._see(track, weights.get(track.key, 0.0), image_bgr)

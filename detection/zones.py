@@ -10,6 +10,7 @@ camera was turned since, zones cannot be right, so the privacy ones black everyt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from detection.detector import Box, Image
 
 Point = tuple[float, float]
+SAME_SHAPE = 0.05  # of the logarithm of the ratio of two aspects: what rounding may change
 LEAST_AREA = 0.0004  # of the picture: a fiftieth of each side
 KINDS = ("watch", "ignore", "privacy")
 
@@ -46,9 +48,9 @@ class Zones:
     zones: tuple[Zone, ...] = ()
 
     def is_turned(self, image_bgr: Image) -> bool:
-        """Whether a zone was drawn on a wide picture and this one is tall, or the other way round."""
+        """Whether a zone was drawn on a picture of another shape: the camera was turned, or shows another part."""
         height, width = image_bgr.shape[:2]
-        return any(zone.aspect and (zone.aspect >= 1) != (width >= height) for zone in self.zones)
+        return any(zone.aspect and abs(math.log(zone.aspect * height / width)) > SAME_SHAPE for zone in self.zones)
 
     def black_out(self, image_bgr: Image) -> Image:
         """The picture without what nobody may see; itself if there is no privacy zone, else a copy."""
@@ -84,6 +86,19 @@ def holds(points: Sequence[Point], point: Point) -> bool:
     """Whether a polygon holds a point, its edge included; by the even-odd rule where it crosses itself."""
     corners: npt.NDArray[np.float32] = np.asarray(points, np.float32)
     return cv2.pointPolygonTest(corners, (float(np.float32(point[0])), float(np.float32(point[1]))), False) >= 0
+
+
+def crosses_itself(points: Sequence[Point]) -> bool:
+    """Whether two sides of a polygon cross: then it is not clear what lies inside."""
+    sides = [(points[index], points[(index + 1) % len(points)]) for index in range(len(points))]
+    return any(_cross(*one, *other) for index, one in enumerate(sides) for other in sides[index + 1 :])
+
+
+def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
+    def turn(p: Point, q: Point, r: Point) -> float:
+        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+
+    return turn(a, b, c) * turn(a, b, d) < 0 and turn(c, d, a) * turn(c, d, b) < 0
 
 
 def extent(points: Sequence[Point]) -> float:

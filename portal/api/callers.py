@@ -31,7 +31,14 @@ class ProgramBearer(HttpBearer):
         return found
 
 
-CALLER: list[Any] = [ProgramBearer(), SessionAuth()]
+class PersonSession(SessionAuth):
+    """The session of somebody who is signed in; not asked where a token is sent, even a wrong one."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        return None if request.headers.get("Authorization") else super().__call__(request)
+
+
+CALLER: list[Any] = [ProgramBearer(), PersonSession()]
 
 
 def caller(request: HttpRequest) -> Actor:

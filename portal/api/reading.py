@@ -22,7 +22,7 @@ from portal.api.problems import Problem, ProblemBody
 from portal.events import keyset, messages
 from portal.events.review import review as decide
 from portal.figures.reports import Counted, report
-from portal.models import Passage, SiteFeed, Violation, policy_of
+from portal.models import Passage, Program, SiteFeed, Violation, policy_of
 from portal.people import access, audit, looks
 from portal.people.access import Right
 from portal.people.audit import Action
@@ -37,6 +37,7 @@ M = TypeVar("M", bound=Model)
 router = Router(tags=["reading"], auth=callers.CALLER)
 REFUSALS: dict[Any, Any] = dict.fromkeys((401, 403, 404, 422, 429), ProblemBody)
 Rows = Param(100, ge=1, le=MOST_ROWS, description="How many rows at most.")
+Id = Param(None, ge=1, lt=2**63)
 Wear = Literal["mask", "no_mask", "incorrect", "unsure"]
 
 
@@ -81,7 +82,8 @@ class PassageBody(Schema):
 
 
 class ViolationBody(Schema):
-    """One spell without a mask. `snapshot` is the path of its picture; `seen` is what a review has to name."""
+    """One spell without a mask. `snapshot` is the path of its picture; `seen` is what a review has to name; `note` is
+    empty for a program that may not review."""
 
     id: UUID
     passage: UUID
@@ -155,6 +157,18 @@ class CountedBody(Schema):
     watched: float | None
 
 
+class HourBody(Schema):
+    """People of one hour of the week: as in the sums, without what is counted by day alone."""
+
+    mask: int
+    no_mask: int
+    incorrect: int
+    seen: int
+    rate: float | None
+    low: float | None
+    high: float | None
+
+
 class CountedOf(Schema):
     """Sums of one day, site or camera. `key` is the day, or the id."""
 
@@ -171,7 +185,7 @@ class FiguresBody(Schema):
     total: CountedBody
     before: CountedBody
     days: list[CountedOf]
-    week: list[list[CountedBody]]
+    week: list[list[HourBody]]
     sites: list[CountedOf]
     cameras: list[CountedOf]
 
@@ -210,7 +224,7 @@ def _site(site: Site, feed: SiteFeed) -> dict[str, Any]:
 
 
 @router.get("/cameras", response={200: list[CameraBody], **REFUSALS})
-def list_cameras(request: HttpRequest, site: int | None = None) -> list[dict[str, Any]]:
+def list_cameras(request: HttpRequest, site: int | None = Id) -> list[dict[str, Any]]:
     """The cameras of the caller's sites, or of one, and how they are."""
     found = callers.sites(request, Right.READ_FIGURES, site)
     rows = access.cameras(request.auth, Right.READ_FIGURES)  # type: ignore[attr-defined]
@@ -221,8 +235,8 @@ def list_cameras(request: HttpRequest, site: int | None = None) -> list[dict[str
 @router.get("/passages", response={200: PageOfPassages, **REFUSALS})
 def list_passages(
     request: HttpRequest,
-    site: int | None = None,
-    camera: int | None = None,
+    site: int | None = Id,
+    camera: int | None = Id,
     label: Wear | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -240,8 +254,8 @@ def list_passages(
 @router.get("/violations", response={200: PageOfViolations, **REFUSALS})
 def list_violations(
     request: HttpRequest,
-    site: int | None = None,
-    camera: int | None = None,
+    site: int | None = Id,
+    camera: int | None = Id,
     label: Wear | None = None,
     status: Literal["open", "confirmed", "dismissed"] | None = None,
     since: datetime | None = None,
@@ -254,14 +268,14 @@ def list_violations(
     rows = Violation.objects.filter(site__in=found)
     rows = _narrow(rows, "started_at", camera=camera, label=label, status=status, since=since, until=until)
     callers.note_reading(request, _("violations"), found)
-    return _page(request, rows, "started_at", before, limit, UUID, violation_body)
+    return _page(request, rows, "started_at", before, limit, UUID, body_for(request))
 
 
 @router.get("/outages", response={200: PageOfOutages, **REFUSALS})
 def list_outages(
     request: HttpRequest,
-    site: int | None = None,
-    camera: int | None = None,
+    site: int | None = Id,
+    camera: int | None = Id,
     since: datetime | None = None,
     until: datetime | None = None,
     before: str = "",
@@ -278,6 +292,8 @@ def _narrow(rows: QuerySet[M], field: str, since: datetime | None, until: dateti
     """Times without a zone are UTC."""
     for name, moment in ((f"{field}__gte", since), (f"{field}__lt", until)):
         if moment is not None:
+            if not FIRST_DAY <= moment.date() <= LAST_DAY:
+                raise Problem(422, _("Choose days from %(first)d on.") % {"first": FIRST_DAY.year})
             aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.get_default_timezone())
             rows = rows.filter(**{name: aware})
     return rows.filter(**{name: value for name, value in equal.items() if value is not None})
@@ -315,6 +331,14 @@ def _passage(row: Passage) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def body_for(request: HttpRequest) -> Callable[[Violation], dict[str, Any]]:
+    """A violation as this caller reads it: notes, which people write for each other, only if they may review."""
+    actor = request.auth  # type: ignore[attr-defined]
+    if isinstance(actor, Program) and Program.May.REVIEW not in actor.rights:
+        return lambda row: violation_body(row) | {"note": ""}
+    return violation_body
+
+
 def violation_body(row: Violation) -> dict[str, Any]:
     return {
         "id": row.pk, "passage": row.passage_id, "site": row.site_id, "camera": row.camera_id, "label": row.label,
@@ -350,7 +374,7 @@ def read_violation(request: HttpRequest, violation_id: UUID) -> dict[str, Any]:
     """One violation."""
     found = get_violation(request, violation_id)
     callers.note_reading(request, _("violations"), [found.site])
-    return violation_body(found)
+    return body_for(request)(found)
 
 
 @router.get("/violations/{violation_id}/snapshot.jpg", response={200: None, **REFUSALS})
@@ -391,8 +415,8 @@ def review_violation(request: HttpRequest, violation_id: UUID, body: ReviewBody)
 @router.get("/figures", response={200: FiguresBody, **REFUSALS})
 def read_figures(
     request: HttpRequest,
-    site: int | None = None,
-    camera: int | None = None,
+    site: int | None = Id,
+    camera: int | None = Id,
     first: date | None = None,
     last: date | None = None,
 ) -> dict[str, Any]:
@@ -403,8 +427,9 @@ def read_figures(
         found = [each for each in found if each.pk == chosen.site_id]
     now = timezone.now()
     last = last or max((each.local(now).date() for each in found), default=now.date())
-    first = first or max(FIRST_DAY, last - timedelta(days=USUAL_DAYS - 1))
-    if not FIRST_DAY <= first <= LAST_DAY or not FIRST_DAY <= last <= LAST_DAY:
+    if FIRST_DAY <= last <= LAST_DAY:
+        first = first or max(FIRST_DAY, last - timedelta(days=USUAL_DAYS - 1))
+    if first is None or not FIRST_DAY <= first <= LAST_DAY or not FIRST_DAY <= last <= LAST_DAY:
         raise Problem(422, _("Choose days from %(first)d on.") % {"first": FIRST_DAY.year})
     if first > last:
         raise Problem(422, _("This range ends before it begins."))
@@ -453,7 +478,7 @@ def counted(sums: Counted) -> dict[str, Any]:
 @router.get("/events", response={200: EventsBody, **REFUSALS})
 def list_events(
     request: HttpRequest,
-    site: int | None = None,
+    site: int | None = Id,
     after: int = Param(0, ge=0, lt=2**62, description="The number of the last answer; 0 for everything."),
     wait: int = Param(0, ge=0, le=waiting.LONGEST_S, description="Seconds to wait if there is nothing new."),
     limit: int = Rows,
@@ -480,4 +505,4 @@ def list_events(
             number = page[-1].event_number
         else:
             page = page[:limit]
-    return {"number": max(number, after), "items": [violation_body(row) for row in page]}
+    return {"number": max(number, after), "items": [body_for(request)(row) for row in page]}

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, Sum
+from django.db.models import Exists, Min, OuterRef, Q, Sum
 from django.utils import timezone
 
 from cameras.models import Camera, Outage, Reign, Site
@@ -186,6 +186,8 @@ def _add_coverage(site: Site, start: datetime, end: datetime, counts: dict[Key, 
     reigns = Reign.objects.filter(held, camera__in=there).values_list("camera_id", "taken_at", "ended_at")
     for camera, taken_at, ended_at in reigns:
         away["held"][camera].append((taken_at, ended_at or end))
+    for camera, known_since in first_known(there).items():  # who held it before is not known any more
+        away["held"][camera].append((min(start, known_since), known_since))
     for name, found in rows.items():
         spans = found.filter(camera__in=there).values_list("camera_id", "began_at", "ended_at")
         for camera, began_at, ended_at in spans:
@@ -205,6 +207,13 @@ def _add_coverage(site: Site, start: datetime, end: datetime, counts: dict[Key, 
 
 def seconds(span: tuple[datetime, datetime]) -> float:
     return max(0.0, (span[1] - span[0]).total_seconds())
+
+
+def first_known(cameras: Iterable[int]) -> dict[int, datetime]:
+    """Since when it is known who held each camera, for those of which the earliest reigns were deleted."""
+    first = Reign.objects.filter(camera__in=cameras).order_by().values("camera_id")
+    rows = first.annotate(since=Min("taken_at"), token=Min("token")).values_list("camera_id", "since", "token")
+    return {camera: since for camera, since, token in rows if token > 1}
 
 
 def gaps(span: tuple[datetime, datetime], held: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:

@@ -86,6 +86,6 @@ def drop(apps: Any, editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("portal", "0013_figures"), ("cameras", "__latest__")]
+    dependencies = [("portal", "0013_figures"), ("cameras", "0009_state_not_known")]
 
     operations = [migrations.RunPython(make, drop)]

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import F
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -16,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from cameras import tasks
-from cameras.models import Camera, Outage, ProbeRequest, Site
+from cameras.models import Camera, CameraZone, Outage, ProbeRequest, Site
 from cameras.reach import addresses
 from cameras.redis import Errors
 from cameras.setup import probe
@@ -210,7 +211,12 @@ def duplicate_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     copy.pk, copy.version, copy.paused = None, 1, True
     copy._state.adding = True
     copy.name = next(name for name in copies if name not in names)
-    copy.save()
+    with transaction.atomic():
+        copy.save()
+        drawn = CameraZone.objects.filter(camera=found)  # what is private there is private here
+        CameraZone.objects.bulk_create(
+            [CameraZone(camera=copy, kind=each.kind, points=each.points, aspect=each.aspect) for each in drawn]
+        )
     audit.note(request, Action.CAMERA_ADDED, copy.name, copy.site)
     messages.success(request, _("This is the copy. It is paused: change what differs, then resume it."))
     return redirect("camera", copy.pk)

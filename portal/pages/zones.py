@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 from cameras.models import Camera, CameraZone
 from cameras.redis import Errors, connection, looked_at_key, preview_key, subscription
 from cameras.watching.preview import read_header, read_picture
-from detection import Box
+from detection import Box, decode_picture
 from detection import zones as geometry
 from detection.tracks import overlap
 from portal.models import Violation
@@ -68,6 +68,8 @@ class ZoneForm(forms.Form):
             raise forms.ValidationError(_("A corner lies outside of the picture: use 0 to 100."))
         if geometry.extent([(x, y) for x, y in points]) < geometry.LEAST_AREA:
             raise forms.ValidationError(_("This zone has no area. Move its corners apart."))
+        if geometry.crosses_itself([(x, y) for x, y in points]):
+            raise forms.ValidationError(_("Its sides cross. Set the corners one after the other, all the way around."))
         return [[round(x, 4), round(y, 4)] for x, y in points]
 
     def clean_aspect(self) -> float:
@@ -86,6 +88,10 @@ def zones(request: HttpRequest, camera_id: int) -> HttpResponse:
     """The camera's picture with its zones, and a new one to draw."""
     camera = access.get_camera(request, camera_id)
     form = ZoneForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid() and not form.cleaned_data["aspect"]:
+        form.cleaned_data["aspect"] = aspect_now(camera.pk)
+        if form.cleaned_data["kind"] == Kind.PRIVACY and not form.cleaned_data["aspect"]:
+            form.add_error("kind", _("A privacy zone needs the camera's picture. Draw it when one comes."))
     drawn = list(camera.zones.all())
     if form.is_bound:
         if len(drawn) >= MOST_ZONES:
@@ -161,6 +167,18 @@ def newest_preview(camera_id: int) -> bytes | None:
             pubsub.get_message(timeout=left)
     finally:
         pubsub.close()
+
+
+def aspect_now(camera_id: int) -> float:
+    """Width by height of what the camera sees now; 0 if nothing comes."""
+    try:
+        preview = newest_preview(camera_id)
+    except Errors:
+        return 0.0
+    if preview is None:
+        return 0.0
+    height, width = decode_picture(read_picture(preview)).shape[:2]
+    return float(round(width / height, 4))
 
 
 # -- spots ------------------------------------------------------------------------------------------------------------

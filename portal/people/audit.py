@@ -99,8 +99,10 @@ def write_late() -> int:
 def entry_of(
     request: HttpRequest | None, action: AuditEntry.Action, subject: str, site: Site | None, actor: User | None
 ) -> AuditEntry:
-    who = actor or (request.user if request is not None and request.user.is_authenticated else None)
-    program = getattr(request, "program", None) if who is None else None
+    program = getattr(request, "program", None) if actor is None else None  # its token counted, whoever is signed in
+    who = actor
+    if who is None and program is None and request is not None and request.user.is_authenticated:
+        who = request.user
     return AuditEntry(
         action=action,
         subject=subject[:400],

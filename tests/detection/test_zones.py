@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detection import Analyzer, Detection, Detector
 from detection.detector import LookResult
-from detection.zones import Zone, Zones, area, holds
+from detection.zones import Zone, Zones, area, crosses_itself, holds
 
 LEFT = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 PICTURE = np.full((360, 640, 3), 200, np.uint8)
@@ -44,6 +44,18 @@ def test_faces_count_by_where_their_middle_is() -> None:
     assert Zones((Zone("ignore", LEFT, WIDE),)).counting(boxes, PICTURE) == [False, True, False]
     both = Zones((Zone("watch", LEFT, WIDE), Zone("ignore", ((0.0, 0.0), (0.3, 0.0), (0.3, 0.3), (0.0, 0.3)), WIDE)))
     assert both.counting(boxes, PICTURE) == [False, False, True]
+
+
+def test_a_camera_that_shows_another_part_shows_nothing_either() -> None:
+    zones = Zones((Zone("privacy", LEFT, WIDE),))
+    assert zones.is_turned(np.zeros((480, 640, 3), np.uint8)) and not zones.is_turned(np.zeros((540, 960, 3), np.uint8))
+    assert not zones.is_turned(np.zeros((361, 640, 3), np.uint8)), "rounding is no other shape"
+
+
+def test_sides_that_cross_are_found() -> None:
+    star = [(0.5, 0.0), (0.8, 1.0), (0.0, 0.4), (1.0, 0.4), (0.2, 1.0)]
+    assert crosses_itself(star) and crosses_itself([(0, 0), (1, 1), (1, 0), (0, 1)])
+    assert not crosses_itself(LEFT) and not crosses_itself([(0, 0), (1, 0), (1, 1), (0.5, 0.2), (0, 1)])
 
 
 points = st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)), min_size=3, max_size=12)

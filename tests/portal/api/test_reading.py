@@ -208,6 +208,11 @@ def test_lists_are_narrowed(world: World, get: Get) -> None:
         ("/figures?first=2016-03-02&last=2026-03-01", "at most"),
         ("/figures?first=0001-01-01&last=0001-01-02", "2000"),
         ("/figures?last=9999-12-31", "2000"),
+        ("/figures?last=0001-01-05", "2000"),
+        ("/passages?camera=99999999999999999999", "camera"),
+        ("/violations?site=0", "site"),
+        ("/violations?since=0001-01-01T00:00:00%2B14:00", "2000"),
+        ("/outages?until=9999-12-31T23:59:59-14:00", "2000"),
         ("/events?after=-1", "after"),
         ("/events?wait=26", "wait"),
     ],
@@ -301,6 +306,29 @@ def test_a_program_reviews_and_the_log_says_which(world: World) -> None:
     assert problem(post(key, path, note="x" * 3000, seen=answer.json()["seen"]))[0] == 422
     assert problem(post(token(world.here, "pictures", by=world.alice), path, status="open", seen=1))[0] == 403
     assert problem(post(token(world.there, "review", by=world.charlie), path, status="open", seen=1))[0] == 404
+
+
+def test_notes_are_for_programs_that_review(world: World) -> None:
+    found = see(world.door)
+    Violation.objects.filter(pk=found.pk).update(note="Ask Dora")
+    for right, note in (("pictures", ""), ("review", "Ask Dora")):
+        get = reader(token(world.here, right, by=world.alice))
+        assert get(f"/violations/{found.pk}").json()["note"] == note
+        assert get("/violations").json()["items"][0]["note"] == note
+        assert get("/events").json()["items"][0]["note"] == note
+
+
+def test_a_token_counts_even_where_somebody_is_signed_in(world: World, sign_in: SignIn) -> None:
+    """The log says whose right it was; and a wrong token is a wrong token, whatever cookie comes along."""
+    found, client = see(world.door), sign_in(world.vera)
+    headers = {"Authorization": f"Bearer {token(world.here, 'pictures', by=world.alice)}"}
+    client.get(f"/api/v1/violations/{found.pk}/snapshot.jpg", headers=headers)
+    assert AuditEntry.objects.get(action="saw-picture").actor.startswith("Screen (program ")
+    body = json.dumps({"status": "dismissed", "seen": 0})
+    for headers in ({"Authorization": "Bearer masks_gone"}, {"Authorization": "Bearer "}):
+        path = f"/api/v1/violations/{found.pk}/review"
+        answer = Client(enforce_csrf_checks=True).post(path, body, content_type="application/json", headers=headers)
+        assert problem(answer)[0] == 401
 
 
 def test_a_session_reviews_only_with_the_pages_own_token(world: World, sign_in: SignIn) -> None:
@@ -420,7 +448,7 @@ def test_the_description_lists_what_there_is(world: World, sign_in: SignIn) -> N
     body = sign_in(world.vera).get("/api/openapi.json").json()
     for path in ("sites", "cameras", "passages", "violations", "figures", "outages", "events"):
         assert body["paths"][f"/api/v1/{path}"]["get"]["summary"]
-    assert {"ProgramBearer", "SessionAuth", "CameraToken"} <= body["components"]["securitySchemes"].keys()
+    assert {"ProgramBearer", "PersonSession", "CameraToken"} <= body["components"]["securitySchemes"].keys()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -160,6 +160,17 @@ def test_while_nobody_held_a_camera_it_was_not_watched(world: World) -> None:
     assert summed("lost_s", **door) == 4 * 3600, "one of the outage, and three of the four without anybody"
 
 
+def test_a_time_of_which_reigns_were_deleted_counts_as_before(world: World) -> None:
+    now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    Camera.objects.update(created_at=now - timedelta(days=5))
+    Reign.objects.filter(camera=world.door).update(taken_at=now - timedelta(hours=2), token=7)
+    count(world.here, now - timedelta(hours=5), now, now)
+    assert summed("watched_s", camera=world.door, span="hour") == 5 * 3600 and summed("lost_s") == 0
+    Reign.objects.filter(camera=world.door).update(token=1)
+    count(world.here, now - timedelta(hours=5), now, now)
+    assert summed("watched_s", camera=world.door, span="hour") == 2 * 3600, "the very first one: nobody before it"
+
+
 def test_who_held_a_camera_is_known_for_as_long_as_hours_can_be_counted_anew(world: World) -> None:
     set_policy(world.here, retention_days=100)
     now = timezone.now()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 
@@ -20,6 +22,11 @@ from tests.worlds import World, jpeg, see
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch, redis: Any) -> None:
+    monkeypatch.setattr(zones, "PICTURE_WITHIN_S", 0.05)
 
 
 def draw(client: Client, camera: Camera, points: str, kind: str = "ignore", **more: str) -> Any:
@@ -57,6 +64,7 @@ def test_a_zone_is_saved_and_the_camera_is_watched_anew_with_it(world: World, si
         ("10,10 101,10 50,50", "ignore", "outside of the picture"),
         ("nan,10 50,10 50,50", "ignore", "outside of the picture"),
         ("10,10 20,20 30,30", "ignore", "no area"),
+        ("10,10 60,60 60,10 10,60", "privacy", "Its sides cross"),
         ("0,0 100,0 100,100 0,100", "ignore", "covers everything"),
         ("0,0 100,0 100,100 0,100", "privacy", "covers everything"),
         ("10,10 50,10 50,50", "nonsense", "nonsense"),
@@ -69,12 +77,36 @@ def test_a_zone_that_cannot_be_is_said_where_it_was_drawn(
     assert answer.status_code == 422 and says in squeezed(answer) and not CameraZone.objects.exists()
 
 
+def test_a_privacy_zone_needs_the_picture_that_it_is_drawn_on(
+    world: World, sign_in: SignIn, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zones, "PICTURE_WITHIN_S", 0.1)
+    client = sign_in(world.alice)
+    refused = draw(client, world.door, "10,20 60,20 60,90", "privacy")
+    assert refused.status_code == 422 and "A privacy zone needs" in squeezed(refused)
+    offer = Offer(world.door.pk, 1, time.time(), np.zeros((90, 160, 3), np.uint8), [])
+    connection().set(preview_key(world.door.pk), encode_preview(offer, 1))
+    draw(client, world.door, "10,20 60,20 60,90", "privacy")
+    assert CameraZone.objects.get().aspect == 1.7778
+
+
+def test_a_copy_of_a_camera_hides_what_the_camera_hides(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.alice)
+    draw(client, world.door, "10,20 60,20 60,90", "privacy", aspect="1.7778")
+    client.post(f"/cameras/{world.door.pk}/duplicate/")
+    copy = Camera.objects.exclude(pk__in=[world.door.pk, world.hall.pk]).get()
+    assert len(settings_of(copy).zones.zones) == 1 and settings_of(copy).zones == settings_of(world.door).zones
+
+
 def test_all_of_the_picture_may_be_watched(world: World, sign_in: SignIn) -> None:
     assert draw(sign_in(world.alice), world.door, "0,0 100,0 100,100 0,100", "watch").status_code == 200
 
 
 @pytest.mark.parametrize("aspect", ["x", "-1", "0", "1e9", "nan", ""])
-def test_an_aspect_that_cannot_be_is_not_known(world: World, sign_in: SignIn, aspect: str) -> None:
+def test_an_aspect_that_cannot_be_is_not_known(
+    world: World, sign_in: SignIn, redis: Any, monkeypatch: pytest.MonkeyPatch, aspect: str
+) -> None:
+    monkeypatch.setattr(zones, "PICTURE_WITHIN_S", 0.0)
     draw(sign_in(world.alice), world.door, "10,20 60,20 60,90", aspect=aspect)
     assert all(zone.aspect == 0 for zone in CameraZone.objects.all())
 
@@ -91,10 +123,6 @@ def test_a_camera_has_so_many_zones(world: World, sign_in: SignIn, monkeypatch: 
 
 
 def test_the_picture_is_the_newest_preview_and_a_look_of_its_own(world: World, sign_in: SignIn, redis: Any) -> None:
-    import time
-
-    import numpy as np
-
     image = np.full((90, 160, 3), 50, np.uint8)
     offer = Offer(world.door.pk, 1, time.time(), image, [])
     connection().set(preview_key(world.door.pk), encode_preview(offer, 1))
@@ -105,10 +133,6 @@ def test_the_picture_is_the_newest_preview_and_a_look_of_its_own(world: World, s
 
 
 def test_an_old_picture_is_none(world: World, sign_in: SignIn, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
-    import numpy as np
-
     monkeypatch.setattr(zones, "PICTURE_WITHIN_S", 0.2)
     offer = Offer(world.door.pk, 1, time.time() - 60, np.zeros((9, 16, 3), np.uint8), [])
     connection().set(preview_key(world.door.pk), encode_preview(offer, 1))
