@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from cameras.models import Camera
 from cameras.reach.credentials import SealError, unseal
 from cameras.reach.place import Place
-from detection.zones import Zone, Zones
+from detection.zones import NOWHERE, Zones
 
 log = logging.getLogger(__name__)
-
-NOWHERE = Zones()
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,4 @@ def settings_of(camera: Camera) -> CameraSettings:
 def zones_of(camera: Camera) -> Zones:
     """The zones that were drawn on the camera's picture. One query."""
     rows = camera.zones.order_by("pk").values_list("kind", "points", "aspect") if camera.pk else []
-    return Zones(
-        tuple(Zone(kind, tuple((float(x), float(y)) for x, y in points), aspect) for kind, points, aspect in rows)
-    )
+    return Zones.of(rows)

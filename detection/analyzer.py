@@ -25,19 +25,19 @@ from uuid_utils.compat import uuid7
 
 from detection.appearance import pixelate
 from detection.detector import Box, Detection, Detector, Image
-from detection.looks import PERHAPS, SMALL_PX, PartPx
+from detection.looks import SMALL_PX, PartPx
 from detection.motion import Motion
 from detection.tracks import FAINT, LOST_S, MISSING_S, Track, Tracker, overlap, side
 from detection.votes import BARE, UNSURE
-from detection.zones import Zones
+from detection.zones import NOWHERE, Zones
 
-NOWHERE = Zones()
 STEADY_S = 5.0
 SEEN_EVERY_S = 5.0  # how often last_seen_at is updated for people who stay
 BETTER = 1.25  # a picture replaces another when it is this many times better
 PICTURE_EVERY_S = 1.0
 STILL_EVERY_S = 1.0  # for people who stay without a mask
 CUT = 0.4  # what a face at the picture's edge, perhaps cut off by it, is worth as a picture
+PERHAPS = 0.12  # the least confidence of what is made unrecognisable, though it is too faint to be followed
 SEEN_SHARE = 0.5  # of the last analyses, in which somebody must be detected to be accused
 DOUBT_S = 0.4  # until it is asked again whether it is a face
 MOTION_EVERY_S = 1.0  # what moves is looked at closely
@@ -183,7 +183,6 @@ class Analyzer:
         self._suspected: tuple[Box, ...] = ()  # and what is too faint for that
         self._newest_at = float("-inf")
         self.detect_s = 0.0  # how long the detector took for the newest frame
-        self.waiting = 0  # small faces that the newest frame was not looked at closely for
 
     def analyse(self, image_bgr: Image, captured_at: float, is_broken: bool = False) -> list[Finding]:
         """Analyse one frame. `image_bgr` is kept until a better one comes: never write to it afterwards.
@@ -198,7 +197,7 @@ class Analyzer:
         self._newest_at = captured_at
         began = perf_counter()
         seen = self._detector.look(image_bgr, PERHAPS, hints, self._parts)
-        possible, self._parts, self.waiting = seen.detections, seen.parts, seen.waiting
+        possible, self._parts = seen.detections, seen.parts
         self.detect_s = perf_counter() - began
         count = self._zones.counting([found.box for found in possible], image_bgr)
         clear = [found for found in possible if found.confidence >= FAINT]

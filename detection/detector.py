@@ -249,14 +249,11 @@ class Detector:
             for row, place in enumerate(places):
                 look, scale = plan[place], np.asarray(prepared[row][1] * 2, np.float32)
                 one = tuple(output[row : row + 1] for output in outputs)
-                boxes, raw = DECODERS[self.manifest.kind](
-                    self.manifest, one, self.manifest.calibration.score(threshold)
-                )
+                boxes, confidences = decode(self.manifest, one, threshold)
                 boxes = boxes / scale + np.asarray(look.part[:2] * 2, np.float32)
                 own = counts(look, boxes, width, height, self.manifest.looks.near_least)
                 detail = float(scale[0]) / self.input_scale(image_bgr)
-                confidences = self.manifest.calibration.confidence(raw[own])
-                found.append(Candidates(boxes[own], confidences, np.full(int(own.sum()), detail, np.float32)))
+                found.append(Candidates(boxes[own], confidences[own], np.full(int(own.sum()), detail, np.float32)))
         return found[0].joined(*found[1:])
 
     def _where_to_look(
@@ -402,9 +399,15 @@ def find(manifest: Manifest, outputs: tuple[Floats, ...], threshold: float) -> t
     Args:
         threshold: the lowest confidence, in (0, 1).
     """
+    boxes_px, confidences = decode(manifest, outputs, threshold)
+    kept = suppress(boxes_px, confidences.max(axis=1, initial=0), manifest.iou_threshold)
+    return boxes_px[kept], confidences[kept]
+
+
+def decode(manifest: Manifest, outputs: tuple[Floats, ...], threshold: float) -> tuple[Floats, Floats]:
+    """The same before suppression: in it, one face may have several boxes."""
     boxes_px, raw = DECODERS[manifest.kind](manifest, outputs, manifest.calibration.score(threshold))
-    kept = suppress(boxes_px, raw.max(axis=1, initial=0), manifest.iou_threshold)
-    return boxes_px[kept], manifest.calibration.confidence(raw[kept])
+    return boxes_px, manifest.calibration.confidence(raw)
 
 
 def suppress(boxes_xyxy: Floats, confidences: Floats, iou_threshold: float) -> npt.NDArray[np.intp]:

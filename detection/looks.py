@@ -20,8 +20,7 @@ Floats = npt.NDArray[np.float32]
 PartPx = tuple[int, int, int, int]
 
 SMALL_PX = 20.0  # of the whole look's input: a face with a smaller side is worth a far look
-PERHAPS = 0.12  # the least confidence at which something may be a face
-WORTH = 0.06  # the least at which it is worth a far look
+WORTH = 0.06  # the least confidence at which something is worth a far look
 SURE = 0.85  # from here on, nothing is left to find out
 CUT = 0.02  # of a part's side: what comes so near to an edge inside the picture may be cut by it
 ROOM = 0.5  # of a face's side, that has to be around it in a part

@@ -11,7 +11,7 @@ camera was turned since, zones cannot be right, so the privacy ones black everyt
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -47,6 +47,11 @@ class Zones:
 
     zones: tuple[Zone, ...] = ()
 
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, Sequence[Sequence[float]], float]]) -> Zones:
+        """Zones as they are stored: kind, [[x, y], …], aspect."""
+        return cls(tuple(Zone(kind, tuple((x, y) for x, y in points), aspect) for kind, points, aspect in rows))
+
     def is_turned(self, image_bgr: Image) -> bool:
         """Whether a zone was drawn on a picture of another shape: the camera was turned, or shows another part."""
         height, width = image_bgr.shape[:2]
@@ -80,6 +85,9 @@ class Zones:
 
     def _of(self, kind: str) -> list[Zone]:
         return [zone for zone in self.zones if zone.kind == kind]
+
+
+NOWHERE = Zones()
 
 
 def holds(points: Sequence[Point], point: Point) -> bool:

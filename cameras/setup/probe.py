@@ -36,7 +36,7 @@ from cameras.redis import Errors, connection
 from cameras.sources import Opening, Source, StreamFacts, open_source
 from cameras.watching.watch import BLACK, is_black
 from detection import Detector, Image, ModelError, draw, encode_jpeg, scaled_down
-from detection.zones import Zone, Zones
+from detection.zones import NOWHERE, Zones
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Typed:
     view: int = 0
     model: str = "default"
     language: str = "en"
-    zones: Zones = Zones()
+    zones: Zones = NOWHERE
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -124,11 +124,8 @@ class Typed:
     @classmethod
     def decode(cls, text: str) -> Typed:
         given = json.loads(text)
-        zones = [
-            Zone(each["kind"], tuple((x, y) for x, y in each["points"]), each["aspect"])
-            for each in given["zones"]["zones"]
-        ]
-        return cls(**given | {"place": Place(**given["place"]), "zones": Zones(tuple(zones))})
+        zones = Zones.of((each["kind"], each["points"], each["aspect"]) for each in given["zones"]["zones"])
+        return cls(**given | {"place": Place(**given["place"]), "zones": zones})
 
 
 # -- on its way -----------------------------------------------------------------------------------------------------

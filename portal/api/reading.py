@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from ninja import Router, Schema
+from ninja import Field, Query, Router, Schema
 from ninja.params.functions import Query as Param
 
 from cameras.models import Camera, Outage, Site
@@ -21,7 +21,7 @@ from portal.api import callers, waiting
 from portal.api.problems import Problem, ProblemBody
 from portal.events import keyset, messages
 from portal.events.review import review as decide
-from portal.figures.reports import Counted, report
+from portal.figures.reports import USUAL_DAYS, Counted, range_fault, report
 from portal.models import Passage, Program, SiteFeed, Violation, policy_of
 from portal.people import access, audit, looks
 from portal.people.access import Right
@@ -29,14 +29,12 @@ from portal.people.audit import Action
 from portal.people.pictures import PictureGoneError, render
 
 MOST_ROWS = 200
-MOST_DAYS = 3 * 366
-USUAL_DAYS = 28
 FIRST_DAY, LAST_DAY = date(2000, 2, 1), date(2200, 12, 31)
 M = TypeVar("M", bound=Model)
 
 router = Router(tags=["reading"], auth=callers.CALLER)
 REFUSALS: dict[Any, Any] = dict.fromkeys((401, 403, 404, 422, 429), ProblemBody)
-Rows = Param(100, ge=1, le=MOST_ROWS, description="How many rows at most.")
+HOW_MANY = "How many rows at most."
 Id = Param(None, ge=1, lt=2**63)
 Wear = Literal["mask", "no_mask", "incorrect", "unsure"]
 
@@ -205,6 +203,17 @@ class ReviewBody(Schema):
     seen: int
 
 
+class Asked(Schema):
+    """What every list may be asked: of which site or camera, when, behind which position, and how much."""
+
+    site: int | None = Field(None, ge=1, lt=2**63)
+    camera: int | None = Field(None, ge=1, lt=2**63)
+    since: datetime | None = None
+    until: datetime | None = None
+    before: str = ""
+    limit: int = Field(100, ge=1, le=MOST_ROWS, description=HOW_MANY)
+
+
 # -- lists ------------------------------------------------------------------------------------------------------------
 
 
@@ -235,67 +244,53 @@ def list_cameras(request: HttpRequest, site: int | None = Id) -> list[dict[str, 
 @router.get("/passages", response={200: PageOfPassages, **REFUSALS})
 def list_passages(
     request: HttpRequest,
-    site: int | None = Id,
-    camera: int | None = Id,
+    asked: Query[Asked],
     label: Wear | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    before: str = "",
-    limit: int = Rows,
 ) -> dict[str, Any]:
     """People who were seen, newest first."""
-    found = callers.sites(request, Right.LOOK, site)
+    found = callers.sites(request, Right.LOOK, asked.site)
     rows = Passage.objects.filter(site__in=found)
-    rows = _narrow(rows, "started_at", camera=camera, label=label, since=since, until=until)
+    rows = _narrow(rows, "started_at", asked, label=label)
     callers.note_reading(request, _("people"), found)
-    return _page(request, rows, "started_at", before, limit, UUID, _passage)
+    return _page(request, rows, "started_at", asked, UUID, _passage)
 
 
 @router.get("/violations", response={200: PageOfViolations, **REFUSALS})
 def list_violations(
     request: HttpRequest,
-    site: int | None = Id,
-    camera: int | None = Id,
+    asked: Query[Asked],
     label: Wear | None = None,
     status: Literal["open", "confirmed", "dismissed"] | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    before: str = "",
-    limit: int = Rows,
 ) -> dict[str, Any]:
     """Violations, newest first."""
-    found = callers.sites(request, Right.LOOK, site)
+    found = callers.sites(request, Right.LOOK, asked.site)
     rows = Violation.objects.filter(site__in=found)
-    rows = _narrow(rows, "started_at", camera=camera, label=label, status=status, since=since, until=until)
+    rows = _narrow(rows, "started_at", asked, label=label, status=status)
     callers.note_reading(request, _("violations"), found)
-    return _page(request, rows, "started_at", before, limit, UUID, body_for(request))
+    return _page(request, rows, "started_at", asked, UUID, body_for(request))
 
 
 @router.get("/outages", response={200: PageOfOutages, **REFUSALS})
 def list_outages(
     request: HttpRequest,
-    site: int | None = Id,
-    camera: int | None = Id,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    before: str = "",
-    limit: int = Rows,
+    asked: Query[Asked],
 ) -> dict[str, Any]:
     """Times in which a camera could not be watched, newest first."""
-    found = callers.sites(request, Right.READ_FIGURES, site)
+    found = callers.sites(request, Right.READ_FIGURES, asked.site)
     rows = Outage.objects.filter(camera__site__in=found, camera__deleted_at=None).select_related("camera")
-    rows = _narrow(rows, "began_at", camera=camera, since=since, until=until)
-    return _page(request, rows, "began_at", before, limit, int, _outage)
+    rows = _narrow(rows, "began_at", asked)
+    return _page(request, rows, "began_at", asked, int, _outage)
 
 
-def _narrow(rows: QuerySet[M], field: str, since: datetime | None, until: datetime | None, **equal: Any) -> QuerySet[M]:
-    """Times without a zone are UTC."""
-    for name, moment in ((f"{field}__gte", since), (f"{field}__lt", until)):
+def _narrow(rows: QuerySet[M], field: str, asked: Asked, **equal: Any) -> QuerySet[M]:
+    """Only what is asked for. Times without a zone are UTC."""
+    for name, moment in ((f"{field}__gte", asked.since), (f"{field}__lt", asked.until)):
         if moment is not None:
             if not FIRST_DAY <= moment.date() <= LAST_DAY:
                 raise Problem(422, _("Choose days from %(first)d on.") % {"first": FIRST_DAY.year})
             aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.get_default_timezone())
             rows = rows.filter(**{name: aware})
+    equal["camera"] = asked.camera
     return rows.filter(**{name: value for name, value in equal.items() if value is not None})
 
 
@@ -303,24 +298,23 @@ def _page(
     request: HttpRequest,
     rows: QuerySet[M],
     field: str,
-    before: str,
-    limit: int,
+    asked: Asked,
     key: Callable[[str], Any],
     body: Callable[[Any], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Up to `limit` rows behind a cursor, newest first, and the address of the next page."""
-    if before:
+    """As many rows as are asked for behind a cursor, newest first, and the address of the next page."""
+    if asked.before:
         try:
-            rows = rows.filter(keyset.behind(*keyset.read_cursor(before, key), field))
+            rows = rows.filter(keyset.behind(*keyset.read_cursor(asked.before, key), field))
         except ValueError as error:
             raise Problem(422, _("before: this is no position in the list. Use “next” as it was given.")) from error
-    page = list(rows.order_by(f"-{field}", "-pk")[: limit + 1])
+    page = list(rows.order_by(f"-{field}", "-pk")[: asked.limit + 1])
     onward = None
-    if len(page) > limit:
-        last = page[limit - 1]
+    if len(page) > asked.limit:
+        last = page[asked.limit - 1]
         given = request.GET.dict() | {"before": keyset.cursor_of(getattr(last, field), last.pk)}
         onward = f"{request.path}?{urlencode(given)}"
-    return {"items": [body(row) for row in page[:limit]], "next": onward}
+    return {"items": [body(row) for row in page[: asked.limit]], "next": onward}
 
 
 def _passage(row: Passage) -> dict[str, Any]:
@@ -422,7 +416,7 @@ def read_figures(
 ) -> dict[str, Any]:
     """How masks were worn, from one day to another; without days, the last 28."""
     found = callers.sites(request, Right.READ_FIGURES, site)
-    chosen = _camera(request, found, camera)
+    chosen = _camera(found, camera)
     if chosen is not None:
         found = [each for each in found if each.pk == chosen.site_id]
     now = timezone.now()
@@ -431,10 +425,8 @@ def read_figures(
         first = first or max(FIRST_DAY, last - timedelta(days=USUAL_DAYS - 1))
     if first is None or not FIRST_DAY <= first <= LAST_DAY or not FIRST_DAY <= last <= LAST_DAY:
         raise Problem(422, _("Choose days from %(first)d on.") % {"first": FIRST_DAY.year})
-    if first > last:
-        raise Problem(422, _("This range ends before it begins."))
-    if (last - first).days >= MOST_DAYS:
-        raise Problem(422, _("Choose at most %(most)d days.") % {"most": MOST_DAYS})
+    if fault := range_fault(first, last):
+        raise Problem(422, fault[1])
     answer = report(found, first, last, chosen)
     return {
         "first": first,
@@ -448,7 +440,7 @@ def read_figures(
     }
 
 
-def _camera(request: HttpRequest, found: Sequence[Site], camera: int | None) -> Camera | None:
+def _camera(found: Sequence[Site], camera: int | None) -> Camera | None:
     if camera is None:
         return None
     chosen = Camera.objects.filter(pk=camera, site__in=found, deleted_at=None).first()
@@ -481,7 +473,7 @@ def list_events(
     site: int | None = Id,
     after: int = Param(0, ge=0, lt=2**62, description="The number of the last answer; 0 for everything."),
     wait: int = Param(0, ge=0, le=waiting.LONGEST_S, description="Seconds to wait if there is nothing new."),
-    limit: int = Rows,
+    limit: int = Param(100, ge=1, le=MOST_ROWS, description=HOW_MANY),
 ) -> dict[str, Any]:
     """What happened at a site since `after`, oldest first. With `wait`, the answer comes when something happens.
 

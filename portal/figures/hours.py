@@ -178,26 +178,30 @@ def _add_coverage(site: Site, start: datetime, end: datetime, counts: dict[Key, 
     cameras = Camera.objects.filter(site=site, created_at__lt=end).exclude(deleted_at__lte=start)
     there = {each.pk: (max(start, each.created_at), min(end, each.deleted_at or end)) for each in cameras}
     touching = Q(began_at__lt=end) & (Q(ended_at=None) | Q(ended_at__gt=start))
-    away: dict[str, dict[int, list[tuple[datetime, datetime]]]] = {
+    stretches: dict[str, dict[int, list[tuple[datetime, datetime]]]] = {
         name: defaultdict(list) for name in ("pauses", "outages", "held")
     }
     rows = {"pauses": Pause.objects.filter(touching), "outages": Outage.objects.filter(touching)}
     held = Q(taken_at__lt=end) & (Q(ended_at=None) | Q(ended_at__gt=start))
     reigns = Reign.objects.filter(held, camera__in=there).values_list("camera_id", "taken_at", "ended_at")
     for camera, taken_at, ended_at in reigns:
-        away["held"][camera].append((taken_at, ended_at or end))
+        stretches["held"][camera].append((taken_at, ended_at or end))
     for camera, known_since in first_known(there).items():  # who held it before is not known any more
-        away["held"][camera].append((min(start, known_since), known_since))
+        stretches["held"][camera].append((min(start, known_since), known_since))
     for name, found in rows.items():
         spans = found.filter(camera__in=there).values_list("camera_id", "began_at", "ended_at")
         for camera, began_at, ended_at in spans:
-            away[name][camera].append((began_at, ended_at or end))
+            stretches[name][camera].append((began_at, ended_at or end))
     for camera, (begins, ends) in there.items():
         hour = hour_of(site, begins)
         while hour < ends:
             span = (max(hour, begins), min(hour + AN_HOUR, ends))
-            paused = overlap(span, away["pauses"][camera])
-            unwatched = [*away["outages"][camera], *away["pauses"][camera], *gaps(span, away["held"][camera])]
+            paused = overlap(span, stretches["pauses"][camera])
+            unwatched = [
+                *stretches["outages"][camera],
+                *stretches["pauses"][camera],
+                *gaps(span, stretches["held"][camera]),
+            ]
             watched = seconds(span) - overlap(span, unwatched)
             lost = seconds(span) - paused - watched
             if watched or lost > 0:

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.db.models import QuerySet, Sum
+from django.utils.translation import gettext as _
 
 from cameras.models import Camera, Site
 from portal.models import Figures
@@ -16,6 +17,8 @@ from portal.models import Figures
 Z = 1.96  # bounds that hold in 95 of 100 cases
 FEW = 20  # fewer people than this say little
 MOST_DAYS = 120  # in a chart
+USUAL_DAYS = 28
+LONGEST_DAYS = 3 * 366  # of a report
 Span = Figures.Span
 COUNTS = Figures.COUNTS
 PEOPLE = ("mask", "no_mask", "incorrect")
@@ -181,6 +184,15 @@ class Compliance:
     def _hours(self, by: Any) -> list[tuple[int, int, Counted]]:
         hours = [(day, hour, self.week[day][hour]) for day in range(7) for hour in range(24)] if self.week else []
         return [each for each in sorted(hours, key=lambda each: -by(each[2]))[:3] if by(each[2])]
+
+
+def range_fault(first: date, last: date) -> tuple[str, str] | None:
+    """What is wrong with these days, if anything: which end ("from" or "to"), and a sentence for people."""
+    if first > last:
+        return "to", _("This range ends before it begins.")
+    if (last - first).days >= LONGEST_DAYS:
+        return "from", _("Choose at most %(most)d days.") % {"most": LONGEST_DAYS}
+    return None
 
 
 def report(sites: Sequence[Site], first: date, last: date, camera: Camera | None = None) -> Compliance:

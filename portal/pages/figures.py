@@ -17,17 +17,15 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from cameras.models import Camera, Site
-from portal.figures.reports import report
+from portal.figures.reports import USUAL_DAYS, range_fault, report
 from portal.models import Figures, policy_of
 from portal.pages import charts
 from portal.people import access, audit, spreadsheet
 from portal.people.access import AnyUser
 from portal.people.audit import Action
 
-MOST_DAYS = 3 * 366
 FIRST_YEAR, LAST_YEAR = 2000, 2200
 PRESETS = (7, 28, 90, 365)
-USUAL_DAYS = 28
 NOT_A_DAY = {"invalid": gettext_lazy("This is not a day. Choose one.")}
 COLUMNS = {
     "mask": gettext_lazy("with a mask"), "no_mask": gettext_lazy("without"),
@@ -72,10 +70,8 @@ class RangeForm(forms.Form):
         first = cleaned.get("from") or max(last, date(FIRST_YEAR, 2, 1)) - timedelta(days=USUAL_DAYS - 1)
         if first.year < FIRST_YEAR or last.year > LAST_YEAR:
             self.add_error("from", _("Choose days from %(first)d on.") % {"first": FIRST_YEAR})
-        elif first > last:
-            self.add_error("to", _("This range ends before it begins."))
-        elif (last - first).days >= MOST_DAYS:
-            self.add_error("from", _("Choose at most %(most)d days.") % {"most": MOST_DAYS})
+        elif fault := range_fault(first, last):
+            self.add_error(*fault)
         return cleaned | {"first": first, "last": last}
 
     @property

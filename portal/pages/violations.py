@@ -166,14 +166,15 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
     rows = form.narrow(rows) if form.is_valid() else rows
     spoken = list(found.reminders.order_by("decided_at"))
     waiting = pending_review.waiting(request, found)
+    may_set_up = access.may(request.user, Right.SET_UP, found.site_id)
     return {
         "violation": found,
         "chosen": urlencode(form.chosen()) if form.is_valid() else "",
         "waiting": waiting,
         "note": found.note if waiting is None or waiting.note is None else waiting.note,
         "may_review": access.may(request.user, Right.REVIEW, found.site_id),
-        "may_erase": access.may(request.user, Right.SET_UP, found.site_id),
-        "at_spot": dismissed_at_spot(found) if found.status == Violation.Status.DISMISSED else 0,
+        "may_erase": may_set_up,
+        "at_spot": dismissed_at_spot(found) if may_set_up and found.status == Violation.Status.DISMISSED else 0,
         "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
         "older": next_older(rows, found),
         "newer": next_newer(rows, found),
@@ -337,7 +338,7 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
 
 def offer_to_ignore(request: HttpRequest, row: Violation) -> None:
     """From the third dismissal at one spot on, whoever may draw zones is asked whether anything ever happens there."""
-    if (times := dismissed_at_spot(row)) < OFFERED_FROM or not access.may(request.user, Right.SET_UP, row.site_id):
+    if not access.may(request.user, Right.SET_UP, row.site_id) or (times := dismissed_at_spot(row)) < OFFERED_FROM:
         return
     text = _("%(count)d violations were dismissed at this spot of %(camera)s.") % {"count": times, "camera": row.camera}
     link = f"{reverse('violation', args=[row.pk])}#spot"

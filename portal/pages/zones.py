@@ -59,16 +59,16 @@ class ZoneForm(forms.Form):
     def clean_points(self) -> list[list[float]]:
         try:
             pairs = [pair.split(",") for pair in self.cleaned_data["points"].split()]
-            points = [[float(x) / 100, float(y) / 100] for x, y in pairs]
+            points = [(float(x) / 100, float(y) / 100) for x, y in pairs]
         except ValueError as error:
             raise forms.ValidationError(_("Write corners like “10,20 60,20 60,90”.")) from error
         if not 3 <= len(points) <= MOST_POINTS:
             raise forms.ValidationError(_("A zone has 3 to %(most)d corners.") % {"most": MOST_POINTS})
         if not all(math.isfinite(value) and 0 <= value <= 1 for point in points for value in point):
             raise forms.ValidationError(_("A corner lies outside of the picture: use 0 to 100."))
-        if geometry.extent([(x, y) for x, y in points]) < geometry.LEAST_AREA:
+        if geometry.extent(points) < geometry.LEAST_AREA:
             raise forms.ValidationError(_("This zone has no area. Move its corners apart."))
-        if geometry.crosses_itself([(x, y) for x, y in points]):
+        if geometry.crosses_itself(points):
             raise forms.ValidationError(_("Its sides cross. Set the corners one after the other, all the way around."))
         return [[round(x, 4), round(y, 4)] for x, y in points]
 
