@@ -202,7 +202,7 @@ class Analyzer:
         count = self._zones.counting([found.box for found in possible], image_bgr)
         clear = [found for found in possible if found.confidence >= FAINT]
         detections = [found for found, own in zip(possible, count, strict=True) if own and found.confidence >= FAINT]
-        weights, ended = self._tracker.update(detections, image_bgr, captured_at, is_broken)
+        weights, ended = self._tracker.update(detections, image_bgr, captured_at, is_broken, seen.features)
         findings = [finding for track in ended for finding in self._end(track)]
         missed = (
             track.predicted(captured_at)

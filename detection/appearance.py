@@ -9,20 +9,27 @@ import numpy as np
 import numpy.typing as npt
 
 from detection.detector import Box, Image
+from detection.features import Features, chest, forehead
 
 PATCH_SIDE_PX = 32
 SUBPIXEL = 0.6  # px of shift, or of zoom, that may remain after aligning two patches
 BLOCK_SIDE_PX = 8
 SHIFT_PX = 4  # how far two patches may be shifted against each other
+BY_FEATURES = 0.25  # what they weigh beside colours
 Patch = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Colours of the hair and forehead, and of the chest: the parts that a mask does not change."""
+    """Colours of the hair and forehead, and of the chest: the parts that a mask does not change.
+
+    Args:
+        embedding: what the network's features say of the same parts (detection/features.py).
+    """
 
     head: Patch
     chest: Patch
+    embedding: Patch | None = None
 
 
 def crop(image_bgr: Image, box: Box) -> Image:
@@ -75,17 +82,37 @@ def largest_change(before: Patch, after: Patch) -> float:
     return float(difference.reshape(blocks, BLOCK_SIDE_PX, blocks, BLOCK_SIDE_PX).mean(axis=(1, 3)).max())
 
 
-def signature(image_bgr: Image, box: Box) -> Signature:
-    x1, y1, x2, y2 = box
-    w, h = x2 - x1, y2 - y1
-    head = (x1 - 0.15 * w, y1 - 0.25 * h, x2 + 0.15 * w, y1 + 0.45 * h)
-    chest = (x1 - 0.5 * w, y2 + 0.2 * h, x2 + 0.5 * w, y2 + 1.2 * h)
-    return Signature(_colours(crop(image_bgr, head)), _colours(crop(image_bgr, chest)))
+def signature(image_bgr: Image, box: Box, features: Features | None = None) -> Signature:
+    """Of a face in a picture; `features` are the picture's, where its model gives them."""
+    return Signature(
+        _colours(crop(image_bgr, forehead(box))),
+        _colours(crop(image_bgr, chest(box))),
+        None if features is None else features.embedding(box),
+    )
+
+
+def blended(before: Signature, now: Signature, share: float) -> Signature:
+    """A memory that takes in `share` of what is seen now."""
+    embedding = before.embedding
+    if embedding is not None and now.embedding is not None:
+        embedding = embedding + share * (now.embedding - embedding)
+    return Signature(
+        before.head + share * (now.head - before.head), before.chest + share * (now.chest - before.chest), embedding
+    )
 
 
 def similarity(a: Signature, b: Signature) -> float:
     """From 0 (entirely different colours) to 1 (the same): the smaller Bhattacharyya coefficient of head and chest."""
     return float(min(np.sqrt(a.head * b.head).sum(), np.sqrt(a.chest * b.chest).sum()))
+
+
+def unlikeness(a: Signature, b: Signature) -> float:
+    """From 0 (the same) to about 1.2: by colours, and a quarter by the network's features, where both have them."""
+    by_colour = 1 - similarity(a, b)
+    if a.embedding is None or b.embedding is None:
+        return by_colour
+    lengths = float(np.linalg.norm(a.embedding) * np.linalg.norm(b.embedding))
+    return by_colour + BY_FEATURES * (1 - float(a.embedding @ b.embedding) / max(1e-6, lengths)) / 2
 
 
 def _colours(pixels: Image) -> Patch:

@@ -14,11 +14,12 @@ import onnxruntime as ort
 
 from detection.decoders import DECODERS, Floats, count_anchors
 from detection.errors import ModelError, PictureError
+from detection.features import FeatureOutput, Features
 from detection.looks import WORTH, PartPx, PlannedLook, counts, far_parts, lie_in, shapes, small
+from detection.looks import Box as Box
 from detection.manifest import MODELS, OUTPUTS, Manifest, ModelInput, model_names, read_manifest
 
 Image = npt.NDArray[np.uint8]
-Box = tuple[float, float, float, float]
 AGAIN = 0.5  # what a place is worth that was looked at last time
 HINT = 0.5  # what a hint is worth beside what may be a face
 # To be found again: crops of so many times the face's side, shifted by so much of it, at a longer side in px.
@@ -50,11 +51,16 @@ class Detection:
 
 @dataclass(frozen=True)
 class LookResult:
-    """What was found in a picture, which parts got a far look, and how many places were worth one and got none."""
+    """What was found in a picture, which parts got a far look, and how many places were worth one and got none.
+
+    Args:
+        features: of the whole look, if the model gives them.
+    """
 
     detections: list[Detection]
     parts: list[PartPx]
     waiting: int
+    features: Features | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ class Detector:
         self.confidence_threshold = confidence_threshold
         self._session = session
         self._outputs = [manifest.outputs[role] for role in _roles(manifest)]
+        self._all_outputs = self._outputs + ([manifest.features.name] if manifest.features else [])
 
     @classmethod
     def load(cls, model: str | Path | None = None, confidence_threshold: float | None = None) -> Detector:
@@ -151,6 +158,10 @@ class Detector:
         manifest = replace(self.manifest, looks=replace(self.manifest.looks, **changes))
         return Detector(manifest, self._session, self.confidence_threshold)
 
+    def with_features(self, features: FeatureOutput) -> Detector:
+        """The same model, whose features are read like this; the loaded session is shared."""
+        return Detector(replace(self.manifest, features=features), self._session, self.confidence_threshold)
+
     def detect(
         self, image_bgr: Image, confidence_threshold: float | None = None, hints: Sequence[Box] = ()
     ) -> list[Detection]:
@@ -185,19 +196,20 @@ class Detector:
         if looks.near_side and looks.near_side < wanted.longer_side:
             plan.append(PlannedLook("near", everything, looks.near_side))
         source = shared_source(image_bgr, wanted.longer_side) if len(plan) > 1 else None
-        seen = self._carry_out(plan, image_bgr, source, min(threshold, WORTH) if looks.far_most else threshold)
+        least = min(threshold, WORTH) if looks.far_most else threshold
+        seen, features = self._carry_out(plan, image_bgr, source, least)
         parts: list[PartPx] = []
         left = 0
         if looks.far_most and looks.far_part * max(width, height) >= wanted.multiple_of:
             parts, left = self._where_to_look(seen, hints, before, width, height)
             far = [PlannedLook("far", part, looks.far_side or wanted.longer_side) for part in parts]
-            seen = seen.joined(self._carry_out(far, image_bgr, None, threshold)) if far else seen
+            seen = seen.joined(self._carry_out(far, image_bgr, None, threshold)[0]) if far else seen
         seen = seen.above(threshold)
         kept = suppress(seen.boxes_px, seen.confidences.max(axis=1, initial=0), self.manifest.iou_threshold)
         sides = np.asarray([width, height, width, height], np.float32)
         boxes = np.clip(seen.boxes_px[kept] / sides, 0, 1)
         rows = zip(boxes, seen.confidences[kept], seen.details[kept], strict=True)
-        return LookResult([self._detection(*row) for row in rows if _has_area(row[0])], parts, left)
+        return LookResult([self._detection(*row) for row in rows if _has_area(row[0])], parts, left, features)
 
     def survives(self, image_bgr: Image, box: Box) -> bool:
         """Whether a detection is found again in two crops around it, shifted and of other scales: things often are not.
@@ -232,29 +244,37 @@ class Detector:
 
     def _carry_out(
         self, plan: Sequence[PlannedLook], image_bgr: Image, source: Image | None, threshold: float
-    ) -> Candidates:
-        """What these looks find, before suppression; those of one size run as one batch.
+    ) -> tuple[Candidates, Features | None]:
+        """What these looks find, before suppression, and the features of a whole look; those of one size are a batch.
 
         Args:
             source: for looks at the whole picture, from `shared_source`.
         """
         height, width = image_bgr.shape[:2]
         found = [Candidates.none(len(self.manifest.labels))]
+        features: Features | None = None
         for places in shapes(plan).values():
             parts = [plan[place].part for place in places]
             wanted = replace(self.manifest.input, longer_side=plan[places[0]].longer_side)
             prepared = [prepare(image_bgr[y1:y2, x1:x2], wanted, source) for x1, y1, x2, y2 in parts]
             tensors = [tensor for tensor, _scale in prepared]
-            outputs = self.run(np.concatenate(tensors) if len(tensors) > 1 else tensors[0])
-            for row, place in enumerate(places):
-                look, scale = plan[place], np.asarray(prepared[row][1] * 2, np.float32)
-                one = tuple(output[row : row + 1] for output in outputs)
+            is_whole = plan[places[0]].kind == "whole"
+            batch = np.concatenate(tensors) if len(tensors) > 1 else tensors[0]
+            outputs = self.run(batch, is_whole)
+            if is_whole and self.manifest.features is not None:
+                scale_x, scale_y = prepared[0][1]
+                rows, columns = batch.shape[2:] if wanted.layout == "NCHW" else batch.shape[1:3]
+                inner = (scale_x * width / columns, scale_y * height / rows)
+                features = Features.of(self.manifest.features, outputs[-1][0], inner)
+            for number, place in enumerate(places):
+                look, scale = plan[place], np.asarray(prepared[number][1] * 2, np.float32)
+                one = tuple(output[number : number + 1] for output in outputs)
                 boxes, confidences = decode(self.manifest, one, threshold)
                 boxes = boxes / scale + np.asarray(look.part[:2] * 2, np.float32)
                 own = counts(look, boxes, width, height, self.manifest.looks.near_least)
                 detail = float(scale[0]) / self.input_scale(image_bgr)
                 found.append(Candidates(boxes[own], confidences[own], np.full(int(own.sum()), detail, np.float32)))
-        return found[0].joined(*found[1:])
+        return found[0].joined(*found[1:]), features
 
     def _where_to_look(
         self, seen: Candidates, hints: Sequence[Box], before: Sequence[PartPx], width: int, height: int
@@ -273,9 +293,10 @@ class Detector:
         looks = self.manifest.looks
         return far_parts(places, weights, width, height, looks.far_most, looks.far_part)
 
-    def run(self, tensor: Floats) -> tuple[Floats, ...]:
-        """The model's outputs for an input that `prepare` made, in the order of its kind's roles."""
-        return tuple(self._session.run(self._outputs, {self.manifest.input.name: tensor}))
+    def run(self, tensor: Floats, with_features: bool = False) -> tuple[Floats, ...]:
+        """The model's outputs for an input that `prepare` made, in the order of its kind's roles, then its features."""
+        names = self._all_outputs if with_features else self._outputs
+        return tuple(self._session.run(names, {self.manifest.input.name: tensor}))
 
     def _detection(self, box: Floats, scores: Floats, detail: float) -> Detection:
         best = int(scores.argmax())
@@ -291,7 +312,7 @@ class Detector:
                 f"not {self.manifest.input.name} as its manifest says."
             )
         outputs = {entry.name for entry in self._session.get_outputs()}
-        if missing := set(self._outputs) - outputs:
+        if missing := set(self._all_outputs) - outputs:
             raise ModelError(
                 f"The model {self.manifest.name} gives no {', '.join(sorted(missing))}; its manifest lies."
             )
@@ -301,7 +322,7 @@ class Detector:
         grey = np.full((180, 320, 3), 127, np.uint8)
         tensor, _ = prepare(grey, self.manifest.input)
         try:
-            boxes, scores = self.run(tensor)
+            boxes, scores, *features = self.run(tensor, True)
         except Exception as error:
             raise ModelError(
                 f"The model {self.manifest.name} does not take what its manifest describes: {_first_line(error)}"
@@ -313,6 +334,8 @@ class Detector:
                 f"The model {self.manifest.name} gives {boxes.shape} and {scores.shape}; "
                 f"its manifest promises (1, points, 4) and (1, points, {labels})."
             )
+        if self.manifest.features and features[0].shape[:2] != (1, len(self.manifest.features.mean)):
+            raise ModelError(f"The model {self.manifest.name} gives other features than its manifest promises.")
         if self.manifest.anchors and count_anchors(self.manifest.anchors) != points:
             raise ModelError(
                 f"The model {self.manifest.name} gives {points} points, "

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 PartPx = tuple[int, int, int, int]
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2, relative to the picture, from 0 to 1
 
 SMALL_PX = 20.0  # of the whole look's input: a face with a smaller side is worth a far look
 WORTH = 0.06  # the least confidence at which something is worth a far look

@@ -7,7 +7,8 @@ Worked example (models/default.json, shortened)::
                "multiple_of": 32, "resize": "letterbox", "place": "top left", "pad": 0},
      "outputs": {"boxes": "boxes", "scores": "scores"}, "labels": ["no_mask", "mask", "incorrect"],
      "confidence_threshold": 0.5, "iou_threshold": 0.45,
-     "looks": {"near": {"longer_side": 128, "least": 0.3}, "far": {"most": 2, "part": 0.6, "longer_side": 384}}}
+     "looks": {"near": {"longer_side": 128, "least": 0.3}, "far": {"most": 2, "part": 0.6, "longer_side": 384}},
+     "features": {"output": "features", "mean": [0.2289, …], "spread": [0.1606, …]}}
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detection.errors import ModelError
+from detection.features import FeatureOutput
 from detection.looks import Looks
 
 LABELS = ("no_mask", "mask", "incorrect")
@@ -111,6 +113,7 @@ class Manifest:
     anchors: AnchorGrid | None = None
     calibration: Calibration = Calibration()
     looks: Looks = Looks()
+    features: FeatureOutput | None = None
 
 
 def model_names() -> tuple[str, ...]:
@@ -174,6 +177,7 @@ def _parse(path: Path, content: Any) -> Manifest:
         anchors=anchors,
         calibration=Calibration(**{name: float(value) for name, value in content.get("calibration", {}).items()}),
         looks=_parse_looks(content.get("looks", {})),
+        features=_parse_features(content.get("features")),
     )
 
 
@@ -186,6 +190,13 @@ def _parse_looks(content: Any) -> Looks:
         far_part=float(far.get("part", Looks.far_part)),
         far_side=int(far.get("longer_side", 0)),
     )
+
+
+def _parse_features(content: Any) -> FeatureOutput | None:
+    if content is None:
+        return None
+    mean, spread = (tuple(float(value) for value in content[name]) for name in ("mean", "spread"))
+    return FeatureOutput(str(content["output"]), mean, spread)
 
 
 def _check(name: str, manifest: Manifest) -> None:
@@ -228,6 +239,14 @@ def _check(name: str, manifest: Manifest) -> None:
         refuse(f"a far look needs a longer_side up to {MOST_SIDE_PX}, a multiple of multiple_of")
     if not (0 < looks.near_least < 1 and 0.1 <= looks.far_part < 1 and 0 <= looks.far_most <= 16):
         refuse("looks need least from 0 to 1, part from 0.1 to 1, and at most 16 far looks")
+    if manifest.features is not None:
+        if given.resize != "letterbox":
+            refuse("features need an input that is resized as a letterbox")
+        if (
+            len(manifest.features.mean) != len(manifest.features.spread)
+            or min(manifest.features.spread, default=0) <= 0
+        ):
+            refuse("features need one mean and one spread above 0 a channel")
     if manifest.kind == "ssd" and manifest.anchors is None:
         refuse("an ssd needs anchors")
     try:

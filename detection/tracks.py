@@ -1,9 +1,9 @@
 """Detections over time become tracks: one per person.
 
-Association is by intersection over union with the predicted box, then by distance (people near the camera move by
-more than a face between two analyses), confident detections first (after ByteTrack, Zhang et al., 2022: faint ones
-may continue a track but never begin one). A track lost away from the picture's edge is kept for LOST_S; a face found
-nearby with similar colours within that time is the same person.
+Association is by place, size and looks at once, for all people together, so that in a crowd a track does not go over
+to a neighbour; confident detections come first (after ByteTrack, Zhang et al., 2022: faint ones may continue a track
+but never begin one). A track lost away from the picture's edge is kept for LOST_S; a face found nearby with similar
+colours within that time is the same person.
 """
 
 from __future__ import annotations
@@ -14,8 +14,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from detection.appearance import Patch, Signature, face_patch, largest_change, sharpness, signature, similarity
+import lap
+import numpy as np
+
+from detection.appearance import (
+    Patch,
+    Signature,
+    blended,
+    face_patch,
+    largest_change,
+    sharpness,
+    signature,
+    unlikeness,
+)
 from detection.detector import Box, Detection, Image
+from detection.features import Features
 from detection.votes import Votes
 
 CONFIDENT = 0.5  # begins a track
@@ -28,10 +41,49 @@ SIMILAR = 0.72
 MATCH_IOU = 0.25
 REACH = 1.3  # of the face's side: how far it may jump between two analyses
 PACE = 1.5  # of the side, per second: how much further after a gap; somebody walking past moves seven
+# How a detection may differ from where a track is expected: standard deviations, of the face's side and its logarithm.
+PLACE_SPREAD, PLACE_DRIFT = 0.15, 0.6  # and more for each second since it was last seen
+SIZE_SPREAD, SIZE_DRIFT = 0.1, 0.15
+YOUNG = 0.5  # more, as long as it is not known how somebody moves
+BY_LOOKS = 20.0  # what unlikeness costs beside that
+FAR, NEVER = 12.0, 1e6
+AHEAD_S = 1.5  # for so long, motion is trusted
+FRESH = 0.3  # of what is remembered of somebody's looks is new
+BODY = 0.3  # of a face's width: by so much a body is broader, on each side, at the least
+NEIGHBOUR = 5.0  # faces' sides
 CHANGED_LEVELS = 1.3
 CHANGE_WINDOW = 50  # analyses
 SEEN_WINDOW = 15  # analyses
 CHANGED_SHARE = 0.08
+
+
+@dataclass
+class Instant:
+    """One analysis, as tracks see it.
+
+    Args:
+        input_scale: pixels of the model's input per pixel of the picture.
+        is_broken: parts of the picture are missing, so no face in it votes.
+    """
+
+    image_bgr: Image
+    at: float
+    detections: Sequence[Detection]
+    input_scale: float
+    is_broken: bool = False
+    features: Features | None = None
+    _signatures: dict[int, Signature] = field(default_factory=dict)
+
+    def signature(self, found: Detection) -> Signature:
+        """Measured when it is first asked for."""
+        key = id(found)
+        if key not in self._signatures:
+            self._signatures[key] = signature(self.image_bgr, found.box, self.features)
+        return self._signatures[key]
+
+    def is_alone(self, found: Detection) -> bool:
+        """Whether nobody else stands before or behind what is remembered of somebody's looks."""
+        return not any(each is not found and hides(each.box, found.box) for each in self.detections)
 
 
 @dataclass
@@ -72,8 +124,8 @@ class Track:
         return sum(self.seen) / len(self.seen)
 
     def predicted(self, at: float) -> Box:
-        """The box where motion has carried it; motion is trusted for half a second."""
-        ahead = min(0.5, max(0.0, at - self.last_seen_at))
+        """The box where motion has carried it, for as long as motion is trusted."""
+        ahead = min(AHEAD_S, max(0.0, at - self.last_seen_at))
         dx, dy = self.velocity[0] * ahead, self.velocity[1] * ahead
         x1, y1, x2, y2 = self.box
         return (x1 + dx, y1 + dy, x2 + dx, y2 + dy)
@@ -92,31 +144,32 @@ class Track:
             return STILL_LOST_S
         return MISSING_S if self.at_edge(at) else LOST_S
 
-    def update(
-        self, found: Detection, image_bgr: Image, at: float, input_scale: float, is_broken: bool = False
-    ) -> float:
+    def update(self, found: Detection, now: Instant) -> float:
         """Take one more sighting; returns its vote's weight, 0 from a broken picture."""
-        gap = at - self.last_seen_at
+        gap = now.at - self.last_seen_at
         if gap > 0:
-            moved = [now - before for now, before in zip(centre(found.box), centre(self.box), strict=True)]
+            moved = [new - old for new, old in zip(centre(found.box), centre(self.box), strict=True)]
             pull = 0.6 if gap <= MISSING_S else 1.0
             self.velocity = (
                 (1 - pull) * self.velocity[0] + pull * moved[0] / gap,
                 (1 - pull) * self.velocity[1] + pull * moved[1] / gap,
             )
-        self.box, self.last, self.last_seen_at = found.box, found, at
+        self.box, self.last, self.last_seen_at = found.box, found, now.at
         self.hits += 1
-        return 0.0 if is_broken else self.look(found, image_bgr, at, input_scale)
+        return 0.0 if now.is_broken else self.look(found, now)
 
-    def look(self, found: Detection, image_bgr: Image, at: float, input_scale: float) -> float:
+    def look(self, found: Detection, now: Instant) -> float:
         """Measure the face's pixels and let them vote."""
-        self.sharpness = sharpness(image_bgr, found.box)
-        self.signature = signature(image_bgr, found.box)
-        self._see_life(image_bgr, input_scale)
-        height, width = image_bgr.shape[:2]
+        self.sharpness = sharpness(now.image_bgr, found.box)
+        if self.signature is None:
+            self.signature = now.signature(found)
+        elif now.is_alone(found):  # else half of what is seen is somebody else
+            self.signature = blended(self.signature, now.signature(found), FRESH)
+        self._see_life(now.image_bgr, now.input_scale)
+        height, width = now.image_bgr.shape[:2]
         x1, y1, x2, y2 = found.box
-        side_px = math.sqrt((x2 - x1) * width * (y2 - y1) * height) * input_scale * found.detail
-        return self.votes.cast_vote(found, side_px, self.sharpness, at)
+        side_px = math.sqrt((x2 - x1) * width * (y2 - y1) * height) * now.input_scale * found.detail
+        return self.votes.cast_vote(found, side_px, self.sharpness, now.at)
 
     def _see_life(self, image_bgr: Image, input_scale: float) -> None:
         """A face whose box and pixels never change is a portrait.
@@ -160,13 +213,19 @@ class Tracker:
         self._longer_side_px = longer_side_px
 
     def update(
-        self, detections: Sequence[Detection], image_bgr: Image, at: float, is_broken: bool = False
+        self,
+        detections: Sequence[Detection],
+        image_bgr: Image,
+        at: float,
+        is_broken: bool = False,
+        features: Features | None = None,
     ) -> tuple[dict[UUID, float], list[Track]]:
         """Take in one analysis; returns the weights of the votes that it cast, by track, and the tracks that ended.
 
         A broken picture shows where people are that were seen before; it casts no vote, and nobody appears in it.
         """
         scale = self._longer_side_px / max(image_bgr.shape[:2])
+        now = Instant(image_bgr, at, detections, scale, is_broken, features)
         ended = [track for track in self.tracks if at - track.last_seen_at > track.keep_s(at)]
         self.tracks = [track for track in self.tracks if track not in ended]
         weights: dict[UUID, float] = {}
@@ -174,9 +233,9 @@ class Tracker:
         unused: list[Detection] = []
         for strong in (True, False):
             chosen = [found for found in detections if (found.confidence >= CONFIDENT) is strong]
-            pairs, left = associate(free, chosen, image_bgr, at)
+            pairs, left = associate(free, chosen, now)
             for track, found in pairs:
-                weights[track.key] = track.update(found, image_bgr, at, scale, is_broken)
+                weights[track.key] = track.update(found, now)
                 free.remove(track)
             if strong:
                 unused = left
@@ -187,7 +246,7 @@ class Tracker:
             if any(overlap(found.box, track.box) > 0.5 and track.last_seen_at == at for track in self.tracks):
                 continue
             track = Track(self._make_key(at), found.box, at, at, found)
-            weights[track.key] = track.look(found, image_bgr, at, scale)
+            weights[track.key] = track.look(found, now)
             self.tracks.append(track)
         return weights, ended
 
@@ -198,49 +257,85 @@ class Tracker:
 
 
 def associate(
-    tracks: Sequence[Track], detections: Sequence[Detection], image_bgr: Image, at: float
+    tracks: Sequence[Track], detections: Sequence[Detection], now: Instant
 ) -> tuple[list[tuple[Track, Detection]], list[Detection]]:
-    """Pairs of track and detection, best first, each used once; and the detections that are left."""
-    scored = []
-    for track in tracks:
-        for found in detections:
-            score = affinity(track, found, image_bgr, at)
-            if score > 0:
-                scored.append((score, track, found))
-    scored.sort(key=lambda entry: -entry[0])
-    pairs: list[tuple[Track, Detection]] = []
-    used_tracks: set[UUID] = set()
-    used_detections: set[int] = set()
-    for _score, track, found in scored:
-        if track.key not in used_tracks and id(found) not in used_detections:
-            pairs.append((track, found))
-            used_tracks.add(track.key)
-            used_detections.add(id(found))
-    return pairs, [found for found in detections if id(found) not in used_detections]
+    """The pairs of track and detection that fit best all together, each used once; and the detections that are left.
+
+    Solved as a whole (Jonker and Volgenant, "A shortest augmenting path algorithm for dense and sparse linear
+    assignment problems", 1987), so that no track takes the face that another one needs.
+    """
+    if not tracks or not detections:
+        return [], list(detections)
+    costs = np.asarray([[mismatch(track, found, now) for found in detections] for track in tracks])
+    _cost, columns, _rows = lap.lapjv(costs, extend_cost=True, cost_limit=FAR)
+    pairs = [(track, detections[column]) for track, column in zip(tracks, columns, strict=True) if column >= 0]
+    pairs += undisputed(tracks, detections, pairs, now)
+    used = {id(found) for _track, found in pairs}
+    return pairs, [found for found in detections if id(found) not in used]
 
 
-def affinity(track: Track, found: Detection, image_bgr: Image, at: float) -> float:
-    """How well a detection continues a track: over 1 by overlap, up to 1 by distance, 0 not at all."""
-    gap = at - track.last_seen_at
+def mismatch(track: Track, found: Detection, now: Instant) -> float:
+    """How badly a detection continues a track, by place, size and looks: from 0; FAR or more is not at all.
+
+    Place and size as a squared Mahalanobis distance, and looks beside it, as in Wojke, Bewley, Paulus: "Simple online
+    and realtime tracking with a deep association metric", 2017.
+    """
     ratio = side(found.box) / max(1e-6, side(track.box))
     if not 0.4 < ratio < 2.5:
-        return 0.0
-    predicted = track.predicted(at)
-    distance = math.dist(centre(found.box), centre(predicted)) / max(side(found.box), side(track.box))
-    if gap > MISSING_S:
-        reach = REACH + PACE * min(gap, LOST_S)
-        if distance > reach or track.signature is None:
-            return 0.0
-        alike = similarity(track.signature, signature(image_bgr, found.box))
-        return 0.5 * alike * (1 - distance / reach) if alike >= SIMILAR else 0.0
-    common = max(overlap(predicted, found.box), overlap(track.box, found.box))
-    if common >= MATCH_IOU:
-        return 1.0 + common
-    if distance > REACH:
-        return 0.0
-    # No overlap to go by: two people who pass each other must not swap.
-    alike = similarity(track.signature, signature(image_bgr, found.box)) if track.signature else 0.0
-    return 0.5 * alike + 0.5 * (1 - distance / REACH) if alike >= SIMILAR - 0.15 else 0.0
+        return NEVER
+    gap, looks = now.at - track.last_seen_at, now.signature(found)
+    unlike = unlikeness(track.signature, looks) if track.signature else 1.0
+    reach = REACH if gap <= MISSING_S else REACH + PACE * min(gap, LOST_S)
+    off = math.dist(centre(found.box), centre(track.predicted(now.at))) / max(side(found.box), side(track.box))
+    if not touches(track, found, now.at):
+        # After a gap, or without an overlap, there is less to go by: then the colours must be the same.
+        least = SIMILAR - 0.15 if gap <= MISSING_S else SIMILAR
+        if off > reach or 1 - unlike < least:
+            return NEVER
+    place = off / (PLACE_SPREAD + PLACE_DRIFT * gap + (YOUNG if track.hits == 1 else 0.0))
+    size = math.log(ratio) / (SIZE_SPREAD + SIZE_DRIFT * gap)
+    return (place * place + size * size) / 2 + BY_LOOKS * unlike
+
+
+def undisputed(
+    tracks: Sequence[Track], detections: Sequence[Detection], pairs: Sequence[tuple[Track, Detection]], now: Instant
+) -> list[tuple[Track, Detection]]:
+    """What is left and lies on each other, with nobody else near: a light was switched on, or a hand came up."""
+    taken = {track.key for track, _found in pairs}
+    used = {id(found) for _track, found in pairs}
+    return [
+        (track, found)
+        for track in tracks
+        if track.key not in taken
+        for found in detections
+        if id(found) not in used
+        and touches(track, found, now.at)
+        and not any(is_near(other.box, found.box) for other in tracks if other is not track)
+        and not any(is_near(other.box, found.box) for other in now.detections if other is not found)
+    ]
+
+
+def is_near(box: Box, other: Box) -> bool:
+    return math.dist(centre(box), centre(other)) < NEIGHBOUR * max(side(box), side(other))
+
+
+def touches(track: Track, found: Detection, at: float) -> bool:
+    """Whether a detection lies on a track that was seen just now."""
+    if at - track.last_seen_at > MISSING_S:
+        return False
+    return max(overlap(track.predicted(at), found.box), overlap(track.box, found.box)) >= MATCH_IOU
+
+
+def hides(box: Box, other: Box) -> bool:
+    """Whether somebody's face or body covers some of what is remembered of another's: hair, face and chest."""
+    x1, y1, x2, y2 = other
+    wide, tall = x2 - x1, y2 - y1
+    return (
+        box[0] - BODY * (box[2] - box[0]) < x2 + wide * 0.3
+        and box[2] + BODY * (box[2] - box[0]) > x1 - wide * 0.3
+        and box[1] < y2 + tall
+        and y1 - tall * 0.25 < box[3] + 3 * (box[3] - box[1])
+    )
 
 
 def centre(box: Box) -> tuple[float, float]:

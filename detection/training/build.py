@@ -25,6 +25,7 @@ from detection.training.network import Network
 from detection.training.prior import adjusted
 from detection.training.quantize import quantize
 from detection.training.teacher import Seen, Teacher, ask
+from detection.training.usual import usual_features
 
 CALIBRATION_PICTURES = 200
 
@@ -96,9 +97,10 @@ def finish(network: Network, order: Order, used: list[Example], held: list[Examp
     model, manifest = order.folder / f"{order.name}.onnx", order.folder / f"{order.name}.json"
     to_onnx(network, model)
     write_manifest(manifest, model, order.name, {})
-    extra: dict[str, Any] = {}
+    extra = usual_features(Detector.load(manifest), used)
+    write_manifest(manifest, model, order.name, extra)
     if held:
-        extra = _choose(evaluate(Detector.load(manifest), held), order, manifest, model)
+        extra |= _choose(evaluate(Detector.load(manifest), held), order, manifest, model, extra)
     small = model.with_suffix(".int8.onnx")
     quantize(
         model,
@@ -112,7 +114,7 @@ def finish(network: Network, order: Order, used: list[Example], held: list[Examp
     return manifest
 
 
-def _choose(raw: Evaluation, order: Order, manifest: Path, model: Path) -> dict[str, Any]:
+def _choose(raw: Evaluation, order: Order, manifest: Path, model: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Write calibration and threshold, from the held-out pictures, to the manifest; returns the chosen parts.
 
     Every other picture is fitted on, and the rest test the fit; what is shipped is fitted on all.
@@ -133,7 +135,7 @@ def _choose(raw: Evaluation, order: Order, manifest: Path, model: Path) -> dict[
         "calibration_error_after": round(after.expected_error, 4),
     }
     extra = {"calibration": asdict(calibration), "confidence_threshold": threshold, "chosen": chosen}
-    write_manifest(manifest, model, order.name, extra)
+    write_manifest(manifest, model, order.name, known | extra)
     figures = Evaluation(Detector.load(manifest), [each.above(LEAST_SCORE) for each in found], []).as_json()
     (order.folder / "held-out-figures.json").write_text(json.dumps(figures, indent=1))
     return extra

@@ -34,9 +34,10 @@ class Exported(nn.Module):
         self.network = _without_norms(network)
         scale_places(dict(self.network.named_parameters()), 1)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (n, p, 4) x1, y1, x2, y2 in pixels of the input, and scores (n, p, labels), 0 to 1."""
-        levels = self.network.features(image)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (n, p, 4) x1, y1, x2, y2 in pixels of the input, scores (n, p, labels), 0 to 1, and `Network.early`."""
+        early = self.network.early(image)
+        levels = self.network.fused(early)
         ends = [end(x) for end, x in zip(self.network.ends, levels, strict=True)]
         place = torch.cat([each.flatten(2) for each, _ in ends], 2)
         label = torch.cat([each.flatten(2) for _, each in ends], 2)
@@ -48,7 +49,7 @@ class Exported(nn.Module):
         centre = place[:, :2] + grid
         half = place[:, 2:4].clamp(max=LARGEST_LOG + math.log(STRIDES[-1])).exp()
         score = (place[:, 4:5].sigmoid() * label.sigmoid()).sqrt()
-        return torch.cat([centre - half, centre + half], 1).transpose(1, 2), score.transpose(1, 2)
+        return torch.cat([centre - half, centre + half], 1).transpose(1, 2), score.transpose(1, 2), early
 
 
 def scale_places(weights: Mapping[str, Any], sign: int) -> None:
@@ -89,7 +90,7 @@ def to_onnx(network: Network, path: Path) -> None:
             dynamo=True,
             opset_version=OPSET,
             input_names=["image"],
-            output_names=["boxes", "scores"],
+            output_names=["boxes", "scores", "features"],
             dynamic_shapes=({0: batch, 2: 64 * height, 3: 64 * width},),
             verbose=False,
         )

@@ -106,12 +106,20 @@ class Network(nn.Module):
         Args:
             images: (n, 3, h, w), blue first, 0 to 255; h and w are multiples of 32.
         """
+        return self.fused(self.early(images))
+
+    def early(self, images: Tensor) -> Tensor:
+        """Before faces are told from other things: (n, 64, h / 8, w / 8), by which people are told apart."""
         x = self.stem_unit(functional.relu(self.stem_norm(self.stem(images))))
-        x = self.stage4(functional.max_pool2d(x, 2))
-        features = []
+        return functional.max_pool2d(self.stage4(functional.max_pool2d(x, 2)), 2)
+
+    def fused(self, early: Tensor) -> list[Tensor]:
+        """As `features`, from what `early` gives."""
+        features: list[Tensor] = []
         for stage, stride in zip(self.stages, STRIDES, strict=True):
-            x = stage(functional.max_pool2d(x, 2, ceil_mode=stride == 64))  # a side of 32 px has one cell there
-            features.append(x)
+            # A side of 32 px has one cell at stride 64.
+            x = functional.max_pool2d(features[-1], 2, ceil_mode=stride == 64) if features else early
+            features.append(stage(x))
         fused: list[Tensor] = [self.laterals[3](features[3]), self.laterals[2](features[2])]
         for level in (1, 0):
             above = functional.interpolate(fused[-1], scale_factor=2.0, mode="nearest")

@@ -194,8 +194,9 @@ export class Detector {
     const found = [];
     for (const { input, counts } of looksOf(this.manifest)) {
       const { tensor, dims, scale } = prepare(image, input);
-      const results = await this.session.run({ [input.name]: new this.ort.Tensor("float32", tensor, dims) });
       const { boxes, scores } = this.manifest.outputs;
+      const given = { [input.name]: new this.ort.Tensor("float32", tensor, dims) };
+      const results = await this.session.run(given, [boxes, scores]);
       const seen = candidates(results[boxes].data, results[scores].data, this.manifest, scale);
       found.push(...seen.filter((one) => counts(one, longer)));
     }
