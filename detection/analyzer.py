@@ -39,6 +39,7 @@ STILL_EVERY_S = 1.0  # for people who stay without a mask
 CUT = 0.4  # what a face at the picture's edge, perhaps cut off by it, is worth as a picture
 PERHAPS = 0.12  # the least confidence of what is made unrecognisable, though it is too faint to be followed
 SEEN_SHARE = 0.5  # of the last analyses, in which somebody must be detected to be accused
+UNKNOWN_S = 10.0  # until it is believed of a face that does not move that it is a portrait
 DOUBT_S = 0.4  # until it is asked again whether it is a face
 MOTION_EVERY_S = 1.0  # what moves is looked at closely
 ROOM = 0.1  # of the picture, around a face that is well inside it
@@ -227,6 +228,10 @@ class Analyzer:
             for track in self._tracker.tracks
             if track.last_seen_at == self._newest_at
         ]
+
+    def is_busy(self) -> bool:
+        """Whether somebody is in view, or was a moment ago. A face that has never moved for long is on a wall."""
+        return any(track.live or self._newest_at - track.started_at < UNKNOWN_S for track in self._tracker.tracks)
 
     def possible_faces(self) -> tuple[Box, ...]:
         """Where faces may be in the newest frame: all that the detector suspects, and people it missed just now."""

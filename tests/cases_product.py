@@ -10,11 +10,11 @@ from cameras.errors import CameraError
 from cameras.reach.addresses import split_login
 from cameras.reach.place import Place
 from cameras.replay.replay import replay
+from cameras.replay.rtsp_server import CLOCK, RecordedVideo
 from cameras.settings import CameraSettings
 from cameras.sources import Opening, open_source
 from cameras.watching.watch import Watch
 from detection import Analyzer, Detector, PictureError, encode_jpeg, read_picture, scaled_down
-from tests.cameras.rtsp_server import CLOCK, RecordedVideo
 
 __all__ = [
     "CLOCK",

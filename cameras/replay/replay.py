@@ -7,7 +7,8 @@ from pathlib import Path
 from uuid import UUID
 
 from cameras.replay.clip_writer import ClipWriter
-from cameras.sources.clip import Clip, upright
+from cameras.sources.clip import Clip
+from cameras.sources.pictures import Pictures
 from cameras.watching.watch import AnalysisPace
 from detection import Analyzer, Detector, Finding, Image, PassageFinding, Sighting, Snapshot, ViolationFinding
 from detection.pictures import draw_box
@@ -71,14 +72,14 @@ def replay(path: Path, analyses_per_second: float = 5.0, model: str | None = Non
     """
     analyzer = Analyzer(Detector.load(model))
     result = Replay()
-    clip = Clip(path)
+    clip, pictures = Clip(path), Pictures()
     pace = AnalysisPace(analyses_per_second)
     drawing = ClipWriter(out, clip.rate) if out else None
     try:
         for seconds, frame in clip.decode():
             due = pace.due(seconds)
             if due or drawing:
-                image = upright(frame)
+                image = pictures.upright(frame)
             if due:
                 result.note(analyzer.analyse(image, seconds))
                 result.count(analyzer.sightings())

@@ -9,8 +9,13 @@ from typing import Protocol
 
 from cameras.reach.place import Place
 from detection import Image, Sighting
+from detection.motion import Samples
 
 ImageMaker = Callable[[], Image]
+
+
+def no_samples() -> Samples | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Frame:
         answer: called with who is in the frame, if its sender waits for that; such a frame is always analysed.
         refuse: likewise, called with why the frame could not be analysed.
         is_broken: packets are missing, of this picture or of one that it is built on.
+        luma: makes samples of its light, for next to nothing, to see whether anything moves; or gives None.
     """
 
     captured_at: float
@@ -30,6 +36,7 @@ class Frame:
     answer: Callable[[Sequence[Sighting]], None] | None = None
     refuse: Callable[[str], None] | None = None
     is_broken: bool = False
+    luma: Callable[[], Samples | None] = no_samples
 
 
 @dataclass
@@ -69,9 +76,13 @@ class Opening:
 
 
 class Source(Protocol):
-    """An open stream. `frames` ends by raising StreamError, or quietly once `stop` is set."""
+    """An open stream. `frames` ends by raising StreamError, or quietly once `stop` is set.
+
+    While `may_rest` is set nobody is in view: a stream may then decode key frames only, as long as nothing moves.
+    """
 
     facts: StreamFacts
+    may_rest: bool
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]: ...
 

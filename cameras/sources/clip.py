@@ -7,34 +7,19 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import av
-import numpy as np
 from av.error import FFmpegError
-from av.sidedata.sidedata import Type as SideDataType
 from django.utils.translation import gettext as _
 
 from cameras.errors import StreamError
 from cameras.reach.addresses import clip_path
 from cameras.reach.local import check_assigned
 from cameras.sources.base import Frame, Opening, StreamFacts, register
-from detection import MAX_PIXELS, Image
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from cameras.sources.pictures import Pictures, luma_samples
+from detection import MAX_PIXELS
 
 LEAST_GAP_S = 1 / 120
-
-
-def _kind_without_name(cls: type[SideDataType], value: object) -> SideDataType:
-    """PyAV 18 knows fewer kinds of side data than its FFmpeg, and refuses all of a frame's for one (EXIF: 31)."""
-    kind = object.__new__(cls)
-    kind._name_, kind._value_ = f"KIND_{value}", value  # type: ignore[assignment]
-    return kind
-
-
-SideDataType._missing_ = classmethod(_kind_without_name)  # type: ignore[assignment]
 CLOCK_STEP_S = 2.0  # the clock was set, or the machine slept: time is anchored again
 
 
@@ -95,28 +80,14 @@ class Clip:
         self.container.close()
 
 
-def upright(frame: av.VideoFrame) -> Image:
-    """The picture as it is meant to be seen: phones store it turned or mirrored, with a display matrix beside it.
-
-    The matrix (a, b, u, c, d, v, x, y, w), as FFmpeg's libavutil/display.h has it, moves a point of the stored picture
-    to (a·x + c·y, b·x + d·y); an EXIF orientation arrives as one, too.
-    """
-    image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-    side_data = frame.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
-        return image
-    a, b, _, c, d, *_ = np.frombuffer(bytes(cast("Buffer", side_data)), np.int32)[:9].tolist()
-    if abs(a) + abs(d) < abs(b) + abs(c):
-        image, a, d = image.transpose(1, 0, 2), c, b
-    image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return np.ascontiguousarray(image)
-
-
 class LoopedClip:
     """A clip as a live camera: in real time, for ever, `captured_at` counted from the wall clock at its first frame."""
 
+    may_rest = False  # decoding is all the same: the clip is on this machine's disk
+
     def __init__(self, path: Path) -> None:
         self.clip = Clip(path)
+        self._pictures = Pictures()
         context = self.clip.stream.codec_context
         self.facts = StreamFacts(context.name, context.width, context.height, packets_per_second=self.clip.rate)
 
@@ -132,7 +103,9 @@ class LoopedClip:
                     wall, mono = time.time() - offset - seconds, time.monotonic() - offset - seconds
                 self.facts.packets += 1
                 self.facts.key_frames += frame.key_frame
-                yield Frame(wall + offset + seconds, partial(upright, frame))
+                yield Frame(
+                    wall + offset + seconds, partial(self._pictures.upright, frame), luma=partial(luma_samples, frame)
+                )
             offset += seconds + 1 / self.clip.rate
             self.clip.rewind()
 

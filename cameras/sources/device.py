@@ -29,6 +29,8 @@ PATIENCE_S = 10.0  # without a frame; some devices push one only every few secon
 class PushedFrames:
     """The frames of one device, as they come; those that come while one is being analysed are skipped."""
 
+    may_rest = False  # its pictures come singly, and their sender waits for each
+
     def __init__(self, camera_id: int, site_id: int = 0) -> None:
         self._camera_id = camera_id
         self._site_id = site_id

@@ -16,10 +16,11 @@ from django.utils.translation import gettext as _
 from cameras.errors import StreamError
 from cameras.sources.base import Frame, StreamFacts
 from cameras.sources.carrier import Carrier
-from cameras.sources.clip import upright
 from cameras.sources.clock import PictureMoments, StreamClock
 from cameras.sources.damage import Damage
+from cameras.sources.pictures import Pictures, luma_samples
 from detection import MAX_PIXELS
+from detection.motion import Motion
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ LEAST_PROGRESS_S = 4.0  # between two pictures, while packets come in: the camer
 PICTURE_GAPS = 3
 UNTIMED = {"mpjpeg"}
 MOST_SPAN_S = 600.0  # over which a rate is measured
+REST_GAP_S = 1.1  # key frames at most so far apart are enough to see that somebody came
+KEPT_GAPS = 1.5  # so many gaps' packets are kept: then the next key frame is overdue
 
 
 class Stream:
@@ -53,6 +56,12 @@ class Stream:
         self._has_decoded = False
         self._first: tuple[int, float] | None = None  # number and time of the packet from which the rate is measured
         self._key_at: float | None = None
+        self._pictures = Pictures()
+        self.may_rest = False
+        self._motion = Motion()  # from one key frame to the next
+        self._kept: list[Any] | None = None  # while resting: the packets since the newest key frame
+        self._shown_pts: int | None = None  # of that key frame
+        self._has_no_delay = True  # a decoder that holds pictures back cannot rest
 
     @classmethod
     def open(cls, carrier: Carrier, file: Any, name: str, options: Mapping[str, str]) -> Stream:
@@ -87,12 +96,17 @@ class Stream:
             elif pts_s is not None:
                 self._clock.note(pts_s, arrival)
             self._note_packet(packet, arrival if taken is None else taken)
-            for frame in self._decode(packet):
+            for frame in self._pictures_of(packet):
                 self._note_frame(frame)
                 seconds = frame.time if self._is_timed and frame.pts is not None else None
                 taken = None if seconds is None else self._carrier.taken_at(seconds)
                 is_broken = frame.is_corrupt or self._damage.covers(taken)
-                yield Frame(self._taken_at(seconds, taken), partial(upright, frame), is_broken=is_broken)
+                yield Frame(
+                    self._taken_at(seconds, taken),
+                    partial(self._pictures.upright, frame),
+                    is_broken=is_broken,
+                    luma=partial(luma_samples, frame),
+                )
             self._check_progress()
         if not stop.is_set():
             raise self._carrier.fault or StreamError(_("The camera ended the stream."))
@@ -126,6 +140,54 @@ class Stream:
                 return
             log.info("the stream ended: %s", type(error).__name__)
             raise self._carrier.fault or StreamError(_("The connection to the camera was lost.")) from None
+
+    def _pictures_of(self, packet: Any) -> list[Any]:
+        """The frames that this packet leads to: its own, or, while nobody is in view, those of key frames alone.
+
+        Packets in between are kept. If something moved from one key frame to the next, what was kept is decoded after
+        all, in order: nothing is missing, and it comes as late as the key frame did.
+        """
+        if self._kept is None:
+            frames = self._decode(packet)
+            if self._can_rest and packet.is_keyframe and frames:
+                self._rest_from(packet, frames)
+            return frames
+        if not self._can_rest or len(self._kept) > KEPT_GAPS * REST_GAP_S * self.facts.packets_per_second:
+            return self._wake(packet)
+        if not packet.is_keyframe:
+            self._kept.append(packet)
+            return []
+        frames = self._decode(packet)
+        if not frames:
+            self._has_no_delay = False
+        samples = luma_samples(frames[-1]) if frames else None
+        if samples is None or self._motion.is_seen(samples):
+            return self._wake(packet)
+        self._rest_from(packet, frames)
+        return frames
+
+    @property
+    def _can_rest(self) -> bool:
+        gap_s = self.facts.key_frame_gap_s
+        return self.may_rest and self._has_no_delay and gap_s is not None and gap_s <= REST_GAP_S
+
+    def _rest_from(self, packet: Any, frames: list[Any]) -> None:
+        if self._kept is None:
+            self._motion = Motion()
+            if (samples := luma_samples(frames[-1])) is None:
+                self._has_no_delay = False
+                return
+            self._motion.is_seen(samples)
+        self._kept, self._shown_pts = [packet], frames[-1].pts
+
+    def _wake(self, packet: Any) -> list[Any]:
+        """Decode what was kept; the first of it was shown already."""
+        kept, self._kept = [*(self._kept or []), packet], None
+        self._video.codec_context.flush_buffers()
+        frames = [frame for each in kept for frame in self._decode(each)]
+        return [
+            frame for frame in frames if frame.pts is None or self._shown_pts is None or frame.pts > self._shown_pts
+        ]
 
     def _decode(self, packet: Any) -> list[Any]:
         try:

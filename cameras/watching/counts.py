@@ -36,7 +36,7 @@ class WatchCounts:
         self._sums = dict.fromkeys(STAGES, 0.0)
 
     def frame(self, camera_id: int, what: str) -> None:
-        """A frame was "received", "analysed", left out as too "late", or "refused" by the analyzer."""
+        """A frame was "received", "analysed", "skipped" as nothing moved, too "late", or "refused" by the analyzer."""
         with self._guard:
             self._new[f"frames|{camera_id}|{what}"] += 1
 
@@ -48,6 +48,16 @@ class WatchCounts:
         with self._guard:
             self._stages[stage][bisect_left(STAGE_BUCKETS_S, seconds)] += 1
             self._sums[stage] += seconds
+
+    def so_far(self, camera_id: int, what: str) -> int:
+        """How many frames of a camera were counted as this since the last `push`."""
+        with self._guard:
+            return self._new[f"frames|{camera_id}|{what}"]
+
+    def stage_sums(self) -> dict[str, tuple[float, int]]:
+        """Seconds spent in each stage so far, and how often."""
+        with self._guard:
+            return {stage: (self._sums[stage], sum(self._stages[stage])) for stage in STAGES}
 
     def push(self, worker: str) -> None:
         """Write to Redis. What is not taken is kept for the next time."""

@@ -25,6 +25,7 @@ from cameras.states import CameraState
 from cameras.watching.counts import WatchCounts
 from cameras.watching.outages import OutageClock
 from cameras.watching.preview import Offer
+from cameras.watching.rest import Rest
 from cameras.watching.stillness import Stillness
 from detection import Analyzer, DetectionError, Finding, Image
 
@@ -32,7 +33,7 @@ BACKOFF_S = (1.0, 5.0)
 PERMANENT_S = 30.0  # until an address that cannot be opened is tried again
 BUSY_S = 1.0  # while another of us signs in at the same camera
 BLACK_BELOW = 12  # mean brightness, out of 255
-DARK_EVERY = 25  # analyses from one look at the brightness to the next
+DARK_EVERY_S = 5.0  # from one look at the brightness to the next
 CLOCK_STEP_S = 10.0  # from one frame to the next: beyond it, all known people are forgotten
 CLOCK_BACK_S = 0.5
 LEAST_GAP_S = 0.001
@@ -113,7 +114,7 @@ class Watch:
         self._state: tuple[CameraState, str] | None = None
         self._state_lock = threading.Lock()
         self._outage = OutageClock(outlet.tell_outage, outlet.tell_recovered)
-        self._analysed = 0
+        self._dark_at = float("-inf")
         self._is_black = False
 
     def run(self) -> None:
@@ -183,7 +184,7 @@ class Watch:
 
     def _follow(self, source: Source) -> None:
         pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")
-        still, analysed_at = Stillness(), time.monotonic()
+        still, rest, analysed_at = Stillness(), Rest(), time.monotonic()
         counts, camera_id, zones = self._counts, self._settings.camera_id, self._settings.zones
         for frame in source.frames(self._stop):
             counts.frame(camera_id, "received")
@@ -198,6 +199,11 @@ class Watch:
                 if is_due:
                     counts.frame(camera_id, "late")
                 self._check_not_blind(time.monotonic() - analysed_at)
+                continue
+            is_needed = rest.needs(frame, at, self._analyzer.is_busy())
+            source.may_rest = rest.is_resting(at)
+            if not is_needed:
+                counts.frame(camera_id, "skipped")
                 continue
             began = time.perf_counter()
             whole = frame.image_bgr()
@@ -230,8 +236,8 @@ class Watch:
 
     def _remark(self, image: Image, is_still: bool) -> str:
         """What is wrong with a picture that came: checked on the first one, and now and then."""
-        self._analysed += 1
-        if self._analysed % DARK_EVERY == 1:
+        if time.monotonic() - self._dark_at >= DARK_EVERY_S:
+            self._dark_at = time.monotonic()
             self._is_black = is_black(image)
         if self._settings.zones.is_turned(image):
             return str(TURNED)

@@ -48,7 +48,7 @@ NAMES = {
     "facemask_camera_paused": "Whether somebody paused the camera.",
     "facemask_camera_frame_age_seconds": "How old the last picture of the camera is that was looked at.",
     "facemask_camera_reconnects_total": "How often the portal tried to connect to the camera again.",
-    "facemask_frames_total": "Frames of the camera: received, analysed, left out as late, or refused as no picture.",
+    "facemask_frames_total": "Frames of the camera: received, analysed, skipped in a still scene, late, or refused.",
     "facemask_worker_cameras": "How many cameras a stream worker watches.",
     "facemask_worker_capacity_cameras": "How many it may watch.",
     "facemask_worker_findings_dropped": "Findings that it lost because it could not write them.",

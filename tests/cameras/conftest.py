@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cameras.settings import CameraSettings
+from cameras.watching.counts import WatchCounts
 from cameras.watching.watch import Watch
 from detection import Analyzer, Detector
 from tests.cameras.watching.notes import Notes
@@ -24,14 +25,14 @@ def world(db: None, redis: Any) -> World:
 
 
 @pytest.fixture
-def watches() -> Iterator[Callable[[CameraSettings], Notes]]:
+def watches() -> Iterator[Callable[..., Notes]]:
     """Starts watches in threads, and ends them."""
     detector = Detector.load()
     started: list[tuple[threading.Event, threading.Thread]] = []
 
-    def start(settings: CameraSettings) -> Notes:
+    def start(settings: CameraSettings, counts: WatchCounts | None = None) -> Notes:
         notes, stop = Notes(), threading.Event()
-        thread = threading.Thread(target=Watch(settings, 1, lambda: Analyzer(detector), notes, stop).run)
+        thread = threading.Thread(target=Watch(settings, 1, lambda: Analyzer(detector), notes, stop, counts).run)
         thread.start()
         started.append((stop, thread))
         return notes

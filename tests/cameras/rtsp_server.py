@@ -23,81 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import av
-from av.bitstream import BitStreamFilterContext
+from cameras.replay.rtsp_server import CLOCK, RecordedVideo, rtp_header
 
-MOST_PAYLOAD = 1400
-CLOCK = 90_000
 REASONS = {200: "OK", 302: "Moved", 401: "Unauthorized", 404: "Not Found", 454: "Session Not Found", 461: "No"}
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One access unit, with times in 1/90000 s."""
-
-    dts: int
-    pts: int
-    is_key: bool
-    nals: list[bytes]
-
-
-class RecordedVideo:
-    """The first video stream of a file, in decode order."""
-
-    def __init__(self, path: Path) -> None:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            self.hevc = stream.codec_context.name == "hevc"
-            assert stream.time_base is not None
-            scale = float(stream.time_base * CLOCK)
-            name = "hevc_mp4toannexb" if self.hevc else "h264_mp4toannexb"
-            annexb = BitStreamFilterContext(name, stream)
-            rate = float(stream.average_rate or 25)
-            packets = [done for packet in container.demux(stream) if packet.size for done in annexb.filter(packet)]
-        stamps = [(p.dts, p.pts, p) for p in packets if p.dts is not None and p.pts is not None]
-        base = stamps[0][0]
-        self.units = [
-            Unit(round((dts - base) * scale), round((pts - base) * scale), p.is_keyframe, split_nals(bytes(p)))
-            for dts, pts, p in stamps
-        ]
-        self.duration = self.units[-1].dts + round(CLOCK / rate)
-        wanted = (32, 33, 34) if self.hevc else (7, 8)
-        self.parameters = [next(nal for nal in self.units[0].nals if self.type_of(nal) == kind) for kind in wanted]
-
-    def type_of(self, nal: bytes) -> int:
-        return (nal[0] >> 1) & 63 if self.hevc else nal[0] & 31
-
-    def payloads(self, nals: list[bytes]) -> list[bytes]:
-        """RTP payloads: single NAL units, or fragments (FU-A, FU) of those that are too long."""
-        found = []
-        for nal in nals:
-            if len(nal) <= MOST_PAYLOAD:
-                found.append(nal)
-                continue
-            kind = self.type_of(nal)
-            head = bytes(((nal[0] & 0x81) | 49 << 1, nal[1])) if self.hevc else bytes(((nal[0] & 0xE0) | 28,))
-            skip, step = len(head), MOST_PAYLOAD - len(head) - 1
-            for start in range(skip, len(nal), step):
-                mark = kind | (0x80 if start == skip else 0) | (0x40 if start + step >= len(nal) else 0)
-                found.append(head + bytes((mark,)) + nal[start : start + step])
-        return found
-
-    def sdp(self) -> str:
-        sets = [base64.b64encode(each).decode() for each in self.parameters]
-        if self.hevc:
-            format_ = f"sprop-vps={sets[0]};sprop-sps={sets[1]};sprop-pps={sets[2]}"
-        else:
-            profile = self.parameters[0][1:4].hex()
-            format_ = f"packetization-mode=1;profile-level-id={profile};sprop-parameter-sets={','.join(sets)}"
-        name = "H265" if self.hevc else "H264"
-        lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=camera", "c=IN IP4 0.0.0.0", "t=0 0", "a=control:*",
-                 "m=video 0 RTP/AVP 96", f"a=rtpmap:96 {name}/{CLOCK}", f"a=fmtp:96 {format_}", "a=control:track1", "",
-                 ]  # fmt: skip
-        return "\r\n".join(lines)
-
-
-def split_nals(annexb: bytes) -> list[bytes]:
-    return [nal for nal in (part.rstrip(b"\0") for part in annexb.split(b"\0\0\1")[1:]) if nal]
 
 
 @dataclass
@@ -319,8 +247,7 @@ class _Session:
                 stamp = (turn * video.duration + unit.pts) & 0xFFFFFFFF
                 payloads = video.payloads(unit.nals)
                 for index, payload in enumerate(payloads):
-                    last = 0x80 if index == len(payloads) - 1 else 0
-                    head = struct.pack(">BBHII", 0x80, 96 | last, seq & 0xFFFF, stamp, ssrc)
+                    head = rtp_header(seq, stamp, ssrc, index == len(payloads) - 1)
                     seq += 1
                     if noise.random() < camera.loss:
                         continue

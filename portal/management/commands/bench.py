@@ -1,21 +1,27 @@
-"""manage.py bench detector, peers, mqtt, reports, metrics: the figures quoted in README, docs and the model card."""
+"""manage.py bench PART: the figures quoted in README, docs and the model card."""
 
 from __future__ import annotations
 
 import json
+import secrets
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from cameras.replay import stream_load
 from detection import DetectionError, read_picture
 from detection.evaluation.speed import bench, lobby_picture
 from detection.manifest import MODELS
+from portal.demo import seed
 from portal.figures import speed
 from portal.server import mqtt_latency, scrape_time, slow_peers
 
+PARTS = ("detector", "streams", "peers", "mqtt", "reports", "metrics")
 SIZES = (320, 512)
+STREAMS = (1, 4, 8, 16, 32)
 
 
 class Command(BaseCommand):
@@ -23,12 +29,19 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("part", choices=["detector", "peers", "mqtt", "reports", "metrics"], help="what to measure")
+        parser.add_argument(
+            "part", choices=["detector", "streams", "peers", "mqtt", "reports", "metrics"], help="what to measure"
+        )
         parser.add_argument(
             "--reference", type=Path, metavar="FILE.tflite", help="the original model, to compare with ours"
         )
         parser.add_argument("--picture", type=Path, help="measure with this picture, not a generated one of 1280x720")
         parser.add_argument("--rounds", type=int, default=200, help="how often each stage runs (200)")
+        parser.add_argument("--cameras", type=int, help="of bench streams (a table of 1, 4, 8, 16 and 32)")
+        parser.add_argument("--size", choices=list(stream_load.SIZES), default="720p", help="of bench streams (720p)")
+        parser.add_argument("--seconds", type=float, default=20, help="of bench streams, for each row (20)")
+        parser.add_argument("--moving", type=float, default=1.0, help="the share of cameras that show people (1)")
+        parser.add_argument("--seed", type=int, help="which cameras show people, of bench streams (drawn anew)")
         parser.add_argument("--broker", default="mqtt://127.0.0.1", help="of bench mqtt (mqtt://127.0.0.1)")
         parser.add_argument("--database", default="", help="of bench reports: an empty one, by its URL (SQLite)")
         parser.add_argument("--violations", type=int, default=1000, help="of bench mqtt, in a minute (1000)")
@@ -41,6 +54,8 @@ class Command(BaseCommand):
             self.measure_reports(options["database"], options["json"])
         elif options["part"] == "metrics":
             self.measure_metrics(options["rounds"], options["json"])
+        elif options["part"] == "streams":
+            self.measure_streams(options)
         elif options["part"] == "mqtt":
             self.measure_mqtt(options["broker"], options["violations"], options["json"])
         else:
@@ -85,6 +100,41 @@ class Command(BaseCommand):
         self.stdout.write(f"{figures.doubled} of them twice. From the row's commit to the subscriber, ms:")
         self.stdout.write(f"median {figures.median_ms:.0f}, 95 of 100 within {figures.p95_ms:.0f}")
         self.stdout.write(f"slowest {figures.slowest_ms:.0f}")
+
+    def measure_streams(self, options: dict[str, Any]) -> None:
+        counts = [options["cameras"]] if options["cameras"] is not None else list(STREAMS)
+        if min(counts) < 1 or options["seconds"] <= 0 or not 0 <= options["moving"] <= 1:
+            raise CommandError("--cameras is 1 or more, --seconds more than 0, and --moving from 0 to 1.")
+        drawn = secrets.randbelow(1_000_000) if options["seed"] is None else options["seed"]
+        found = []
+        with tempfile.TemporaryDirectory() as folder:
+            for cameras in counts:
+                load = stream_load.Load(
+                    cameras, options["size"], options["seconds"], options["moving"], options["reference"], drawn
+                )
+                try:
+                    found.append(stream_load.measure(load, seed.CLIPS / "harbour-house.mp4", Path(folder)))
+                except RuntimeError as error:
+                    raise CommandError(str(error)) from error
+                if not options["json"]:
+                    self.show_streams(found[-1], is_first=len(found) == 1)
+        if options["json"]:
+            rows = [asdict(each) for each in found]
+            self.stdout.write(json.dumps(rows[0] if options["cameras"] is not None else rows, indent=1))
+
+    def show_streams(self, row: stream_load.LoadFigures, is_first: bool) -> None:
+        if is_first:
+            self.stdout.write(f"seed {row.seed}; CPU in percent of a core a camera, in brackets times the floor")
+            head = ("cameras", "ours", "decoding", "naive", "analysed/s", "dropped", "p50, p95 ms", "MB more")
+            self.stdout.write("".join(f"{each:>15}" for each in head))
+        times = row.cpu_share_per_camera / max(1e-9, row.floor_cpu_share)
+        late = "-" if row.latency_ms_p95 is None else f"{row.latency_ms_p50:.0f}, {row.latency_ms_p95:.0f}"
+        cells = (
+            *(row.cameras, f"{row.cpu_share_per_camera:.1%} ({times:.2f})", f"{row.floor_cpu_share:.1%}"),
+            *(f"{row.naive_cpu_share:.1%}", row.analysed_fps, row.dropped, late, row.mb_per_camera),
+        )
+        self.stdout.write("".join(f"{each:>15}" for each in cells))
+        self.stdout.write(f"{'':15}{', '.join(f'{name} {ms} ms' for name, ms in row.stages.items())}")
 
     def measure_detector(self, options: dict[str, Any]) -> None:
         if not 1 <= options["rounds"] <= 10_000:

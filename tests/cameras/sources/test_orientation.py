@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cameras.sources.clip import Clip, upright
+from cameras.sources.clip import Clip
+from cameras.sources.pictures import Pictures
 from detection import Image
 from detection.pictures import decode_picture
 
@@ -75,7 +76,7 @@ def test_each_display_matrix_of_a_clip_gives_the_same_picture(
     seen: Image, way: tuple[int, int, int, int], tmp_path: Path
 ) -> None:
     clip = Clip(clip_of(stored(seen, way), way, tmp_path / "clip.mp4"))
-    frames = [upright(frame) for _, frame in clip.decode()]
+    frames = [Pictures().upright(frame) for _, frame in clip.decode()]
     clip.close()
     assert len(frames) == 3
     for frame in frames:
@@ -88,4 +89,4 @@ def test_each_exif_orientation_gives_the_same_picture(seen: Image, orientation: 
     data = jpeg_of(stored(seen, WAYS[orientation - 1]), orientation)
     assert_same(decode_picture(data), seen)
     with av.open(io.BytesIO(data), "r", format="mjpeg") as container:
-        assert_same(upright(next(container.decode(video=0))), seen)
+        assert_same(Pictures().upright(next(container.decode(video=0))), seen)

@@ -14,13 +14,14 @@ import pytest
 from cameras.errors import StreamError
 from cameras.reach import login_guard
 from cameras.reach.place import Place
+from cameras.replay.rtsp_server import RecordedVideo
 from cameras.sources import Opening, carrier, open_source
 from cameras.states import CameraState
 from cameras.watching import outages
 from detection import Detector
 from tests.cameras.footage import lobby
 from tests.cameras.http_camera import HttpCamera, file_as, http_camera
-from tests.cameras.rtsp_server import RecordedVideo, RtspCamera
+from tests.cameras.rtsp_server import RtspCamera
 from tests.cameras.sources.watched import PASSWORD, is_online, settings_for
 from tests.cameras.watching.notes import Notes
 from tests.portal_process import wait_for

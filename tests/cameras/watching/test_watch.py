@@ -105,7 +105,7 @@ def test_a_clip_that_breaks_off_is_offline_and_tried_again(
     clip, tries = clips / "a.mp4", []
 
     class Breaking:
-        facts = StreamFacts()
+        facts, may_rest = StreamFacts(), False
 
         def frames(self, stop: threading.Event) -> Iterator[Frame]:
             tries.append(1)
@@ -126,7 +126,7 @@ def test_a_fault_of_ours_in_one_watch_is_logged_and_tried_again(
     watching: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Faulty:
-        facts = StreamFacts()
+        facts, may_rest = StreamFacts(), False
 
         def frames(self, stop: threading.Event) -> Iterator[Frame]:
             raise ZeroDivisionError
