@@ -57,6 +57,11 @@ def stages_key(name: str) -> str:
     return f"stages:{name}"
 
 
+def health_key(hour: int) -> str:
+    """How cameras were watched in one hour since the epoch (format: cameras/watching/health.py)."""
+    return f"health:{hour}"
+
+
 def preview_key(camera_id: int, pixelated: bool = False) -> str:
     """The newest preview (format: cameras/watching/preview.py); its number is published on a channel of this name."""
     return f"preview-pixelated:{camera_id}" if pixelated else f"preview:{camera_id}"

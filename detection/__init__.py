@@ -18,7 +18,16 @@ from detection.pictures import (  # isort: skip  (limits OpenCV)
     scaled_down,
     write_picture,
 )
-from detection.analyzer import Analyzer, Finding, PassageFinding, Sighting, Snapshot, ViolationFinding, make_key
+from detection.analyzer import (
+    Analyzer,
+    FaceQuality,
+    Finding,
+    PassageFinding,
+    Sighting,
+    Snapshot,
+    ViolationFinding,
+    make_key,
+)
 from detection.detector import Box, Detection, Detector, Image
 from detection.errors import DataError, DetectionError, ModelError, PictureError
 from detection.manifest import Manifest, model_names, read_manifest
@@ -32,6 +41,7 @@ __all__ = [
     "Detection",
     "DetectionError",
     "Detector",
+    "FaceQuality",
     "Finding",
     "Image",
     "Manifest",

@@ -114,6 +114,20 @@ class Sighting:
     votes: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class FaceQuality:
+    """How well a face can be seen.
+
+    Args:
+        side_px: the geometric mean of its sides, in pixels of the model's input.
+        sharpness, light: as detection/appearance.py measures them.
+    """
+
+    side_px: float
+    sharpness: float
+    light: float
+
+
 @dataclass
 class Candidate:
     """A frame that may become the snapshot."""
@@ -225,6 +239,14 @@ class Analyzer:
         """Who is in the newest frame."""
         return [
             Sighting(track.key, track.box, label_of(track), track.last.confidence, dict(track.votes.evidence))
+            for track in self._tracker.tracks
+            if track.last_seen_at == self._newest_at
+        ]
+
+    def qualities(self) -> list[FaceQuality]:
+        """How well each of those in the newest frame can be seen."""
+        return [
+            FaceQuality(track.side_px, track.sharpness, track.light)
             for track in self._tracker.tracks
             if track.last_seen_at == self._newest_at
         ]

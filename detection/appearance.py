@@ -42,14 +42,16 @@ def crop(image_bgr: Image, box: Box) -> Image:
     return image_bgr[y1:y2, x1:x2]
 
 
-def sharpness(image_bgr: Image, box: Box) -> float:
-    """Variance of the Laplacian over the variance of the crop, at 48x48 px: about 0.02 is blurred, 0.3 or more sharp.
+def clarity(image_bgr: Image, box: Box) -> tuple[float, float]:
+    """How sharp a face is, and how light: sharpness, and the mean grey value, 0 to 255.
+
+    Variance of the Laplacian over the variance of the crop, at 48x48 px: about 0.02 is blurred, 0.3 or more sharp.
 
     Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000; divided by the contrast, so that a
     dark lobby is not called blurred.
     """
     grey = cv2.cvtColor(cv2.resize(crop(image_bgr, box), (48, 48), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var() / (float(grey.var()) + 25.0))
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var() / (float(grey.var()) + 25.0)), float(grey.mean())
 
 
 def face_patch(image_bgr: Image, box: Box) -> Patch:

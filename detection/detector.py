@@ -114,8 +114,9 @@ class Detector:
         threshold = manifest.confidence_threshold if confidence_threshold is None else confidence_threshold
         if not 0 < threshold < 1:
             raise ValueError(f"confidence_threshold is {threshold}; it lies between 0 and 1.")
+        cv2.setNumThreads(1)  # cameras share the cores; one frame must not take them all
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1  # cameras share the cores; one frame must not take them all
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:

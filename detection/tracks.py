@@ -21,9 +21,9 @@ from detection.appearance import (
     Patch,
     Signature,
     blended,
+    clarity,
     face_patch,
     largest_change,
-    sharpness,
     signature,
     unlikeness,
 )
@@ -106,6 +106,8 @@ class Track:
     votes: Votes = field(default_factory=Votes)
     signature: Signature | None = None
     sharpness: float = 0.0
+    light: float = 0.0
+    side_px: float = 0.0
     live: bool = False
     first_box: Box = (0.0, 0.0, 0.0, 0.0)
     reference: Patch | None = None
@@ -160,7 +162,7 @@ class Track:
 
     def look(self, found: Detection, now: Instant) -> float:
         """Measure the face's pixels and let them vote."""
-        self.sharpness = sharpness(now.image_bgr, found.box)
+        self.sharpness, self.light = clarity(now.image_bgr, found.box)
         if self.signature is None:
             self.signature = now.signature(found)
         elif now.is_alone(found):  # else half of what is seen is somebody else
@@ -168,8 +170,8 @@ class Track:
         self._see_life(now.image_bgr, now.input_scale)
         height, width = now.image_bgr.shape[:2]
         x1, y1, x2, y2 = found.box
-        side_px = math.sqrt((x2 - x1) * width * (y2 - y1) * height) * now.input_scale * found.detail
-        return self.votes.cast_vote(found, side_px, self.sharpness, now.at)
+        self.side_px = math.sqrt((x2 - x1) * width * (y2 - y1) * height) * now.input_scale * found.detail
+        return self.votes.cast_vote(found, self.side_px, self.sharpness, now.at)
 
     def _see_life(self, image_bgr: Image, input_scale: float) -> None:
         """A face whose box and pixels never change is a portrait.

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 from av.error import FFmpegError
 
@@ -34,8 +33,7 @@ from cameras.watching.findings import encode
 from cameras.watching.preview import Offer
 from cameras.watching.watch import Watch
 from detection import Analyzer, Detector, Finding, ViolationFinding
-from detection.detector import find, prepare
-from detection.manifest import MODELS
+from detection.evaluation.naive import watch_naively
 
 SIZES = {"720p": (1280, 720), "360p": (640, 360)}
 RATE = 15
@@ -182,10 +180,9 @@ def _run(name: str, load: Load, port: int) -> Cost:
 
 def contend(name: str, load: Load, port: int) -> Cost:
     addresses = [f"rtsp://127.0.0.1:{port}/{clip}/{number}" for number, clip in enumerate(load.clips())]
-    cv2.setNumThreads(1)
     if name == "ours":
         return _watch(load, addresses)
-    one = _decode if name == "floor" else partial(_naive, reference=load.reference)
+    one = _decode if name == "floor" else partial(watch_naively, per_second=PER_SECOND, reference=load.reference)
     stop, started = threading.Event(), [threading.Event() for _ in addresses]
     threads = [
         threading.Thread(target=one, args=(address, stop, begun), daemon=True)
@@ -222,41 +219,6 @@ def _decode(address: str, stop: threading.Event, begun: threading.Event) -> None
             begun.set()
             if stop.is_set():
                 return
-
-
-def _naive(address: str, stop: threading.Event, begun: threading.Event, reference: Path | None) -> None:
-    """What comes to mind first: OpenCV's capture, each frame as BGR, and the model of the beginning."""
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "rtsp_transport;tcp|threads;1"
-    manifest = Detector.load(MODELS / "aizoo-260.json").manifest
-    run = _interpreter(reference) if reference else Detector.load(MODELS / "aizoo-260.json").run
-    capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
-    last = 0.0
-    while not stop.is_set():
-        fine, picture = capture.read()
-        if not fine:
-            return
-        begun.set()
-        if time.monotonic() - last >= 1 / PER_SECOND:
-            last = time.monotonic()
-            tensor, _scale = prepare(np.asarray(picture, np.uint8), manifest.input)
-            find(manifest, run(tensor), 0.5)
-    capture.release()
-
-
-def _interpreter(path: Path) -> Callable[[Any], tuple[Any, ...]]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    given = interpreter.get_input_details()[0]["index"]
-    details = sorted(interpreter.get_output_details(), key=lambda output: -int(output["shape"][-1]))
-
-    def run(tensor: Any) -> tuple[Any, ...]:
-        interpreter.set_tensor(given, tensor)
-        interpreter.invoke()
-        return tuple(interpreter.get_tensor(output["index"]) for output in details)
-
-    return run
 
 
 @dataclass

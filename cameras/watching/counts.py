@@ -19,6 +19,7 @@ from itertools import accumulate
 from typing import Any
 
 from cameras.redis import METRICS_KEY, connection, stages_key
+from cameras.watching.health import HealthCounts
 
 PUSH_EVERY_S = 5.0
 GONE_AFTER_S = 60  # a worker that has not pushed for this long has no stages any more
@@ -30,6 +31,7 @@ class WatchCounts:
     """Shared by the threads of one worker; counting costs about a microsecond."""
 
     def __init__(self) -> None:
+        self.health = HealthCounts()
         self._guard = threading.Lock()
         self._new: Counter[str] = Counter()  # not in Redis yet
         self._stages = {stage: [0] * (len(STAGE_BUCKETS_S) + 1) for stage in STAGES}
@@ -39,10 +41,12 @@ class WatchCounts:
         """A frame was "received", "analysed", "skipped" as nothing moved, too "late", or "refused" by the analyzer."""
         with self._guard:
             self._new[f"frames|{camera_id}|{what}"] += 1
+        self.health.add(camera_id, {what: 1})
 
     def reconnect(self, camera_id: int) -> None:
         with self._guard:
             self._new[f"reconnects|{camera_id}"] += 1
+        self.health.add(camera_id, {"reconnects": 1})
 
     def stage(self, stage: str, seconds: float) -> None:
         with self._guard:
@@ -61,6 +65,7 @@ class WatchCounts:
 
     def push(self, worker: str) -> None:
         """Write to Redis. What is not taken is kept for the next time."""
+        self.health.push()
         with self._guard:
             new, self._new = self._new, Counter()
             times: dict[Any, Any] = {f"{stage}|sum": round(seconds, 6) for stage, seconds in self._sums.items()}

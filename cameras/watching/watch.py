@@ -90,6 +90,20 @@ class AnalysisPace:
         return True
 
 
+class Spent:
+    """The processor's and the wall's time of this thread."""
+
+    def __init__(self) -> None:
+        self._cpu, self._wall = time.thread_time(), time.monotonic()
+
+    def since(self) -> dict[str, float]:
+        """Seconds since the last call; none of a time in which the machine slept, or the camera was silent."""
+        cpu, wall = time.thread_time(), time.monotonic()
+        spent = {"cpu": cpu - self._cpu, "wall": wall - self._wall}
+        self._cpu, self._wall = cpu, wall
+        return spent if spent["wall"] < BLIND_S else {}
+
+
 class Watch:
     """Watches one camera under one token until `stop` is set."""
 
@@ -186,6 +200,7 @@ class Watch:
         pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")
         still, rest, analysed_at = Stillness(), Rest(), time.monotonic()
         counts, camera_id, zones = self._counts, self._settings.camera_id, self._settings.zones
+        spent = Spent()
         for frame in source.frames(self._stop):
             counts.frame(camera_id, "received")
             if not -CLOCK_BACK_S < frame.captured_at - last < CLOCK_STEP_S:
@@ -219,9 +234,14 @@ class Watch:
                 continue
             detect_s = self._analyzer.detect_s
             counts.frame(camera_id, "analysed")
-            counts.stage("decode", decoded - began)
-            counts.stage("detect", detect_s)
-            counts.stage("follow", time.perf_counter() - decoded - detect_s)
+            stages = {
+                "decode": decoded - began, "detect": detect_s, "follow": time.perf_counter() - decoded - detect_s
+            }  # fmt: skip
+            for stage, seconds in stages.items():
+                counts.stage(stage, seconds)
+            took = stages | spent.since()
+            counts.health.add(camera_id, {name: seconds * 1e6 for name, seconds in took.items()})
+            counts.health.add_faces(camera_id, self._analyzer.qualities())
             for finding in findings:
                 self._outlet.tell(finding)
             if frame.answer is not None:

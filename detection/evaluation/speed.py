@@ -71,7 +71,7 @@ def bench(
     whole: dict[str, Run] = {}
     if tflite is not None:
         theirs = Detector.load(reference)
-        xnnpack = _tflite(tflite, theirs.manifest, theirs.confidence_threshold)
+        xnnpack = interpreter(tflite, theirs.manifest, theirs.confidence_threshold)
         whole = {"reference_ort": lambda: theirs.detect(picture), "reference_xnnpack": lambda: xnnpack(picture)}
     with tempfile.TemporaryDirectory() as folder:
         small = _int8(default, picture, Path(folder))
@@ -117,25 +117,25 @@ def _int8(shipped: Detector, picture: Image, folder: Path) -> Detector | None:
     return Detector.load(path.with_suffix(".json"), shipped.confidence_threshold)
 
 
-def _tflite(path: Path, manifest: Manifest, threshold: float) -> Callable[[Image], object]:
+def interpreter(path: Path, manifest: Manifest, threshold: float) -> Callable[[Image], object]:
     """The reference in its own runtime, with XNNPACK: the same pre- and post-processing around it."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
         raise DataError("The .tflite needs ai-edge-litert: pip install -r requirements-train.txt.") from error
     try:
-        interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
-        interpreter.allocate_tensors()
+        tflite: Any = Interpreter(model_path=str(path), num_threads=1)
+        tflite.allocate_tensors()
     except (ValueError, RuntimeError, OSError) as error:
         raise ModelError(f"{path} cannot be loaded: {error}.") from error
-    given = interpreter.get_input_details()[0]["index"]
-    details = sorted(interpreter.get_output_details(), key=lambda output: -int(output["shape"][-1]))  # loc, then cls
+    given = tflite.get_input_details()[0]["index"]
+    details = sorted(tflite.get_output_details(), key=lambda output: -int(output["shape"][-1]))  # loc, then cls
 
     def run(picture: Image) -> object:
         tensor, _ = prepare(picture, manifest.input)
-        interpreter.set_tensor(given, tensor)
-        interpreter.invoke()
-        outputs = tuple(interpreter.get_tensor(output["index"]) for output in details)
+        tflite.set_tensor(given, tensor)
+        tflite.invoke()
+        outputs = tuple(tflite.get_tensor(output["index"]) for output in details)
         return find(manifest, outputs, threshold)
 
     return run

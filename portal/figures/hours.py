@@ -30,6 +30,9 @@ Key = tuple[int, datetime]  # a camera and the beginning of its hour
 Counts = dict[str, int]
 
 
+Stretch = tuple[datetime, datetime]  # began, ended
+
+
 def hour_of(site: Site, moment: datetime) -> datetime:
     """When the hour of the site's clock began in which this moment lies, in UTC."""
     local = site.local(moment)
@@ -177,36 +180,41 @@ def _add_coverage(site: Site, start: datetime, end: datetime, counts: dict[Key, 
     """
     cameras = Camera.objects.filter(site=site, created_at__lt=end).exclude(deleted_at__lte=start)
     there = {each.pk: (max(start, each.created_at), min(end, each.deleted_at or end)) for each in cameras}
-    touching = Q(began_at__lt=end) & (Q(ended_at=None) | Q(ended_at__gt=start))
-    stretches: dict[str, dict[int, list[tuple[datetime, datetime]]]] = {
-        name: defaultdict(list) for name in ("pauses", "outages", "held")
-    }
-    rows = {"pauses": Pause.objects.filter(touching), "outages": Outage.objects.filter(touching)}
-    held = Q(taken_at__lt=end) & (Q(ended_at=None) | Q(ended_at__gt=start))
-    reigns = Reign.objects.filter(held, camera__in=there).values_list("camera_id", "taken_at", "ended_at")
-    for camera, taken_at, ended_at in reigns:
-        stretches["held"][camera].append((taken_at, ended_at or end))
-    for camera, known_since in first_known(there).items():  # who held it before is not known any more
-        stretches["held"][camera].append((min(start, known_since), known_since))
-    for name, found in rows.items():
-        spans = found.filter(camera__in=there).values_list("camera_id", "began_at", "ended_at")
-        for camera, began_at, ended_at in spans:
-            stretches[name][camera].append((began_at, ended_at or end))
+    known = stretches(there, start, end)
     for camera, (begins, ends) in there.items():
         hour = hour_of(site, begins)
         while hour < ends:
             span = (max(hour, begins), min(hour + AN_HOUR, ends))
-            paused = overlap(span, stretches["pauses"][camera])
+            paused = overlap(span, known["pauses"][camera])
             unwatched = [
-                *stretches["outages"][camera],
-                *stretches["pauses"][camera],
-                *gaps(span, stretches["held"][camera]),
+                *known["outages"][camera],
+                *known["pauses"][camera],
+                *gaps(span, known["held"][camera]),
             ]
             watched = seconds(span) - overlap(span, unwatched)
             lost = seconds(span) - paused - watched
             if watched or lost > 0:
                 counts[camera, hour]["watched_s"], counts[camera, hour]["lost_s"] = round(watched), round(lost)
             hour += AN_HOUR
+
+
+def stretches(cameras: Iterable[int], start: datetime, end: datetime) -> dict[str, dict[int, list[Stretch]]]:
+    """When each camera was paused, had an outage, and was held by a worker: by "pauses", "outages", "held"."""
+    there = list(cameras)
+    found: dict[str, dict[int, list[Stretch]]] = {name: defaultdict(list) for name in ("pauses", "outages", "held")}
+    touching = Q(began_at__lt=end) & (Q(ended_at=None) | Q(ended_at__gt=start))
+    for name, rows in (("pauses", Pause.objects.filter(touching)), ("outages", Outage.objects.filter(touching))):
+        for camera, began_at, ended_at in rows.filter(camera__in=there).values_list(
+            "camera_id", "began_at", "ended_at"
+        ):
+            found[name][camera].append((began_at, ended_at or end))
+    held = Q(taken_at__lt=end) & (Q(ended_at=None) | Q(ended_at__gt=start))
+    reigns = Reign.objects.filter(held, camera__in=there).values_list("camera_id", "taken_at", "ended_at")
+    for camera, taken_at, ended_at in reigns:
+        found["held"][camera].append((taken_at, ended_at or end))
+    for camera, known_since in first_known(there).items():  # who held it before is not known any more
+        found["held"][camera].append((min(start, known_since), known_since))
+    return found
 
 
 def seconds(span: tuple[datetime, datetime]) -> float:

@@ -30,6 +30,7 @@ from portal.devices import pairing
 from portal.events import messages as live_messages
 from portal.models import Purpose
 from portal.pages.camera_form import OTHER, CameraForm, is_taken
+from portal.pages.camera_health import health_of
 from portal.pages.undo import undo_by
 from portal.people import access, audit
 from portal.people.access import Right
@@ -89,7 +90,7 @@ def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
         "voice": getattr(as_stored, "voice", None),
         "zone_count": as_stored.zones.count(),
         "reminders": as_stored.reminders.all()[:SHOWN_REMINDERS],
-    }
+    } | health_of(as_stored)
     return show_form(request, form, context)
 
 
