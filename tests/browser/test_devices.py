@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import pause_demo
 from tests.portal_process import PortalProcess, python_in, wait_for
 
 Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def portal(portal: PortalProcess) -> PortalProcess:
+    return pause_demo(portal)
 
 
 @pytest.fixture

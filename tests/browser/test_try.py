@@ -15,11 +15,17 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from detection import Detector, decode_picture, read_picture
+from tests.browser.conftest import pause_demo
 from tests.cameras.footage import door_frames
 from tests.conftest import ROOT
 from tests.portal_process import PortalProcess, wait_for
 
 Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def portal(portal: PortalProcess) -> PortalProcess:
+    return pause_demo(portal)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -129,9 +129,11 @@ class Command(BaseCommand):
             self.stdout.write("".join(f"{each:>15}" for each in head))
         times = row.cpu_share_per_camera / max(1e-9, row.floor_cpu_share)
         late = "-" if row.latency_ms_p95 is None else f"{row.latency_ms_p50:.0f}, {row.latency_ms_p95:.0f}"
+        naive = "too slow" if row.naive_cpu_share is None else f"{row.naive_cpu_share:.1%}"
+        ours = f"{row.cpu_share_per_camera:.1%} ({times:.2f})"
         cells = (
-            *(row.cameras, f"{row.cpu_share_per_camera:.1%} ({times:.2f})", f"{row.floor_cpu_share:.1%}"),
-            *(f"{row.naive_cpu_share:.1%}", row.analysed_fps, row.dropped, late, row.mb_per_camera),
+            *(row.cameras, ours, f"{row.floor_cpu_share:.1%}", naive),
+            *(row.analysed_fps, row.dropped, late, row.mb_per_camera),
         )
         self.stdout.write("".join(f"{each:>15}" for each in cells))
         self.stdout.write(f"{'':15}{', '.join(f'{name} {ms} ms' for name, ms in row.stages.items())}")
