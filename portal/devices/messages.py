@@ -8,7 +8,7 @@ The other end is door.js and speaker.js. Device to server:
 
 Server to device, JSON:
 
-    {"type": "settings", "camera": "Phone", "site": …, "rate": 5, "paused": false, "speaks": true}    on connecting,
+    {"type": "settings", "camera": "Phone", "site": …, "rate": 5, "paused": false, "speaks": true, …}    on connecting,
                                                            when they change, and every 10 s: a page that hears
                                                            nothing reconnects
     {"type": "ack"}                                        a frame was accepted, the next may be sent
@@ -35,14 +35,28 @@ WHY_UNHEARD = {"", Silence.LOCKED, Silence.UNPLAYED, Silence.LATE}
 
 
 @dataclass(frozen=True)
+class PrivateZone:
+    """One polygon. `aspect` is the width by the height of the picture that it was drawn on; 0 if it is not known."""
+
+    points: tuple[tuple[float, float], ...]
+    aspect: float
+
+
+@dataclass(frozen=True)
 class DoorSettings:
-    """The settings of the door's camera: sent on connecting, when they change, and every 10 s."""
+    """The settings of the door's camera: sent on connecting, when they change, and every 10 s.
+
+    Args:
+        private: what of its picture nobody may see: polygons of points from 0 to 1, and the shape of the picture that
+            they were drawn on. The page blacks them out before it shows or sends anything.
+    """
 
     camera: str
     site: str
     rate: float
     paused: bool
     speaks: bool
+    private: tuple[PrivateZone, ...] = ()
     type: str = "settings"
 
 

@@ -21,12 +21,12 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import DatabaseError
 
-from cameras.models import Camera
+from cameras.models import Camera, CameraZone
 from cameras.redis import Errors, device_answer_key, door_channel
 from cameras.sources import device_frames
 from cameras.states import DeviceWord
 from portal.devices import messages, pairing, pushing
-from portal.devices.messages import DoorSettings, FrameAck, Heard, ToDoor, Trouble, Word
+from portal.devices.messages import DoorSettings, FrameAck, Heard, PrivateZone, ToDoor, Trouble, Word
 from portal.devices.pushing import FrameError
 from portal.live.sockets import Sockets
 from portal.models import DeviceToken, Purpose, Voice
@@ -51,10 +51,11 @@ class Door:
     rate: float
     paused: bool
     output: str
+    private: tuple[PrivateZone, ...] = ()
 
     def settings(self, purpose: Purpose) -> DoorSettings:
         speaks = self.output == OUTPUTS[purpose]
-        return DoorSettings(self.camera, self.site, self.rate, self.paused, speaks)
+        return DoorSettings(self.camera, self.site, self.rate, self.paused, speaks, self.private)
 
 
 OUTPUTS = {Purpose.CAMERA: Voice.Output.DEVICE, Purpose.LOUDSPEAKER: Voice.Output.LOUDSPEAKER}
@@ -63,13 +64,25 @@ OUTPUTS = {Purpose.CAMERA: Voice.Output.DEVICE, Purpose.LOUDSPEAKER: Voice.Outpu
 def door_of(camera: Camera) -> Door:
     voice = getattr(camera, "voice", None)
     output = voice.output if voice else Voice.Output.NOWHERE.value
-    return Door(camera.pk, camera.name, camera.site.name, camera.analyses_per_second, camera.paused, output)
+    private = tuple(
+        PrivateZone(tuple((x, y) for x, y in zone.points), zone.aspect)
+        for zone in camera.zones.all()  # fetched with the camera
+        if zone.kind == CameraZone.Kind.PRIVACY
+    )
+    return Door(camera.pk, camera.name, camera.site.name, camera.analyses_per_second, camera.paused, output, private)
+
+
+def read_door(token: str, purpose: Purpose) -> Door | None:
+    """The door that a token is valid for."""
+    camera = pairing.camera_of(token, purpose)
+    return None if camera is None else door_of(camera)
 
 
 def read_doors(token_hashes: list[str]) -> dict[str, Door]:
-    """The doors of those tokens that are still valid. One query for any number of devices."""
+    """The doors of those tokens that are still valid. Two queries for any number of devices."""
     rows = DeviceToken.objects.filter(pairing.good_tokens(), token_hash__in=token_hashes)
-    return {row.token_hash: door_of(row.camera) for row in rows.select_related("camera__site", "camera__voice")}
+    rows = rows.select_related("camera__site", "camera__voice").prefetch_related("camera__zones")
+    return {row.token_hash: door_of(row.camera) for row in rows}
 
 
 class DoorConsumer(AsyncWebsocketConsumer):
@@ -89,12 +102,12 @@ class DoorConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         token = self.scope["cookies"].get(pairing.COOKIES[self.purpose], "")
-        camera = await database_sync_to_async(pairing.camera_of)(token, self.purpose) if token else None
+        door = await database_sync_to_async(read_door)(token, self.purpose) if token else None
         await self.accept()
-        if camera is None:
+        if door is None:
             await self.close(CLOSE_UNPAIRED)
             return
-        self.token_hash, self.door = hash_of(token), door_of(camera)
+        self.token_hash, self.door = hash_of(token), door
         await self.begin(self.door)
         await self.tell(self.door.settings(self.purpose))
         sockets().join(self)

@@ -68,6 +68,48 @@ def test_a_phone_is_paired_watched_alerted_of_and_let_go(portal: PortalProcess, 
     wait_for(lambda: "pairing was revoked" in python_in(portal, state), 30, "the reason, for the manager")
 
 
+ZONE = """
+from cameras.models import *
+camera = Camera.objects.get(name="Hidden corner")
+camera.zones.create(kind="privacy", points=[[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]], aspect=ASPECT)
+"""
+SENT = """
+import cv2, numpy as np
+from cameras.models import *
+from cameras.sources import device_frames
+frame = device_frames.newest_frame(Camera.objects.get(name="Hidden corner").pk)
+picture = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), 1)
+half = picture.shape[1] // 2
+print(picture[:, : half - 16].max(), picture[:, half + 16 :].max())
+"""
+
+
+def test_a_phone_neither_shows_nor_sends_what_nobody_may_see(portal: PortalProcess, visit: Visit, phone: Page) -> None:
+    pair(phone, make_link(visit(portal, portal.login())), "Hidden corner")
+    shape = phone.evaluate("(({ videoWidth: w, videoHeight: h }) => [w, h])(document.querySelector('[data-video]'))")
+    python_in(portal, ZONE.replace("ASPECT", str(shape[0] / shape[1])))
+    covered = """() => {
+        const canvas = document.querySelector("[data-private]");
+        const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const isCovered = (x, y) => data[4 * (y * width + x) + 3] === 255 && data[4 * (y * width + x)] === 0;
+        let wrong = 0;
+        for (let y = 0; y < height; y++) {
+            for (let x = 0; x < width; x++) {
+                if (Math.abs(x - width / 2) > 1 && isCovered(x, y) !== x < width / 2) wrong++;
+            }
+        }
+        return [width, height, wrong];
+    }"""
+    wait_for(lambda: phone.evaluate(covered) == [*shape, 0], 10, "half of its own picture to be black, to the pixel")
+
+    def sent() -> list[int]:
+        return [int(value) for value in python_in(portal, SENT).split()]
+
+    wait_for(lambda: sent()[0] < 8 < sent()[1], 10, "half of what it sends to be black")
+    python_in(portal, "from cameras.models import *; CameraZone.objects.update(aspect=0.2)")
+    wait_for(lambda: sent()[1] < 8, 15, "all of it to be black once the picture has another shape")
+
+
 def test_a_link_that_was_used_or_cut_is_said_plainly(portal: PortalProcess, visit: Visit, phone: Page) -> None:
     link = make_link(visit(portal, portal.login()))
     pair(phone, link, "First")

@@ -12,11 +12,13 @@ const QUIET_MS = 4000; // without an answer for this long: no worker is looking
 const SNAP_MS = 2000;
 const LOW_BATTERY = 0.2;
 const QUALITY = 0.8;
+const SAME_SHAPE = 0.05; // as detection/zones.py has it
 
 const place = document.querySelector("[data-door]");
 const find = (name) => place.querySelector(`[data-${name}]`);
 const video = find("video");
 const boxes = find("boxes");
+const blinds = find("private"); // over the video
 const picture = document.createElement("canvas");
 
 /** What is shown over the picture: nothing, or why there is no picture. */
@@ -107,7 +109,9 @@ function told() {
     const name = eye.word.replace(/(^|-)(\w)/g, (_whole, _dash, letter) => letter.toUpperCase());
     veil(say(`word${name}`), say(`meaning${name}`));
     line.tell({ type: "word", word: eye.word });
-  } else if (line.settings?.paused) {
+  } else if (!line.settings) {
+    return; // until it is known what nobody may see
+  } else if (line.settings.paused) {
     veil(say("paused"), say("pausedText"));
   } else {
     veil("");
@@ -124,12 +128,37 @@ function quiet() {
   greet([]);
 }
 
+/** Black out what nobody may see; all of it, if the picture has another shape than the one the zones were drawn on. */
+function blackOut(canvas) {
+  const { width, height } = canvas;
+  const zones = line.settings?.private ?? [];
+  const turned = zones.some(({ aspect }) => aspect && Math.abs(Math.log((aspect * height) / width)) > SAME_SHAPE);
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#000";
+  if (turned) context.fillRect(0, 0, width, height);
+  for (const { points } of zones) {
+    context.beginPath();
+    points.forEach(([x, y]) => {
+      context.lineTo(x * width, y * height);
+    });
+    context.fill("evenodd");
+  }
+}
+
+/** The same over the moving picture; setting a canvas' size clears it. */
+function coverVideo() {
+  blinds.width = video.videoWidth;
+  blinds.height = video.videoHeight;
+  blackOut(blinds);
+}
+
 /** The picture as it is sent: whole, its longer side as wide as was chosen. */
 function snap() {
   const scale = Math.min(1, Number(find("width").value) / Math.max(video.videoWidth, video.videoHeight));
   picture.width = Math.round(video.videoWidth * scale);
   picture.height = Math.round(video.videoHeight * scale);
   picture.getContext("2d").drawImage(video, 0, 0, picture.width, picture.height);
+  blackOut(picture);
   return new Promise((done) => {
     setTimeout(done, SNAP_MS, null);
     picture.toBlob(done, "image/jpeg", QUALITY);
@@ -224,7 +253,9 @@ function keep(name) {
 ["facing", "width"].forEach(keep);
 find("facing").addEventListener("change", () => eye.open());
 find("door-mode").onclick = doorMode;
+video.addEventListener("resize", coverVideo);
 line.addEventListener("settings", () => {
+  coverVideo();
   if (place.dataset.state !== "online" && place.dataset.state !== "waiting") {
     answeredAt = performance.now();
     state(say("connecting"), "connecting");

@@ -109,6 +109,7 @@ def test_a_devices_frame_is_taken_and_its_answer_comes_back(world: World) -> Non
                 "rate": 5,
                 "paused": False,
                 "speaks": True,
+                "private": [],
             }
             await send(one, jpeg())
             await hear(one, "ack")
@@ -330,13 +331,26 @@ def test_one_that_does_not_read_holds_up_no_other(world: World, monkeypatch: pyt
     run(test)
 
 
-def test_standings_are_one_query_for_any_number_of_devices(world: World, django_assert_num_queries: Any) -> None:
+def test_standings_are_two_queries_for_any_number_of_devices(world: World, django_assert_num_queries: Any) -> None:
     from portal.devices.sockets import read_doors
     from portal.people.memberships import hash_of
 
     hashes = [hash_of(pair(world)[1]) for _ in range(5)]
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):  # the second is for zones
         assert len(read_doors(hashes)) == 5
+
+
+def test_a_device_is_told_what_nobody_may_see(world: World) -> None:
+    camera, token = pair(world)
+    corner = [[0.1, 0.1], [0.4, 0.1], [0.4, 0.5]]
+    for kind in ("privacy", "ignore"):
+        camera.zones.create(kind=kind, points=corner, aspect=1.5)
+
+    async def test() -> None:
+        async with device(token) as one:
+            assert (await hear(one, "settings"))["private"] == [{"points": corner, "aspect": 1.5}]
+
+    run(test)
 
 
 # -- the pages ------------------------------------------------------------------------------------------------------
