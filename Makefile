@@ -19,7 +19,7 @@ FAST := tests/test_docs.py tests/test_supply.py tests/detection tests/cameras te
 COVERAGE_FLOOR := 86
 COVERED := --cov --cov-report= --cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: run check static test quick streams whole test-slow clean install install-dev lock try
+.PHONY: run check static test quick whole test-slow clean install install-dev lock try
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m portal.server.run
@@ -59,14 +59,12 @@ static: $(VENV)/.installed-dev node_modules/.installed
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 test:
-	@$(MAKE) --no-print-directory --output-sync=line -j 3 quick streams whole
+	@$(MAKE) --no-print-directory --output-sync=line -j 2 quick whole
 
-# Beside the whole portals and the streams, which mostly wait, and behind them in the queue for the processors.
+# Beside the whole portals, which mostly wait, and behind them in the queue for the processors.
 quick: static
 	$(call TWICE,nice -n 10 $(BIN)/python -m pytest -q $(KEEP)/fast $(FAST),$(PARALLEL) $(COVERED))
 	$(call TWICE,nice -n 10 $(BIN)/python -m tests.on_postgres -q $(KEEP)/postgres $(FAST),$(PARALLEL))
-
-streams: static
 	$(call TWICE,nice -n 5 $(BIN)/python -m pytest -q $(KEEP)/streams $(STREAMS),-n 2 $(BY_FILE))
 
 whole: static
