@@ -61,7 +61,7 @@ class Stream:
         self._motion = Motion()  # from one key frame to the next
         self._kept: list[Any] | None = None  # while resting: the packets since the newest key frame
         self._shown_pts: int | None = None  # of that key frame
-        self._has_no_delay = True  # a decoder that holds pictures back cannot rest
+        self._suits_rest = True  # not a decoder that holds pictures back, nor pictures without a plane of luma
 
     @classmethod
     def open(cls, carrier: Carrier, file: Any, name: str, options: Mapping[str, str]) -> Stream:
@@ -159,7 +159,7 @@ class Stream:
             return []
         frames = self._decode(packet)
         if not frames:
-            self._has_no_delay = False
+            self._suits_rest = False
         samples = luma_samples(frames[-1]) if frames else None
         if samples is None or self._motion.is_seen(samples):
             return self._wake(packet)
@@ -169,13 +169,13 @@ class Stream:
     @property
     def _can_rest(self) -> bool:
         gap_s = self.facts.key_frame_gap_s
-        return self.may_rest and self._has_no_delay and gap_s is not None and gap_s <= REST_GAP_S
+        return self.may_rest and self._suits_rest and gap_s is not None and gap_s <= REST_GAP_S
 
     def _rest_from(self, packet: Any, frames: list[Any]) -> None:
         if self._kept is None:
             self._motion = Motion()
             if (samples := luma_samples(frames[-1])) is None:
-                self._has_no_delay = False
+                self._suits_rest = False
                 return
             self._motion.is_seen(samples)
         self._kept, self._shown_pts = [packet], frames[-1].pts

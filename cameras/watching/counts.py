@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -20,6 +19,7 @@ from typing import Any
 
 from cameras.redis import METRICS_KEY, connection, stages_key
 from cameras.watching.health import HealthCounts
+from cameras.watching.unsent import Unsent
 
 PUSH_EVERY_S = 5.0
 GONE_AFTER_S = 60  # a worker that has not pushed for this long has no stages any more
@@ -33,19 +33,17 @@ class WatchCounts:
     def __init__(self) -> None:
         self.health = HealthCounts()
         self._guard = threading.Lock()
-        self._new: Counter[str] = Counter()  # not in Redis yet
+        self._unsent = Unsent()
         self._stages = {stage: [0] * (len(STAGE_BUCKETS_S) + 1) for stage in STAGES}
         self._sums = dict.fromkeys(STAGES, 0.0)
 
     def frame(self, camera_id: int, what: str) -> None:
         """A frame was "received", "analysed", "skipped" as nothing moved, too "late", or "refused" by the analyzer."""
-        with self._guard:
-            self._new[f"frames|{camera_id}|{what}"] += 1
+        self._unsent.add({f"frames|{camera_id}|{what}": 1})
         self.health.add(camera_id, {what: 1})
 
     def reconnect(self, camera_id: int) -> None:
-        with self._guard:
-            self._new[f"reconnects|{camera_id}"] += 1
+        self._unsent.add({f"reconnects|{camera_id}": 1})
         self.health.add(camera_id, {"reconnects": 1})
 
     def stage(self, stage: str, seconds: float) -> None:
@@ -55,8 +53,7 @@ class WatchCounts:
 
     def so_far(self, camera_id: int, what: str) -> int:
         """How many frames of a camera were counted as this since the last `push`."""
-        with self._guard:
-            return self._new[f"frames|{camera_id}|{what}"]
+        return self._unsent.count(f"frames|{camera_id}|{what}")
 
     def stage_sums(self) -> dict[str, tuple[float, int]]:
         """Seconds spent in each stage so far, and how often."""
@@ -67,21 +64,16 @@ class WatchCounts:
         """Write to Redis. What is not taken is kept for the next time."""
         self.health.push()
         with self._guard:
-            new, self._new = self._new, Counter()
             times: dict[Any, Any] = {f"{stage}|sum": round(seconds, 6) for stage, seconds in self._sums.items()}
             for stage, counts in self._stages.items():
                 times |= {f"{stage}|{number}": count for number, count in enumerate(counts)}
-        pipeline = connection().pipeline(transaction=True)
-        for field, by in new.items():
-            pipeline.hincrby(METRICS_KEY, field, by)
-        pipeline.hset(stages_key(worker), mapping=times)
-        pipeline.expire(stages_key(worker), GONE_AFTER_S)
-        try:
+        with self._unsent.taken() as new:
+            pipeline = connection().pipeline(transaction=True)
+            for field, by in new.items():
+                pipeline.hincrby(METRICS_KEY, field, by)
+            pipeline.hset(stages_key(worker), mapping=times)
+            pipeline.expire(stages_key(worker), GONE_AFTER_S)
             pipeline.execute()
-        except BaseException:
-            with self._guard:
-                self._new.update(new)
-            raise
 
 
 @dataclass(frozen=True)

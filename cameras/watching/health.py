@@ -9,13 +9,12 @@ Each hour is one hash for all cameras and workers, and expires a day later, so n
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cameras.redis import connection, health_key
+from cameras.watching.unsent import Unsent
 from detection import FaceQuality
 from detection.votes import LEAST_SHARPNESS
 
@@ -53,13 +52,10 @@ class HealthCounts:
     """Shared by the threads of one worker."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._new: Counter[str] = Counter()
+        self._unsent = Unsent()
 
     def add(self, camera_id: int, values: Mapping[str, int | float]) -> None:
-        with self._guard:
-            for name, value in values.items():
-                self._new[f"{camera_id}|{name}"] += round(value)
+        self._unsent.add({f"{camera_id}|{name}": round(value) for name, value in values.items()})
 
     def add_faces(self, camera_id: int, faces: Iterable[FaceQuality]) -> None:
         for face in faces:
@@ -70,20 +66,14 @@ class HealthCounts:
 
     def push(self) -> None:
         """Write to Redis. What is not taken is kept for the next time."""
-        with self._guard:
-            new, self._new = self._new, Counter()
         key = health_key(hour_of(time.time()))
-        pipeline = connection().pipeline(transaction=True)
-        for field, by in new.items():
-            if by:
-                pipeline.hincrby(key, field, by)
-        pipeline.expire(key, (KEPT_H + 2) * HOUR_S)
-        try:
+        with self._unsent.taken() as new:
+            pipeline = connection().pipeline(transaction=True)
+            for field, by in new.items():
+                if by:
+                    pipeline.hincrby(key, field, by)
+            pipeline.expire(key, (KEPT_H + 2) * HOUR_S)
             pipeline.execute()
-        except BaseException:
-            with self._guard:
-                self._new.update(new)
-            raise
 
 
 def hour_of(at: float) -> int:

@@ -25,7 +25,6 @@ def watch_naively(
     Args:
         reference: the model's .tflite, to be run by XNNPACK; None means its ONNX file.
     """
-    cv2.setNumThreads(1)
     theirs = Detector.load(MODELS / "aizoo-260.json")
     run = interpreter(reference, theirs.manifest, theirs.confidence_threshold) if reference else theirs.detect
     capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)

@@ -66,7 +66,6 @@ def bench(
         sizes: longer sides of the input in px. picture: BGR. tflite: the reference's file; None leaves it out.
         reference: its manifest, for onnxruntime.
     """
-    cv2.setNumThreads(1)
     default = Detector.load()
     whole: dict[str, Run] = {}
     if tflite is not None:

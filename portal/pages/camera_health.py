@@ -61,7 +61,6 @@ def day_strip(camera: Camera, now: datetime) -> dict[str, Any]:
     """Today at the site, from midnight: what of it has passed, and when the camera was there and did not watch."""
     local = camera.site.local(now)
     start = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    whole = start + A_DAY - start
     begins = max(start, camera.created_at)
     known = hours.stretches([camera.pk], begins, now)
     spans = {name: known[name][camera.pk] for name in ("pauses", "outages")}
@@ -74,10 +73,10 @@ def day_strip(camera: Camera, now: datetime) -> dict[str, Any]:
             if last - first < LEAST:
                 continue
             text = f"{camera.site.local(first):%H:%M}–{camera.site.local(last):%H:%M} {WORDS[kind]}"
-            found.append(Unwatched(kind, 100 * ((first - start) / whole), 100 * ((last - first) / whole), text))
+            found.append(Unwatched(kind, 100 * ((first - start) / A_DAY), 100 * ((last - first) / A_DAY), text))
     return {
         "stretches": sorted(found, key=lambda one: one.left),
-        "from": 100 * ((begins - start) / whole),
-        "width": 100 * ((max(now, begins) - begins) / whole),
+        "from": 100 * ((begins - start) / A_DAY),
+        "width": 100 * ((max(now, begins) - begins) / A_DAY),
         "date": start.date(),
     }
