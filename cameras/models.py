@@ -13,6 +13,7 @@ from django.db import models
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from cameras.hours import Hours, check_hours
 from cameras.states import CameraState
 from detection import model_names
 
@@ -139,6 +140,11 @@ class CameraZone(models.Model):
         IGNORE = "ignore", _("Ignore: a poster, a screen, the street behind glass")
         PRIVACY = "privacy", _("Privacy: black in every picture, live and stored")
 
+    class Demand(models.TextChoices):
+        REQUIRED = "required", _("Required: whoever wears none is asked, and somebody is told")
+        RECOMMENDED = "recommended", _("Recommended: whoever wears none is asked; nobody is told")
+        NOT_REQUIRED = "none", _("Not required: nobody is asked, and it does not count in the figures")
+
     camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="zones", verbose_name=_("camera"))
     kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices, default=Kind.WATCH)
     points: models.JSONField[Any, Any] = models.JSONField(
@@ -146,6 +152,20 @@ class CameraZone(models.Model):
     )
     aspect = models.FloatField(
         _("aspect"), default=0.0, help_text=_("Width by height of the picture that it was drawn on; 0: not known.")
+    )
+    demand = models.CharField(
+        _("masks here are"),
+        max_length=12,
+        choices=Demand.choices,
+        default=Demand.REQUIRED,
+        help_text=_("Of a zone that is watched."),
+    )
+    hours: models.JSONField[Hours, Hours] = models.JSONField(
+        _("hours"),
+        default=dict,
+        blank=True,
+        validators=[check_hours],
+        help_text=_("Outside of them masks are not required in a watched zone, and an ignored one is not ignored."),
     )
     made_at = models.DateTimeField(_("made"), auto_now_add=True)
 
@@ -156,6 +176,33 @@ class CameraZone(models.Model):
 
     def __str__(self) -> str:
         return f"{self.camera_id}: {self.kind}"
+
+
+class CameraSpot(models.Model):
+    """A place at which a camera sees pictures of faces, as it seems, and no people.
+
+    Until a person answers, nobody there is accused (detection/spots.py); if people can be there after all, they count.
+    """
+
+    class Answer(models.TextChoices):
+        ASKED = "asked", _("nobody has answered yet")
+        PEOPLE = "people", _("people can be there")
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="spots", verbose_name=_("camera"))
+    box: models.JSONField[Any, Any] = models.JSONField(_("box"), help_text=_("x1, y1, x2, y2, from 0 to 1."))
+    visits = models.PositiveIntegerField(_("times seen"))
+    first_at = models.DateTimeField(_("first seen"))
+    last_at = models.DateTimeField(_("last seen"))
+    answer = models.CharField(_("answer"), max_length=8, choices=Answer.choices, default=Answer.ASKED)
+
+    class Meta:
+        verbose_name = _("spot")
+        verbose_name_plural = _("spots")
+        ordering = ("first_at", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.camera_id}: {self.answer}"
 
 
 class Outage(models.Model):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from cameras.models import Camera
+from cameras.models import Camera, CameraSpot
 from cameras.reach.credentials import SealError, unseal
 from cameras.reach.place import Place
-from detection.zones import NOWHERE, Zones
+from cameras.zoning import HeldZone, Zoning
+from detection.spots import Spot
+from detection.zones import Zone
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,8 @@ class CameraSettings:
     analyses_per_second: float = 5.0
     input_size: int = 0
     model: str = "default"
-    zones: Zones = NOWHERE
+    zoning: Zoning = field(default_factory=Zoning)
+    spots: tuple[Spot, ...] = ()
 
 
 def read_settings(camera_id: int, token: int, worker: str) -> CameraSettings | None:
@@ -55,11 +58,27 @@ def settings_of(camera: Camera) -> CameraSettings:
         analyses_per_second=camera.analyses_per_second,
         input_size=camera.view,
         model=camera.model,
-        zones=zones_of(camera),
+        zoning=zoning_of(camera),
+        spots=spots_of(camera),
     )
 
 
-def zones_of(camera: Camera) -> Zones:
-    """The zones that were drawn on the camera's picture. One query."""
-    rows = camera.zones.order_by("pk").values_list("kind", "points", "aspect") if camera.pk else []
-    return Zones.of(rows)
+def zoning_of(camera: Camera) -> Zoning:
+    """The zones that were drawn on the camera's picture, and when each holds. One query, and one for its site."""
+    rows = list(camera.zones.order_by("pk")) if camera.pk else []
+    if not rows:
+        return Zoning()
+    held = tuple(HeldZone(Zone.of(row.kind, row.points, row.aspect, row.demand), row.hours) for row in rows)
+    return Zoning(held, camera.site.zone)
+
+
+def spots_of(camera: Camera) -> tuple[Spot, ...]:
+    """What it has been asked about spots, and answered. One query."""
+    rows = camera.spots.all() if camera.pk else []
+    return tuple(
+        Spot(
+            row.pk, tuple(row.box), row.visits, row.first_at.timestamp(), row.last_at.timestamp(),
+            is_doubted=row.answer == CameraSpot.Answer.ASKED, has_people=row.answer == CameraSpot.Answer.PEOPLE,
+        )
+        for row in rows
+    )  # fmt: skip

@@ -27,9 +27,10 @@ from detection.appearance import pixelate
 from detection.detector import Box, Detection, Detector, Image
 from detection.looks import SMALL_PX, PartPx
 from detection.motion import Motion
+from detection.surroundings import Surroundings
 from detection.tracks import FAINT, LOST_S, MISSING_S, Track, Tracker, overlap, side
 from detection.votes import BARE, UNSURE
-from detection.zones import NOWHERE, Zones
+from detection.zones import NOT_REQUIRED, NOWHERE, REQUIRED, Zones, strictest
 
 STEADY_S = 5.0
 SEEN_EVERY_S = 5.0  # how often last_seen_at is updated for people who stay
@@ -42,6 +43,7 @@ SEEN_SHARE = 0.5  # of the last analyses, in which somebody must be detected to 
 UNKNOWN_S = 10.0  # until it is believed of a face that does not move that it is a portrait
 DOUBT_S = 0.4  # until it is asked again whether it is a face
 MOTION_EVERY_S = 1.0  # what moves is looked at closely
+SETTLED_S = 2.0  # from the first picture: whoever is seen by then did not come just now
 ROOM = 0.1  # of the picture, around a face that is well inside it
 
 
@@ -60,7 +62,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class PassageFinding:
-    """One person, as known now. `seq` grows with each finding of the same key; times are of frames, in seconds."""
+    """One person, as known now. `seq` grows with each finding of the same key; times are of frames, in seconds.
+
+    Args:
+        demand: the strictest of where they were; `label` is what was seen where masks were asked for, if they were.
+    """
 
     key: UUID
     seq: int
@@ -70,6 +76,7 @@ class PassageFinding:
     last_seen_at: float
     ended_at: float | None
     box: Box
+    demand: str = REQUIRED
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class ViolationFinding:
 
     Args:
         bare_since: when the present stretch without a mask began; later than `started_at` if it was opened again.
+        demand: where it began, masks are required, or only recommended.
     """
 
     key: UUID
@@ -92,6 +100,7 @@ class ViolationFinding:
     bare_since: float
     box: Box
     snapshot: Snapshot | None = None
+    demand: str = REQUIRED
 
 
 Finding = PassageFinding | ViolationFinding
@@ -148,6 +157,7 @@ class Spell:
     started_at: float
     opened_at: float
     bare_since: float
+    demand: str
     seq: int = 0
     open: bool = True
     ended_at: float | None = None
@@ -165,6 +175,8 @@ class Person:
     seq: int = 0
     told_label: str = ""
     told_at: float = 0.0
+    demand: str = NOT_REQUIRED  # the strictest of where they were
+    demand_now: str = REQUIRED
     spell: Spell | None = None
     bare_since: float | None = None
     masked_since: float | None = None
@@ -181,10 +193,17 @@ def make_key(seconds: float) -> UUID:
 class Analyzer:
     """The memory of one camera. Not thread-safe: one camera, one thread, one analyzer."""
 
-    def __init__(self, detector: Detector, zones: Zones = NOWHERE) -> None:
-        """Pictures come with their privacy zones black already (`Zones.black_out`)."""
+    def __init__(self, detector: Detector, zones: Zones = NOWHERE, surroundings: Surroundings | None = None) -> None:
+        """Pictures come with their privacy zones black already (`Zones.black_out`).
+
+        Args:
+            zones: those of now; whoever knows their hours may set others between two frames.
+            surroundings: what is remembered of the camera when this memory ends.
+        """
         self._detector = detector
-        self._zones = zones
+        self.zones = zones
+        self.surroundings = surroundings or Surroundings(make_key)
+        self._began_at: float | None = None
         longer = detector.manifest.input.longer_side or max(
             detector.manifest.input.width, detector.manifest.input.height
         )
@@ -210,15 +229,16 @@ class Analyzer:
             return []
         hints = self._hints(image_bgr, captured_at, self._newest_at)
         self._newest_at = captured_at
+        self._began_at = captured_at if self._began_at is None else self._began_at
         began = perf_counter()
         seen = self._detector.look(image_bgr, PERHAPS, hints, self._parts)
         possible, self._parts = seen.detections, seen.parts
         self.detect_s = perf_counter() - began
-        count = self._zones.counting([found.box for found in possible], image_bgr)
+        count = self.zones.counting([found.box for found in possible], image_bgr)
         clear = [found for found in possible if found.confidence >= FAINT]
         detections = [found for found, own in zip(possible, count, strict=True) if own and found.confidence >= FAINT]
         weights, ended = self._tracker.update(detections, image_bgr, captured_at, is_broken, seen.features)
-        findings = [finding for track in ended for finding in self._end(track)]
+        findings = [finding for track in ended for finding in self._end(track, has_left=True)]
         missed = (
             track.predicted(captured_at)
             for track in self._tracker.tracks
@@ -233,12 +253,12 @@ class Analyzer:
 
     def flush(self) -> list[Finding]:
         """Everybody leaves: as when the stream ends or the worker stops."""
-        return [finding for track in self._tracker.flush() for finding in self._end(track)]
+        return [finding for track in self._tracker.flush() for finding in self._end(track, has_left=False)]
 
     def sightings(self) -> list[Sighting]:
         """Who is in the newest frame."""
         return [
-            Sighting(track.key, track.box, label_of(track), track.last.confidence, dict(track.votes.evidence))
+            Sighting(track.key, track.box, self._seen_label(track), track.last.confidence, dict(track.votes.evidence))
             for track in self._tracker.tracks
             if track.last_seen_at == self._newest_at
         ]
@@ -285,12 +305,16 @@ class Analyzer:
 
     def _see(self, track: Track, weight: float, image_bgr: Image) -> list[Finding]:
         person = self._people.setdefault(track.key, Person(track))
+        person.demand_now = self.zones.demand(track.box, image_bgr)
+        person.demand = strictest((person.demand, person.demand_now))
         if weight > 0:
             self._note_vote(person, weight, image_bgr)
+        self.surroundings.spots.note_portrait(track)
+        self.surroundings.sizes.see(track)
         if not track.confirmed:
             return []
         findings: list[Finding] = []
-        label = label_of(track)
+        label = self._label(person)
         now = track.last_seen_at
         if label != person.told_label or now - person.told_at >= SEEN_EVERY_S:
             findings.append(self._passage(person, None))
@@ -301,16 +325,19 @@ class Analyzer:
         found, at = person.track.last, person.track.last_seen_at
         total, count = person.confidences.get(found.label, (0.0, 0))
         person.confidences[found.label] = (total + found.confidence, count + 1)
-        if found.label in BARE:
-            person.masked_since = None
-            person.bare_since = at if person.bare_since is None else person.bare_since
-            quality = weight * side(found.box) * framing(found.box)
-            if person.candidate is None or quality > person.candidate.quality:
-                person.candidate = Candidate(quality, image_bgr, found, self._others(found.box), at)
+        if found.label not in BARE:
+            person.masked_since = at if person.masked_since is None else person.masked_since
+            if person.track.votes.decision == "mask":  # one masked frame among bare ones clears nothing
+                person.candidate = person.bare_since = None
             return
-        person.masked_since = at if person.masked_since is None else person.masked_since
-        if person.track.votes.decision == "mask":  # one masked frame among bare ones clears nothing
+        person.masked_since = None
+        if person.demand_now == NOT_REQUIRED:
             person.candidate = person.bare_since = None
+            return
+        person.bare_since = at if person.bare_since is None else person.bare_since
+        quality = weight * side(found.box) * framing(found.box)
+        if person.candidate is None or quality > person.candidate.quality:
+            person.candidate = Candidate(quality, image_bgr, found, self._others(found.box), at)
 
     def _others(self, own: Box) -> tuple[Box, ...]:
         """Where others' faces may be. What is only suspected may be a part of this very face: it must not touch it."""
@@ -322,10 +349,12 @@ class Analyzer:
     def _judge(self, person: Person, label: str, image_bgr: Image) -> list[Finding]:
         """Open, renew, improve or close the person's violation, as their label now says."""
         spell, at = person.spell, person.track.last_seen_at
+        if person.demand_now == NOT_REQUIRED:
+            return self._close(person, at)
         if label in BARE:
             if spell is None and not self._is_a_face(person, image_bgr):
                 return []
-            if spell is None or (not spell.open and self._was_steadily_masked(person, spell)):
+            if spell is None or self._is_another(person, spell):
                 return self._open(person, label)
             if not spell.open:
                 spell.open, spell.ended_at, spell.label = True, None, label
@@ -335,15 +364,29 @@ class Analyzer:
                 spell.label = label
                 return [self._violation(person, spell)]
             return self._better(person, spell) or self._still_bare(person, spell)
-        if label == "mask" and spell is not None and spell.open:
-            spell.open, spell.ended_at = False, person.masked_since or at
-            return [self._violation(person, spell)]
-        return []
+        return self._close(person, person.masked_since or at) if label == "mask" else []
+
+    def _close(self, person: Person, at: float) -> list[Finding]:
+        """End the violation that is going on, if one is."""
+        if person.spell is None or not person.spell.open:
+            return []
+        person.spell.open, person.spell.ended_at = False, at
+        return [self._violation(person, person.spell)]
+
+    def _is_another(self, person: Person, spell: Spell) -> bool:
+        """Whether this is no more of the same violation: they had a mask on, or more is asked of them here."""
+        is_stricter = strictest((spell.demand, person.demand_now)) != spell.demand
+        return is_stricter or (not spell.open and self._was_steadily_masked(person, spell))
 
     def _is_a_face(self, person: Person, image_bgr: Image) -> bool:
-        """Before the first accusation: it was mostly detected, not only followed, and it is found again from nearby."""
+        """Before the first accusation.
+
+        It was mostly detected, not only followed; people can be so small there; and it is found again from nearby.
+        """
         track = person.track
         if track.seen_share < SEEN_SHARE or track.last_seen_at - person.doubted_at < DOUBT_S:
+            return False
+        if not self.surroundings.sizes.fits(track):
             return False
         if self._detector.survives(image_bgr, track.box):
             return True
@@ -355,13 +398,14 @@ class Analyzer:
         return spell.ended_at is not None and bare_since - spell.ended_at >= STEADY_S
 
     def _open(self, person: Person, label: str) -> list[Finding]:
-        """Begin a violation; without a picture to show for it there is none."""
+        """Begin a violation, and end another; without a picture to show for it there is none."""
         if person.candidate is None:
             return []
         at = person.track.last_seen_at
-        started = person.bare_since if person.bare_since is not None else at
-        person.spell = Spell(make_key(started), label, started, at, started)
-        return [self._violation(person, person.spell, self._take_picture(person, person.spell))]
+        before = self._close(person, at)
+        started = person.bare_since if person.bare_since is not None and not before else at
+        person.spell = Spell(make_key(started), label, started, at, started, person.demand_now)
+        return [*before, self._violation(person, person.spell, self._take_picture(person, person.spell))]
 
     def _better(self, person: Person, spell: Spell) -> list[Finding]:
         candidate, at = person.candidate, person.track.last_seen_at
@@ -385,23 +429,33 @@ class Analyzer:
         spell.box = candidate.detection.box
         return Snapshot(picture, candidate.detection.box, candidate.captured_at)
 
-    def _end(self, track: Track) -> list[Finding]:
+    def _end(self, track: Track, has_left: bool) -> list[Finding]:
+        began_at = self._began_at if self._began_at is not None else track.started_at
+        self.surroundings.end(track, has_left, was_there=track.started_at - began_at < SETTLED_S)
         person = self._people.pop(track.key, None)
         if person is None or not track.confirmed:
             return []
         findings: list[Finding] = []
-        if person.spell is not None and person.spell.open:
-            person.spell.open, person.spell.ended_at = False, track.last_seen_at
-            findings.append(self._violation(person, person.spell))
+        findings += self._close(person, track.last_seen_at)
         findings.append(self._passage(person, track.last_seen_at))
         return findings
+
+    def _seen_label(self, track: Track) -> str:
+        """What somebody wears; unsure for what is perhaps no person."""
+        return UNSURE if self.surroundings.spots.doubts(track) else label_of(track)
+
+    def _label(self, person: Person) -> str:
+        """What they wear; where nothing is asked of them, what they wore where it was."""
+        if person.demand_now == NOT_REQUIRED and person.demand != NOT_REQUIRED:
+            return person.told_label or UNSURE
+        return self._seen_label(person.track)
 
     # -- findings -----------------------------------------------------------------------------------------------------
 
     def _passage(self, person: Person, ended_at: float | None) -> PassageFinding:
         track = person.track
         person.seq += 1
-        person.told_label, person.told_at = label_of(track), track.last_seen_at
+        person.told_label, person.told_at = self._label(person), track.last_seen_at
         return PassageFinding(
             track.key,
             person.seq,
@@ -411,6 +465,7 @@ class Analyzer:
             track.last_seen_at,
             ended_at,
             track.box,
+            person.demand,
         )
 
     def _violation(self, person: Person, spell: Spell, snapshot: Snapshot | None = None) -> ViolationFinding:
@@ -429,6 +484,7 @@ class Analyzer:
             spell.bare_since,
             spell.box,
             snapshot,
+            spell.demand,
         )
 
 

@@ -55,6 +55,8 @@ CHANGED_LEVELS = 1.3
 CHANGE_WINDOW = 50  # analyses
 SEEN_WINDOW = 15  # analyses
 CHANGED_SHARE = 0.08
+PLACES = 20
+STRAYED = 0.5  # of the face's side, or its logarithm: from there on, somebody is at another place
 
 
 @dataclass
@@ -114,6 +116,11 @@ class Track:
     reference_box: Box = (0.0, 0.0, 0.0, 0.0)
     changes: deque[bool] = field(default_factory=lambda: deque(maxlen=CHANGE_WINDOW))
     seen: deque[bool] = field(default_factory=lambda: deque([True], SEEN_WINDOW))
+    has_strayed: bool = False  # from where it began
+    places: deque[tuple[Box, float]] = field(default_factory=lambda: deque(maxlen=PLACES))  # before, and how long
+
+    def __post_init__(self) -> None:
+        self.place, self.place_at = self.box, self.started_at  # where it is, and since when
 
     @property
     def confirmed(self) -> bool:
@@ -124,6 +131,20 @@ class Track:
     def seen_share(self) -> float:
         """In how much of the last analyses it was detected, and did not just go on by itself: 0 to 1."""
         return sum(self.seen) / len(self.seen)
+
+    def stays(self, least_s: float) -> list[Box]:
+        """Where somebody who came from elsewhere, or went elsewhere, stayed for so long. None who never moved."""
+        known = [*self.places, (self.place, self.last_seen_at - self.place_at)]
+        return [box for box, seconds in known if seconds >= least_s] if self.has_strayed else []
+
+    def _note_place(self) -> None:
+        size = side(self.box)
+        off = math.dist(centre(self.box), centre(self.place)) / max(1e-6, size)
+        if off <= STRAYED and abs(math.log(max(1e-6, size) / max(1e-6, side(self.place)))) <= STRAYED:
+            return
+        self.has_strayed = True
+        self.places.append((self.place, self.last_seen_at - self.place_at))
+        self.place, self.place_at = self.box, self.last_seen_at
 
     def predicted(self, at: float) -> Box:
         """The box where motion has carried it, for as long as motion is trusted."""
@@ -158,6 +179,7 @@ class Track:
             )
         self.box, self.last, self.last_seen_at = found.box, found, now.at
         self.hits += 1
+        self._note_place()
         return 0.0 if now.is_broken else self.look(found, now)
 
     def look(self, found: Detection, now: Instant) -> float:

@@ -1,6 +1,7 @@
 """Parts of a camera's picture that somebody drew: where it watches, what it ignores, and what nobody may see.
 
     watch    only faces whose middle lies in one of these count; without any, all of the picture is watched
+             what is asked of people there is the zone's demand: masks are required, recommended, or not required
     ignore   faces whose middle lies in one of these do not count: a poster, a screen, the street behind glass
     privacy  is black before anything is detected, shown or stored
 
@@ -24,6 +25,7 @@ Point = tuple[float, float]
 SAME_SHAPE = 0.05  # of the logarithm of the ratio of two aspects: what rounding may change
 LEAST_AREA = 0.0004  # of the picture: a fiftieth of each side
 KINDS = ("watch", "ignore", "privacy")
+REQUIRED, RECOMMENDED, NOT_REQUIRED = DEMANDS = ("required", "recommended", "none")  # the strictest first
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,18 @@ class Zone:
         kind: one of KINDS.
         points: at least three, relative to the picture.
         aspect: width by height of the picture that it was drawn on; 0 if that is not known.
+        demand: one of DEMANDS; only a watch zone has another than REQUIRED.
     """
 
     kind: str
     points: tuple[Point, ...]
     aspect: float = 0.0
+    demand: str = REQUIRED
+
+    @classmethod
+    def of(cls, kind: str, points: Sequence[Sequence[float]], aspect: float = 0.0, demand: str = REQUIRED) -> Zone:
+        """A zone as it is stored, its points as [[x, y], …]."""
+        return cls(kind, tuple((x, y) for x, y in points), aspect, demand)
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,6 @@ class Zones:
     """All zones of a camera."""
 
     zones: tuple[Zone, ...] = ()
-
-    @classmethod
-    def of(cls, rows: Iterable[tuple[str, Sequence[Sequence[float]], float]]) -> Zones:
-        """Zones as they are stored: kind, [[x, y], …], aspect."""
-        return cls(tuple(Zone(kind, tuple((x, y) for x, y in points), aspect) for kind, points, aspect in rows))
 
     def is_turned(self, image_bgr: Image) -> bool:
         """Whether a zone was drawn on a picture of another shape: the camera was turned, or shows another part."""
@@ -76,18 +80,33 @@ class Zones:
         watched, ignored = self._of("watch"), self._of("ignore")
         if not (watched or ignored) or self.is_turned(image_bgr):
             return [True] * len(boxes)
-        middles = [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in boxes]
         return [
-            (not watched or any(holds(zone.points, middle) for zone in watched))
-            and not any(holds(zone.points, middle) for zone in ignored)
-            for middle in middles
+            (not watched or any(holds(zone.points, middle(box)) for zone in watched))
+            and not any(holds(zone.points, middle(box)) for zone in ignored)
+            for box in boxes
         ]
+
+    def demand(self, box: Box, image_bgr: Image) -> str:
+        """What is asked of the person with this face; where watch zones overlap, the strictest counts."""
+        watched = self._of("watch")
+        if all(zone.demand == REQUIRED for zone in watched) or self.is_turned(image_bgr):
+            return REQUIRED
+        return strictest(zone.demand for zone in watched if holds(zone.points, middle(box)))
 
     def _of(self, kind: str) -> list[Zone]:
         return [zone for zone in self.zones if zone.kind == kind]
 
 
 NOWHERE = Zones()
+
+
+def middle(box: Box) -> Point:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def strictest(demands: Iterable[str]) -> str:
+    """The strictest of these; NOT_REQUIRED if there are none."""
+    return min(demands, key=DEMANDS.index, default=NOT_REQUIRED)
 
 
 def holds(points: Sequence[Point], point: Point) -> bool:

@@ -34,6 +34,7 @@ from cameras.watching.preview import Offer
 from cameras.watching.watch import Watch
 from detection import Analyzer, Detector, Finding, ViolationFinding
 from detection.evaluation.naive import watch_naively
+from detection.spots import Spot
 
 SIZES = {"720p": (1280, 720), "360p": (640, 360)}
 RATE = 15
@@ -240,6 +241,8 @@ class _Tally:
     def tell_outage(self, began_at: float, reason: str) -> None: ...
 
     def tell_recovered(self, at: float) -> None: ...
+
+    def tell_spot(self, spot: Spot) -> None: ...
 
     def login_wait_s(self) -> float:
         return 0.0

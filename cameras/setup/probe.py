@@ -36,7 +36,7 @@ from cameras.redis import Errors, connection
 from cameras.sources import Opening, Source, StreamFacts, open_source
 from cameras.watching.watch import BLACK, is_black
 from detection import Detector, Image, ModelError, draw, encode_jpeg, scaled_down
-from detection.zones import NOWHERE, Zones
+from detection.zones import NOWHERE, Zone, Zones
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Typed:
     @classmethod
     def decode(cls, text: str) -> Typed:
         given = json.loads(text)
-        zones = Zones.of((each["kind"], each["points"], each["aspect"]) for each in given["zones"]["zones"])
+        zones = Zones(tuple(Zone.of(**each) for each in given["zones"]["zones"]))
         return cls(**given | {"place": Place(**given["place"]), "zones": zones})
 
 

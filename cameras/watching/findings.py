@@ -7,7 +7,8 @@ In the spool a finding is a record whose header has `kind`, `camera`, `token`, a
 violation's picture follows the header as JPEG:
 
     {"kind": "passage", "camera": 7, "token": 3, "key": "0198…", "seq": 1, "label": "no_mask", "confidence": 0.97,
-     "started_at": 1767225600.2, "last_seen_at": 1767225602.4, "ended_at": null, "box": [0.4, 0.3, 0.6, 0.7]}
+     "started_at": 1767225600.2, "last_seen_at": 1767225602.4, "ended_at": null, "box": [0.4, 0.3, 0.6, 0.7],
+     "demand": "required"}
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from uuid import UUID
 from cameras.states import CameraState
 from cameras.watching.spool import Record
 from detection import Box, PassageFinding, ViolationFinding, encode_jpeg, scaled_down
+from detection.zones import DEMANDS, REQUIRED
 
 PICTURE_SIDE_PX = 1920
 PICTURE_QUALITY = 88
@@ -58,7 +60,25 @@ class RecoveryFinding:
     at: float
 
 
-WatchFinding = PassageFinding | ViolationFinding | ReignFinding | StateFinding | OutageFinding | RecoveryFinding
+@dataclass(frozen=True)
+class SpotFinding:
+    """A place at which pictures of faces show, as it seems; or not so after all.
+
+    Args:
+        key: the spot's.
+    """
+
+    key: UUID
+    box: Box
+    visits: int
+    first_at: float
+    last_at: float
+    is_doubted: bool
+
+
+WatchFinding = (
+    PassageFinding | ViolationFinding | ReignFinding | StateFinding | OutageFinding | RecoveryFinding | SpotFinding
+)
 
 
 @dataclass(frozen=True)
@@ -114,8 +134,13 @@ def _person(finding: PassageFinding | ViolationFinding) -> dict[str, Any]:
         "started_at": finding.started_at,
         "last_seen_at": finding.last_seen_at,
         "ended_at": finding.ended_at,
-        "box": [round(value, 5) for value in finding.box],
+        "box": _rounded(finding.box),
+        "demand": finding.demand,
     }
+
+
+def _rounded(box: Box) -> list[float]:
+    return [round(value, 5) for value in box]
 
 
 def _violation(finding: ViolationFinding) -> dict[str, Any]:
@@ -134,6 +159,7 @@ KINDS: dict[type, str] = {
     StateFinding: "state",
     OutageFinding: "outage",
     RecoveryFinding: "recovered",
+    SpotFinding: "spot",
 }
 _bodies: Mapping[type, Callable[[Any], dict[str, Any]]] = {
     PassageFinding: _person,
@@ -142,6 +168,7 @@ _bodies: Mapping[type, Callable[[Any], dict[str, Any]]] = {
     StateFinding: lambda finding: _fields(replace(finding, state=finding.state.value)),
     OutageFinding: _fields,
     RecoveryFinding: _fields,
+    SpotFinding: lambda finding: _fields(finding) | {"key": str(finding.key), "box": _rounded(finding.box)},
 }
 
 
@@ -166,6 +193,18 @@ def _text(value: object) -> str:
     return value
 
 
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is no truth value")
+    return value
+
+
+def _demand(value: object) -> str:
+    if value not in DEMANDS:
+        raise ValueError(f"{value!r} is no demand")
+    return str(value)
+
+
 def _box(value: Any) -> Box:
     x1, y1, x2, y2 = (_number(side) for side in value)
     return x1, y1, x2, y2
@@ -181,6 +220,7 @@ def _read_person(body: Mapping[str, Any]) -> dict[str, Any]:
         "last_seen_at": _number(body["last_seen_at"]),
         "ended_at": None if body["ended_at"] is None else _number(body["ended_at"]),
         "box": _box(body["box"]),
+        "demand": _demand(body.get("demand", REQUIRED)),  # spools of version 0.3 have none
     }
 
 
@@ -193,6 +233,17 @@ def _read_violation(body: Mapping[str, Any]) -> ViolationFinding:
     )
 
 
+def _read_spot(body: Mapping[str, Any]) -> SpotFinding:
+    return SpotFinding(
+        UUID(_text(body["key"])),
+        _box(body["box"]),
+        _whole(body["visits"]),
+        _number(body["first_at"]),
+        _number(body["last_at"]),
+        _truth(body["is_doubted"]),
+    )
+
+
 _readers: Mapping[str, Callable[[Mapping[str, Any]], WatchFinding]] = {
     "passage": lambda body: PassageFinding(**_read_person(body)),
     "violation": _read_violation,
@@ -200,4 +251,5 @@ _readers: Mapping[str, Callable[[Mapping[str, Any]], WatchFinding]] = {
     "state": lambda body: StateFinding(CameraState(body["state"]), _text(body["detail"]), _number(body["at"])),
     "outage": lambda body: OutageFinding(_number(body["began_at"]), _text(body["reason"]), _number(body["at"])),
     "recovered": lambda body: RecoveryFinding(_number(body["ended_at"]), _number(body["at"])),
+    "spot": _read_spot,
 }

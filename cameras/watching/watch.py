@@ -27,7 +27,9 @@ from cameras.watching.outages import OutageClock
 from cameras.watching.preview import Offer
 from cameras.watching.rest import Rest
 from cameras.watching.stillness import Stillness
-from detection import Analyzer, DetectionError, Finding, Image
+from detection import Analyzer, DetectionError, Finding, Image, make_key
+from detection.spots import Spot
+from detection.surroundings import Surroundings
 
 BACKOFF_S = (1.0, 5.0)
 PERMANENT_S = 30.0  # until an address that cannot be opened is tried again
@@ -54,6 +56,8 @@ class Outlet(Protocol):
     def tell_outage(self, began_at: float, reason: str) -> None: ...
 
     def tell_recovered(self, at: float) -> None: ...
+
+    def tell_spot(self, spot: Spot) -> None: ...
 
     def login_wait_s(self) -> float: ...
 
@@ -119,8 +123,9 @@ class Watch:
         """`make_analyzer` makes one with an empty memory, for each connection and after each step of the clock."""
         self._settings = settings
         self._token = token
+        self._surroundings = Surroundings(make_key, settings.spots)
         self._make_analyzer = make_analyzer
-        self._analyzer = make_analyzer()
+        self._analyzer = self._fresh_analyzer()
         self._outlet = outlet
         self._stop = stop
         self._counts = counts or WatchCounts()
@@ -130,6 +135,12 @@ class Watch:
         self._outage = OutageClock(outlet.tell_outage, outlet.tell_recovered)
         self._dark_at = float("-inf")
         self._is_black = False
+
+    def _fresh_analyzer(self) -> Analyzer:
+        """One that knows nobody yet, but what was learned of the place."""
+        analyzer = self._make_analyzer()
+        analyzer.surroundings = self._surroundings
+        return analyzer
 
     def run(self) -> None:
         """Connect, watch, wait a little, and repeat."""
@@ -199,7 +210,7 @@ class Watch:
     def _follow(self, source: Source) -> None:
         pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")
         still, rest, analysed_at = Stillness(), Rest(), time.monotonic()
-        counts, camera_id, zones = self._counts, self._settings.camera_id, self._settings.zones
+        counts, camera_id, zoning = self._counts, self._settings.camera_id, self._settings.zoning
         spent = Spent()
         for frame in source.frames(self._stop):
             counts.frame(camera_id, "received")
@@ -222,6 +233,7 @@ class Watch:
                 continue
             began = time.perf_counter()
             whole = frame.image_bgr()
+            self._analyzer.zones = zones = zoning.at(frame.captured_at)
             image = zones.black_out(whole)
             decoded = time.perf_counter()
             try:
@@ -244,6 +256,8 @@ class Watch:
             counts.health.add_faces(camera_id, self._analyzer.qualities())
             for finding in findings:
                 self._outlet.tell(finding)
+            for spot in self._surroundings.spots.take_changes():
+                self._outlet.tell_spot(spot)
             if frame.answer is not None:
                 frame.answer(self._analyzer.sightings())
             analysed_at = time.monotonic()
@@ -259,7 +273,7 @@ class Watch:
         if time.monotonic() - self._dark_at >= DARK_EVERY_S:
             self._dark_at = time.monotonic()
             self._is_black = is_black(image)
-        if self._settings.zones.is_turned(image):
+        if self._settings.zoning.drawn.is_turned(image):
             return str(TURNED)
         return str(BLACK) if self._is_black else str(STILL) if is_still else ""
 
@@ -284,7 +298,7 @@ class Watch:
         """Everybody leaves; the memory is empty afterwards."""
         for finding in self._analyzer.flush():
             self._outlet.tell(finding)
-        self._analyzer = self._make_analyzer()
+        self._analyzer = self._fresh_analyzer()
 
     def _tell_state(self, state: CameraState, detail: str) -> None:
         with self._state_lock:

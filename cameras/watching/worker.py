@@ -29,6 +29,7 @@ from cameras.watching.findings import (
     OutageFinding,
     RecoveryFinding,
     ReignFinding,
+    SpotFinding,
     StateFinding,
     WatchFinding,
     encode,
@@ -38,6 +39,7 @@ from cameras.watching.preview import Offer, PreviewWriter
 from cameras.watching.spool import SpoolWriter, has_ended
 from cameras.watching.watch import Watch
 from detection import Analyzer, Detector, Finding, ModelError, PassageFinding, ViolationFinding
+from detection.spots import Spot
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +98,9 @@ class WorkerOutlet:
 
     def tell_recovered(self, at: float) -> None:
         self.say(RecoveryFinding(at, time.time()))
+
+    def tell_spot(self, spot: Spot) -> None:
+        self.say(SpotFinding(spot.key, spot.box, spot.visits, spot.first_at, spot.last_at, spot.is_doubted))
 
     def login_wait_s(self) -> float:
         try:
@@ -189,7 +194,7 @@ class StreamWorker:
         self.previews.begin(found.camera_id)
         try:
             detector = self.detector_for(found.model, found.input_size)
-            make = partial(Analyzer, detector, found.zones)
+            make = partial(Analyzer, detector)
             running.watch = Watch(found, running.token, make, outlet, running.stop, self.counts)
             running.watch.run()
         except ModelError as error:

@@ -22,9 +22,19 @@ AN_HOUR = timedelta(hours=1)
 
 
 def violation_changed(
-    violation: Violation, camera: Camera, *, is_new: bool, is_shown: bool, reminder: Reminder | None
+    violation: Violation,
+    camera: Camera,
+    *,
+    is_new: bool,
+    is_shown: bool,
+    reminder: Reminder | None,
+    for_people: bool,
 ) -> None:
-    """Tell of a violation that was opened, goes on, or is over; in the transaction that wrote it."""
+    """Tell of a violation that was opened, goes on, or is over; in the transaction that wrote it.
+
+    Args:
+        for_people: else only other systems are told.
+    """
     if is_new:
         event = Event.VIOLATION_OPENED
     elif is_shown and violation.ended_at is not None:
@@ -39,9 +49,9 @@ def violation_changed(
     about = str(violation.pk) if is_new else f"{violation.pk}:{violation.seq}"
     happening = Happening(
         camera.site, event, topic_of(violation), about, body_of(violation, camera, event, spoken), camera, violation,
-        for_people=is_new,
+        for_people=for_people,
     )  # fmt: skip
-    again = repeated(violation, camera) if is_new else None
+    again = repeated(violation, camera) if for_people else None
     tell(happening, *([again] if again else []))
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from cameras.models import Camera
+from detection.zones import NOT_REQUIRED, REQUIRED
 from portal.alerts import happenings
 from portal.events import feed
 from portal.figures import counters, hours
@@ -35,6 +36,7 @@ class ViolationChange:
     Args:
         bare_since: when the person was last seen masked, or arrived; a reopened violation began before that.
         is_shown: whether something changed that a page shows; a person who merely stays unchanged is not news there.
+        demand: where masks are only recommended, the door asks, and nobody is told.
     """
 
     violation: Violation
@@ -42,6 +44,7 @@ class ViolationChange:
     bare_since: datetime
     is_new: bool = False
     is_shown: bool = True
+    demand: str = REQUIRED
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,9 @@ def tell_elsewhere(change: Change, reminder: Reminder | None) -> None:
     match change:
         case ViolationChange():
             happenings.violation_changed(
-                change.violation, change.camera, is_new=change.is_new, is_shown=change.is_shown, reminder=reminder
-            )
+                change.violation, change.camera, is_new=change.is_new, is_shown=change.is_shown, reminder=reminder,
+                for_people=change.is_new and change.demand == REQUIRED,
+            )  # fmt: skip
         case ReviewChange():
             happenings.violations_reviewed(change.violations)
 
@@ -114,7 +118,7 @@ def count_anew(change: Change) -> None:
 def count_for_monitors(change: Change) -> None:
     """Counts that only grow, for /metrics: people who have left, and violations that were opened."""
     match change:
-        case PassageChange() if change.passage.ended_at is not None:
+        case PassageChange() if change.passage.ended_at is not None and change.passage.demand != NOT_REQUIRED:
             counters.add("passages", change.camera.pk, change.passage.label)
         case ViolationChange(is_new=True):
             counters.add("violations", change.camera.pk, change.violation.label)

@@ -20,18 +20,20 @@ from django.db import DatabaseError, DataError, IntegrityError, transaction
 from django.db.models import F, Q, Value
 from django.db.models.functions import Greatest
 
-from cameras.models import CameraLease, Outage, Reign
+from cameras.models import CameraLease, CameraSpot, Outage, Reign
 from cameras.watching import findings
 from cameras.watching.findings import (
     OutageFinding,
     Picture,
     RecoveryFinding,
     ReignFinding,
+    SpotFinding,
     StateFinding,
     Told,
 )
 from cameras.watching.spool import Record
 from detection import PassageFinding, ViolationFinding
+from detection.zones import REQUIRED
 from portal.events.follow_ups import CameraChange, PassageChange, ViolationChange, follow
 from portal.models import ErasedPassage, Passage, Violation, policy_of
 from portal.models.events import WearLabel
@@ -100,6 +102,8 @@ def _record_finding(told: Told, reign: Reign) -> None:
             _record_outage(told.finding, reign)
         case RecoveryFinding():
             _record_recovery(told.finding, reign)
+        case SpotFinding():
+            _record_spot(told.finding, reign)
 
 
 def _check_reign(last_seen_at: float, reign: Reign, body: Mapping[str, Any]) -> None:
@@ -138,7 +142,7 @@ def _holds(reign: Reign) -> bool:
 
 @transaction.atomic
 def _record_passage(finding: PassageFinding, reign: Reign) -> None:
-    key, values = finding.key, _values(finding, reign)
+    key, values = finding.key, _values(finding, reign) | {"demand": finding.demand}
     owner = {"site_id": reign.camera.site_id, "camera_id": reign.camera_id, "token": reign.token}
     if not Passage.objects.filter(pk=key, seq__lt=values["seq"]).update(**values):
         if Passage.objects.filter(pk=key).exists():
@@ -183,7 +187,7 @@ def _write_violation(finding: ViolationFinding, picture: Picture | None, reign: 
     found = Violation.objects.select_for_update().filter(pk=finding.key).first()
     if found is None:
         new = _create_violation(finding, values, reign)
-        follow(ViolationChange(new, reign.camera, bare_since, is_new=True))
+        follow(ViolationChange(new, reign.camera, bare_since, is_new=True, demand=finding.demand))
         return
     if found.seq >= finding.seq:
         if name:
@@ -214,7 +218,7 @@ def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: 
         camera_id=reign.camera_id,
         token=reign.token,
         opened_at=opened_at,
-        quiet=not policy_of(reign.camera.site).alerts_at(opened_at),
+        quiet=finding.demand != REQUIRED or not policy_of(reign.camera.site).alerts_at(opened_at),
         version=0,
         **values,
     )
@@ -259,6 +263,20 @@ def _record_recovery(finding: RecoveryFinding, reign: Reign) -> None:
     if _holds(reign):
         end_outage(reign.camera_id, moment(finding.ended_at))
         follow(CameraChange(reign.camera))
+
+
+@transaction.atomic
+def _record_spot(finding: SpotFinding, reign: Reign) -> None:
+    """A spot that is doubted becomes a question, once; one that is doubted no more is no question any more."""
+    asked = CameraSpot.objects.filter(pk=finding.key, answer=CameraSpot.Answer.ASKED)
+    if not finding.is_doubted:
+        asked.delete()
+    elif _holds(reign):
+        values = {
+            "camera": reign.camera, "box": list(finding.box), "visits": finding.visits,
+            "first_at": moment(finding.first_at), "last_at": moment(finding.last_at),
+        }  # fmt: skip
+        CameraSpot.objects.get_or_create(pk=finding.key, defaults=values)
 
 
 def end_outage(camera_id: int, ended_at: datetime) -> bool:

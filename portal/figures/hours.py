@@ -147,12 +147,15 @@ def _sum_days(site: Site, start: datetime, end: datetime) -> None:
 
 
 def _add_people(site: Site, start: datetime, end: datetime, counts: dict[Key, Counts]) -> None:
-    """By what was last seen of each person; of whom a reviewer said that it was no violation, neither nor."""
+    """By what was last seen of each person; of whom a reviewer said that it was no violation, neither nor.
+
+    People who were only where masks are not required say nothing about how well masks are worn: they do not count.
+    """
     of_passage = Violation.objects.filter(passage=OuterRef("pk"))
     dismissed = Exists(of_passage.filter(status=Status.DISMISSED)) & ~Exists(
         of_passage.exclude(status=Status.DISMISSED)
     )
-    rows = Passage.objects.filter(site=site, started_at__gte=start, started_at__lt=end)
+    rows = Passage.asked().filter(site=site, started_at__gte=start, started_at__lt=end)
     seen = rows.annotate(is_dismissed=dismissed).values_list("camera_id", "label", "started_at", "is_dismissed")
     for camera, label, at, is_dismissed in seen.iterator(2000):
         counts[camera, hour_of(site, at)]["dismissed" if is_dismissed else label] += 1

@@ -14,10 +14,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid4, uuid7
 
+from cameras.hours import Hours, check_hours, lies_in
 from cameras.models import Camera, Outage, Site
 from portal.models.events import Violation
 from portal.models.people import User
-from portal.models.policy import Hours, check_hours, lies_in, policy_of
+from portal.models.policy import policy_of
 
 
 class Topic(models.TextChoices):

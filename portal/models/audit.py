@@ -35,6 +35,8 @@ class AuditEntry(models.Model):
         CAMERA_RESTORED = "camera-restored", _("brought a camera back")
         CAMERA_TESTED = "camera-tested", _("tested a camera's address")
         ZONE_ADDED = "zone-added", _("drew a zone on the picture of")
+        ZONE_CHANGED = "zone-changed", _("changed a zone of")
+        SPOT_ANSWERED = "spot-answered", _("said that people can be at a spot of")
         ZONE_DELETED = "zone-deleted", _("deleted a zone of")
         VOICE_CHANGED = "voice-changed", _("changed the voice of")
         VOICE_PLAYED = "voice-played", _("played a reminder at")

@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from cameras.models import Camera, Site
+from cameras.models import Camera, CameraZone, Site
 
 
 class WearLabel(models.TextChoices):
@@ -55,6 +55,13 @@ class Passage(models.Model):
     started_at = models.DateTimeField(_("came"))
     last_seen_at = models.DateTimeField(_("last seen"))
     ended_at = models.DateTimeField(_("left"), null=True, blank=True)
+    demand = models.CharField(
+        _("masks there are"),
+        max_length=12,
+        choices=CameraZone.Demand.choices,
+        default=CameraZone.Demand.REQUIRED,
+        help_text=_("The strictest of the zones in which they were. Where none are required, nobody is counted."),
+    )
 
     class Meta:
         verbose_name = _("passage")
@@ -68,6 +75,11 @@ class Passage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M:%S} {self.label}"
+
+    @classmethod
+    def asked(cls) -> models.QuerySet[Passage]:
+        """Those who were where masks are required, or recommended."""
+        return cls.objects.exclude(demand=CameraZone.Demand.NOT_REQUIRED)
 
 
 class ErasedPassage(models.Model):
@@ -117,7 +129,9 @@ class Violation(models.Model):
     )
     opened_at = models.DateTimeField(_("reported"), help_text=_("When the vote was sure."))
     quiet = models.BooleanField(
-        _("quiet"), default=False, help_text=_("Outside the site's opening hours: kept and listed, nobody was alerted.")
+        _("quiet"),
+        default=False,
+        help_text=_("Outside opening hours, or masks are only recommended there: kept and listed, nobody was alerted."),
     )
     box: models.JSONField[Any, Any] = models.JSONField(
         _("box"), default=list, help_text=_("The face in the snapshot: x1, y1, x2, y2, from 0 to 1.")

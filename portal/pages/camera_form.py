@@ -19,7 +19,7 @@ from cameras.models import Camera, Site
 from cameras.reach import addresses
 from cameras.reach.local import check_assigned
 from cameras.reach.place import Place
-from cameras.settings import zones_of
+from cameras.settings import zoning_of
 from cameras.setup.makes import makes
 from cameras.setup.probe import Typed
 from portal.pages.sealed_login import SealedLoginForm
@@ -187,7 +187,7 @@ class CameraForm(SealedLoginForm):
             view=int(cleaned.get("view") or 0),
             model=cleaned["model"],
             language=translation.get_language() or "en",
-            zones=zones_of(self.instance),
+            zones=zoning_of(self.instance).drawn,
         )
 
     # The form as the page shows it, part by part.

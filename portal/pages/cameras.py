@@ -216,7 +216,17 @@ def duplicate_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
         copy.save()
         drawn = CameraZone.objects.filter(camera=found)  # what is private there is private here
         CameraZone.objects.bulk_create(
-            [CameraZone(camera=copy, kind=each.kind, points=each.points, aspect=each.aspect) for each in drawn]
+            [
+                CameraZone(
+                    camera=copy,
+                    kind=each.kind,
+                    points=each.points,
+                    aspect=each.aspect,
+                    demand=each.demand,
+                    hours=each.hours,
+                )
+                for each in drawn
+            ]
         )
     audit.note(request, Action.CAMERA_ADDED, copy.name, copy.site)
     messages.success(request, _("This is the copy. It is paused: change what differs, then resume it."))

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from cameras.models import Camera, Site
+from cameras.models import Camera, CameraSpot, Site
 from cameras.redis import Errors
 from cameras.states import CameraState
 from portal.alerts import quiet
@@ -92,7 +92,19 @@ def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
         notices = [f"{CameraState.UNKNOWN.meaning} {CameraState.UNKNOWN.remedy}"]
         for tile in tiles:
             tile["state"] = messages.not_known(tile["state"])
-    return {"today": seen_today(list(access.sites(user))), "cameras": count_cameras(tiles), "notices": notices}
+    return {
+        "today": seen_today(list(access.sites(user))),
+        "cameras": count_cameras(tiles),
+        "notices": notices,
+        "spots": asked_spots(tiles),
+    }
+
+
+def asked_spots(tiles: list[dict[str, Any]]) -> list[Camera]:
+    """The cameras that ask their manager about a spot. One query."""
+    own = {tile["camera"].pk: tile["camera"] for tile in tiles if tile["may_set_up"]}
+    asked = CameraSpot.objects.filter(camera__in=own, answer=CameraSpot.Answer.ASKED).order_by()
+    return [own[pk] for pk in sorted(asked.values_list("camera_id", flat=True).distinct())]
 
 
 def count_cameras(tiles: list[dict[str, Any]]) -> dict[str, int | None]:
@@ -115,6 +127,6 @@ def seen_today(sites: list[Site], now: datetime | None = None) -> dict[str, int]
     today = Q(pk__in=[])
     for site in sites:
         today |= Q(site=site, started_at__gte=site.midnight(site.local(now).date()))
-    sure = Passage.objects.filter(today, label__in=("mask", "no_mask", "incorrect"))
+    sure = Passage.asked().filter(today, label__in=("mask", "no_mask", "incorrect"))
     counts: dict[str, int] = sure.aggregate(people=Count("pk"), masked=Count("pk", filter=Q(label="mask")))
     return counts

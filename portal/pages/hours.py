@@ -10,8 +10,8 @@ from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from cameras.hours import Hours
 from portal.models import SitePolicy
-from portal.models.policy import Hours
 
 
 def clock_field() -> forms.TimeField:
@@ -35,6 +35,11 @@ class HoursFields(forms.ModelForm[Any]):
     @property
     def days(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:
         return [(str(WEEKDAYS[day]), self[f"opens_{day}"], self[f"closes_{day}"]) for day in range(7)]
+
+    @property
+    def has_hours(self) -> bool:
+        """Whether any is set, or typed."""
+        return any(field.value() for _day, *fields in self.days for field in fields)
 
     def read_hours(self, cleaned: dict[str, Any]) -> Hours:
         """The hours as a policy stores them; invalid ones are added to the form's errors."""

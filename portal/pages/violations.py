@@ -31,7 +31,7 @@ from portal.models import Violation
 from portal.models.events import WearLabel, newer_than
 from portal.pages import pending_review
 from portal.pages.pending_review import ReviewRequest, read_request
-from portal.pages.zones import OFFERED_FROM, dismissed_at_spot
+from portal.pages.spots import OFFERED_FROM, dismissed_at_spot
 from portal.people import access, audit, looks
 from portal.people.access import AnyUser, Right
 from portal.people.audit import Action

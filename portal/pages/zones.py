@@ -1,12 +1,12 @@
-"""Zones on a camera's picture: drawn, listed and deleted by managers; and "nothing ever happens at this spot"."""
+"""Zones on a camera's picture: drawn, listed and deleted by managers. Spots are in spots.py."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, cast
-from uuid import UUID
 
 from django import forms
 from django.contrib import messages
@@ -18,15 +18,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from cameras.models import Camera, CameraZone
+from cameras.models import Camera, CameraSpot, CameraZone
 from cameras.redis import Errors, connection, looked_at_key, preview_key, subscription
 from cameras.watching.preview import read_header, read_picture
 from detection import Box, decode_picture
 from detection import zones as geometry
-from detection.tracks import overlap
-from portal.models import Violation
+from portal.pages.hours import HoursFields
 from portal.people import access, audit
-from portal.people.access import Right
 from portal.people.audit import Action
 
 MOST_ZONES = 20  # of a camera
@@ -36,18 +34,12 @@ LOOKED_AT_S = 4
 FRESH_S = 2.0
 EVERYTHING = 0.95  # of the picture
 SPOT_MARGIN = 0.25  # of a face's sides, around a spot
-SAME_SPOT = 0.4  # intersection over union
-LOOKED_BACK = 200  # dismissed violations of a camera
-OFFERED_FROM = 3  # dismissed at one spot: then ignoring it is offered by itself
-Kind = CameraZone.Kind
+Kind, Demand = CameraZone.Kind, CameraZone.Demand
 
 
-class ZoneForm(forms.Form):
-    """One zone: what it is for, and its corners."""
+class ZoneForm(HoursFields):
+    """One zone: what it is for, its corners, what is asked of people there, and its hours."""
 
-    kind = forms.ChoiceField(
-        label=gettext_lazy("What it is for"), choices=Kind.choices, widget=forms.RadioSelect, initial=Kind.WATCH
-    )
     points = forms.CharField(
         label=gettext_lazy("Corners, in percent from the left and the top"),
         max_length=2000,
@@ -55,6 +47,20 @@ class ZoneForm(forms.Form):
         error_messages={"required": gettext_lazy("Draw at least three corners.")},
     )
     aspect = forms.FloatField(required=False, widget=forms.HiddenInput)
+
+    class Meta:
+        model = CameraZone
+        fields = ("kind", "points", "aspect", "demand")
+        labels = {"kind": gettext_lazy("What it is for"), "demand": gettext_lazy("Masks here are")}
+        widgets = {"kind": forms.RadioSelect, "demand": forms.RadioSelect}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_hours(self.instance.hours)
+        self.fields["demand"].required = False
+        if self.instance.pk:
+            self.initial["points"] = " ".join(f"{x * 100:g},{y * 100:g}" for x, y in self.instance.points)
+            self.initial["aspect"] = self.instance.aspect or ""
 
     def clean_points(self) -> list[list[float]]:
         try:
@@ -76,62 +82,128 @@ class ZoneForm(forms.Form):
         aspect = self.cleaned_data.get("aspect") or 0.0
         return round(aspect, 4) if math.isfinite(aspect) and 0.05 < aspect < 20 else 0.0
 
+    def clean_demand(self) -> str:
+        return self.cleaned_data["demand"] or Demand.REQUIRED
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         points, kind = cleaned.get("points"), cleaned.get("kind")
         if points and kind != Kind.WATCH and geometry.area([(x, y) for x, y in points]) > EVERYTHING:
             self.add_error("points", _("This covers everything: nothing would be watched. Pause the camera instead."))
+        if kind == Kind.WATCH:
+            self.instance.hours = self.read_hours(cleaned)
+        else:
+            cleaned["demand"] = Demand.REQUIRED
+            self.instance.hours = self.read_hours(cleaned) if kind == Kind.IGNORE else {}
         return cleaned
 
 
 def zones(request: HttpRequest, camera_id: int) -> HttpResponse:
     """The camera's picture with its zones, and a new one to draw."""
-    camera = access.get_camera(request, camera_id)
-    form = ZoneForm(request.POST if request.method == "POST" else None)
-    if form.is_bound and form.is_valid() and not form.cleaned_data["aspect"]:
-        form.cleaned_data["aspect"] = aspect_now(camera.pk)
-        if form.cleaned_data["kind"] == Kind.PRIVACY and not form.cleaned_data["aspect"]:
-            form.add_error("kind", _("A privacy zone needs the camera's picture. Draw it when one comes."))
+    return _page(request, access.get_camera(request, camera_id), None)
+
+
+def zone(request: HttpRequest, zone_id: int) -> HttpResponse:
+    """The same, with one of its zones to change."""
+    camera, found = _get_zone(request, zone_id)
+    return _page(request, camera, found)
+
+
+def _get_zone(request: HttpRequest, zone_id: int) -> tuple[Camera, CameraZone]:
+    found = CameraZone.objects.filter(pk=zone_id).first()
+    if found is None:
+        raise Http404
+    return access.get_camera(request, found.camera_id), found
+
+
+def _page(request: HttpRequest, camera: Camera, changed: CameraZone | None) -> HttpResponse:
+    form = ZoneForm(request.POST if request.method == "POST" else None, instance=changed)
     drawn = list(camera.zones.all())
     if form.is_bound:
-        if len(drawn) >= MOST_ZONES:
-            form.add_error(None, _("A camera has at most %(most)d zones. Delete one first.") % {"most": MOST_ZONES})
+        _check(form, camera, is_full=changed is None and len(drawn) >= MOST_ZONES)
         if form.is_valid():
-            add_zone(
-                request, camera, form.cleaned_data["kind"], form.cleaned_data["points"], form.cleaned_data["aspect"]
-            )
+            form.instance.camera = camera
+            save_zone(request, camera, form.instance)
             messages.success(request, _("The zone is saved, and holds within seconds."))
             return redirect("zones", camera.pk)
-    context = {"camera": camera, "form": form, "zones": [shown(zone) for zone in drawn]}
+    context = {
+        "camera": camera,
+        "form": form,
+        "changed": changed,
+        "zones": [shown(zone) for zone in drawn],
+        "spots": [shown_spot(spot) for spot in camera.spots.filter(answer=CameraSpot.Answer.ASKED)],
+    }
     return render(request, "cameras/zones.html", context, status=422 if form.is_bound else 200)
+
+
+def _check(form: ZoneForm, camera: Camera, is_full: bool) -> None:
+    """What a form alone cannot know: the shape of the camera's picture, and how many zones it has."""
+    if form.is_valid() and not form.cleaned_data["aspect"]:
+        form.instance.aspect = aspect_now(camera.pk)
+        if form.cleaned_data["kind"] == Kind.PRIVACY and not form.instance.aspect:
+            form.add_error("kind", _("A privacy zone needs the camera's picture. Draw it when one comes."))
+    if is_full:
+        form.add_error(None, _("A camera has at most %(most)d zones. Delete one first.") % {"most": MOST_ZONES})
 
 
 def shown(zone: CameraZone) -> dict[str, Any]:
     """A zone as the page shows it: its corners in thousandths of the picture."""
-    corners = " ".join(f"{round(x * 1000)},{round(y * 1000)}" for x, y in zone.points)
-    name = str(zone.get_kind_display()).split(":")[0]
-    return {"pk": zone.pk, "kind": zone.kind, "name": name, "corners": corners, "count": len(zone.points)}
+    more = []
+    if zone.kind == Kind.WATCH and zone.demand != Demand.REQUIRED:
+        more.append(str(zone.get_demand_display()).split(":")[0].lower())
+    if zone.hours:
+        more.append(_("at certain hours"))
+    return {
+        "pk": zone.pk,
+        "kind": zone.kind,
+        "name": str(zone.get_kind_display()).split(":")[0],
+        "more": ", ".join(more),
+        "corners": corners_of(zone.points),
+    }
+
+
+def shown_spot(spot: CameraSpot) -> dict[str, Any]:
+    """A spot about which the page asks."""
+    return {"pk": spot.pk, "corners": corners_of(around(box_of(spot.box))), "since": spot.first_at}
+
+
+def box_of(box: Sequence[Any]) -> Box:
+    """As it is stored."""
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return x1, y1, x2, y2
+
+
+def around(box: Box) -> list[list[float]]:
+    """The corners of the place of a face, with some room around it."""
+    x1, y1, x2, y2 = box
+    wide, tall = SPOT_MARGIN * (x2 - x1), SPOT_MARGIN * (y2 - y1)
+    left, top = max(0.0, x1 - wide), max(0.0, y1 - tall)
+    right, bottom = min(1.0, x2 + wide), min(1.0, y2 + tall)
+    corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    return [[round(x, 4), round(y, 4)] for x, y in corners]
+
+
+def corners_of(points: Sequence[Sequence[float]]) -> str:
+    """In thousandths of the picture, as SVG has them."""
+    return " ".join(f"{round(x * 1000)},{round(y * 1000)}" for x, y in points)
 
 
 @transaction.atomic
-def add_zone(request: HttpRequest, camera: Camera, kind: str, points: list[list[float]], aspect: float) -> CameraZone:
-    """Add it; the camera is watched anew with it."""
-    made = CameraZone.objects.create(camera=camera, kind=kind, points=points, aspect=aspect)
+def save_zone(request: HttpRequest, camera: Camera, zone: CameraZone) -> None:
+    """Store it; the camera is watched anew with it."""
+    action = Action.ZONE_CHANGED if zone.pk else Action.ZONE_ADDED
+    zone.save()
     Camera.objects.filter(pk=camera.pk).update(version=F("version") + 1)
-    audit.note(request, Action.ZONE_ADDED, f"{camera.name}: {kind} {json.dumps(points)}", camera.site)
-    return made
+    audit.note(request, action, f"{camera.name}: {zone.kind} {json.dumps(zone.points)}", camera.site)
 
 
 @require_POST
 def delete_zone(request: HttpRequest, zone_id: int) -> HttpResponse:
-    found = CameraZone.objects.filter(pk=zone_id).values_list("camera_id", "kind").first()
-    if found is None:
-        raise Http404
-    camera = access.get_camera(request, found[0])
+    camera, found = _get_zone(request, zone_id)
     with transaction.atomic():
-        CameraZone.objects.filter(pk=zone_id).delete()
+        found.delete()
         Camera.objects.filter(pk=camera.pk).update(version=F("version") + 1)
-        audit.note(request, Action.ZONE_DELETED, f"{camera.name}: {found[1]}", camera.site)
+        audit.note(request, Action.ZONE_DELETED, f"{camera.name}: {found.kind}", camera.site)
     messages.success(request, _("The zone is deleted."))
     return redirect("zones", camera.pk)
 
@@ -179,45 +251,3 @@ def aspect_now(camera_id: int) -> float:
         return 0.0
     height, width = decode_picture(read_picture(preview)).shape[:2]
     return float(round(width / height, 4))
-
-
-# -- spots ------------------------------------------------------------------------------------------------------------
-
-
-def spot_of(violation: Violation) -> list[list[float]]:
-    """The place of a violation's face, with some room around it."""
-    x1, y1, x2, y2 = (float(value) for value in violation.box)
-    wide, tall = SPOT_MARGIN * (x2 - x1), SPOT_MARGIN * (y2 - y1)
-    left, top = max(0.0, x1 - wide), max(0.0, y1 - tall)
-    right, bottom = min(1.0, x2 + wide), min(1.0, y2 + tall)
-    corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
-    return [[round(x, 4), round(y, 4)] for x, y in corners]
-
-
-def dismissed_at_spot(violation: Violation) -> int:
-    """How many of the camera's newest dismissed violations lie where this one does, itself included. One query."""
-    if len(violation.box) != 4:
-        return 0
-    own = box_of(violation.box)
-    rows = Violation.objects.filter(camera_id=violation.camera_id, status=Violation.Status.DISMISSED)
-    boxes = rows.order_by("-started_at").values_list("box", flat=True)[:LOOKED_BACK]
-    return sum(len(box) == 4 and overlap(box_of(box), own) >= SAME_SPOT for box in boxes)
-
-
-def box_of(box: list[Any]) -> Box:
-    x1, y1, x2, y2 = (float(value) for value in box)
-    return x1, y1, x2, y2
-
-
-@require_POST
-def ignore_spot(request: HttpRequest, violation_id: UUID) -> HttpResponse:
-    """Nothing ever happens at this spot: from now on the camera ignores it."""
-    found = access.get_violation(request.user, violation_id)
-    access.require(request.user, Right.SET_UP, found.site_id)
-    camera = access.get_camera(request, found.camera_id)
-    if len(found.box) != 4 or camera.zones.count() >= MOST_ZONES:
-        messages.error(request, _("This spot cannot be ignored. Draw a zone on the camera's picture instead."))
-        return redirect("zones", camera.pk)
-    add_zone(request, camera, Kind.IGNORE, spot_of(found), 0.0)
-    messages.success(request, _("%(camera)s ignores this spot from now on.") % {"camera": camera})
-    return redirect("zones", camera.pk)

@@ -19,6 +19,7 @@ PASSWORD = "a-Long-pass-4u"
 MAKE = """
 import json
 import random
+import uuid
 import time
 from datetime import timedelta
 from django.conf import settings
@@ -77,6 +78,10 @@ _, speaker_token = pairing.redeem_loudspeaker(pairing.invite(harbour, olivia, do
 for kind, corners in (('ignore', [[.02, .05], [.2, .05], [.2, .4], [.02, .4]]),
                       ('privacy', [[0, .9], [.3, .85], [.3, 1], [0, 1]])):
     CameraZone.objects.create(camera=voiced, kind=kind, points=corners)
+timed = CameraZone.objects.create(camera=voiced, kind='watch', points=[[.3, .1], [.98, .1], [.98, .95], [.3, .95]],
+                                  demand='recommended', hours={'0': ['08:00', '18:00']})
+CameraSpot.objects.create(pk=uuid.uuid4(), camera=voiced, box=[.85, .05, .92, .21], visits=6,
+                          first_at=timezone.now() - timedelta(hours=3), last_at=timezone.now())
 speaker = pairing.invite(harbour, olivia, voiced, 'loudspeaker')[1]
 for violation in Violation.objects.filter(site=harbour)[:2]:
     heard = {'violation': violation, 'step': 'first', 'sent_at': violation.started_at, 'played_at': timezone.now(),
@@ -90,7 +95,7 @@ for ago in range(1, 365):  # made up, as `manage.py bench reports` does
     Figures.objects.bulk_create(speed.day_rows([(harbour.pk, cameras)], day, chance), ignore_conflicts=True)
 print(json.dumps({'yesterday': f'{today - timedelta(days=1)}', 'year_ago': f'{today - timedelta(days=364)}',
                   'today': f'{today}', 'rule': rule.pk, 'place': place.pk, 'stop': stop,
-                  'voiced': voiced.pk, 'speaker': speaker, 'speaker_token': speaker_token,
+                  'voiced': voiced.pk, 'timed': timed.pk, 'speaker': speaker, 'speaker_token': speaker_token,
                   'pair': pairing.invite(harbour, olivia)[1], 'token': token,
                   'device': device.pk,
                   'down': down.pk, 'harbour': harbour.pk, 'empty': empty.pk, 'new': new, 'known': known,
@@ -280,6 +285,7 @@ SHOTS = (
     Shot("camera-down-tested", "camera", "/cameras/{down}/", act=failed_test),
     Shot("camera-device", "camera", "/cameras/{device}/", "root"),
     Shot("zones", "zones", "/cameras/{voiced}/zones/", act=draw_zone),
+    Shot("zone", "zone", "/zones/{timed}/"),
     Shot("zones-no-picture", "zones", "/cameras/{down}/zones/"),
     Shot("camera-voice", "camera_voice", "/cameras/{voiced}/voice/"),
     Shot("camera-voice-call", "camera_voice", "/cameras/{down}/voice/", act=written_call),
@@ -361,6 +367,7 @@ NOT_PAGES = {
     *(
         "picture_now",
         "zone_delete",
+        "spot",
         "ignore_spot",
         "program_revoke",
         "rule_delete",

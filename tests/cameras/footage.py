@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from cameras.replay.clip_writer import ClipWriter
 from detection import encode_jpeg
 from tests.conftest import DEMO_CLIPS
 
@@ -115,4 +116,31 @@ def masking_camera(path: Path, clip: Path) -> Path:
 
     order = [*to_and_fro(0, 18, 150), *range(18, 165), *to_and_fro(125, 165, 150)]
     path.write_bytes(b"".join(coded[number] for number in order))
+    return path
+
+
+SCREEN = (1060, 12, 160)  # left, top and side of the advertising screen, in pixels of the demo's 1280 x 720
+
+
+def advertising(path: Path, rate: int = 15) -> Path:
+    """Harbour House's lobby for eleven seconds: a bare person walks past for five, then a bare face shows on a screen.
+
+    The face moves inside of the screen, as the one in an advertisement does.
+    """
+    with av.open(str(DEMO_CLIPS / "harbour-house.mp4")) as source:
+        frames = [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in source.decode(video=0)]
+    left, top, side = SCREEN
+    with ClipWriter(path, rate) as clip:
+        for number in range(11 * rate):
+            at = number / rate
+            walker = frames[round((2 + at) * rate)] if at < 5 else frames[0]
+            picture = walker.copy()
+            picture[top : top + side, left : left + side] = 40
+            if 6 <= at < 10:
+                shown = 2.5 + at - 6  # of the walk, their face in the middle
+                x = round((0.035 + 0.1885 * (shown - 2) + 0.004 * np.sin(6 * at)) * 1280) - side // 2
+                y = round((0.375 + 0.004 * np.cos(5 * at)) * 720) - side // 2
+                inside = frames[round(shown * rate)][y : y + side, x : x + side]
+                picture[top : top + side, left : left + side] = inside
+            clip.add(picture)
     return path

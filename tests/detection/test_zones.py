@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from detection import Analyzer, Detection, Detector
 from detection.detector import LookResult
-from detection.zones import Zone, Zones, area, crosses_itself, holds
+from detection.zones import NOT_REQUIRED, RECOMMENDED, REQUIRED, Zone, Zones, area, crosses_itself, holds
+from tests.detection.scenes import Actor, Stage
 
 LEFT = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 PICTURE = np.full((360, 640, 3), 200, np.uint8)
@@ -91,3 +92,84 @@ def test_nobody_in_an_ignored_zone_is_anybody_but_their_face_stays_hidden() -> N
             findings += analyzer.analyse(rng.integers(0, 255, (360, 640, 3), np.uint8), step / 5)
         assert bool(findings) is expected
         assert (0.1, 0.2, 0.3, 0.6) in analyzer.possible_faces(), "who may not see faces does not see this one"
+
+
+# -- what is asked of people -------------------------------------------------------------------------------------------
+
+RIGHT = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))
+
+
+def stage_with(left: str, right: str) -> Stage:
+    stage = Stage()
+    stage.analyzer.zones = Zones((Zone("watch", LEFT, WIDE, left), Zone("watch", RIGHT, WIDE, right)))
+    return stage
+
+
+def stay(stage: Stage, start: float, end: float, x: float, label: str = "no_mask") -> None:
+    stage.play(start, end, Actor("a", x, 0.5, label))
+
+
+def walk(stage: Stage, start: float, x: float, to: float, label: str = "no_mask") -> None:
+    for step in range(10):
+        stage.show(start + step / 5, Actor("a", x + (to - x) * step / 10, 0.5, label))
+
+
+def test_where_masks_are_not_required_nobody_is_accused_and_everybody_is_seen() -> None:
+    stage = stage_with(NOT_REQUIRED, REQUIRED)
+    stay(stage, 0, 5, 0.2)
+    stage.leave()
+    (passage,) = stage.passages
+    assert not stage.violations and (passage.label, passage.demand) == ("no_mask", NOT_REQUIRED)
+
+
+def test_who_walks_bare_to_where_masks_are_required_is_accused_from_there_on() -> None:
+    stage = stage_with(NOT_REQUIRED, REQUIRED)
+    stay(stage, 0, 5, 0.2)
+    walk(stage, 5, 0.2, 0.8)
+    stay(stage, 7, 10, 0.8)
+    stage.leave()
+    (passage,), (violation,) = stage.passages, stage.violations
+    assert passage.demand == violation.demand == REQUIRED
+    assert 5.9 <= violation.started_at <= 6.5 and violation.opened_at - violation.started_at < 1.5
+
+
+def test_who_leaves_where_masks_are_required_ends_the_violation_and_keeps_what_was_seen_there() -> None:
+    stage = stage_with(NOT_REQUIRED, REQUIRED)
+    stay(stage, 0, 4, 0.8)
+    walk(stage, 4, 0.8, 0.2)
+    stay(stage, 6, 10, 0.2, "mask")
+    stage.leave()
+    (passage,), (violation,) = stage.passages, stage.violations
+    assert passage.label == "no_mask" and violation.ended_at is not None and 4.8 <= violation.ended_at <= 5.4
+
+
+def test_who_takes_it_off_where_it_may_be_taken_off_wore_one() -> None:
+    stage = stage_with(NOT_REQUIRED, REQUIRED)
+    stay(stage, 0, 4, 0.8, "mask")
+    walk(stage, 4, 0.8, 0.2, "mask")
+    stay(stage, 6, 12, 0.2)
+    stage.leave()
+    (passage,) = stage.passages
+    assert (passage.label, passage.demand) == ("mask", REQUIRED) and not stage.violations
+
+
+def test_what_is_recommended_becomes_another_violation_where_it_is_required() -> None:
+    stage = stage_with(RECOMMENDED, REQUIRED)
+    stay(stage, 0, 4, 0.2)
+    walk(stage, 4, 0.2, 0.8)
+    stay(stage, 6, 9, 0.8)
+    walk(stage, 9, 0.8, 0.2)
+    stay(stage, 11, 13, 0.2)
+    stage.leave()
+    advised, accused = stage.violations
+    assert [advised.demand, accused.demand] == [RECOMMENDED, REQUIRED]
+    assert advised.ended_at == accused.started_at and accused.ended_at == stage.passages[0].ended_at
+    assert accused.passage == advised.passage and len(stage.passages) == 1
+
+
+def test_where_zones_overlap_the_strictest_counts_and_a_turned_camera_asks_everybody() -> None:
+    both = Zones((Zone("watch", LEFT, WIDE, NOT_REQUIRED), Zone("watch", LEFT, WIDE, RECOMMENDED)))
+    face = (0.1, 0.1, 0.2, 0.2)
+    assert both.demand(face, PICTURE) == RECOMMENDED
+    assert both.demand(face, np.zeros((640, 360, 3), np.uint8)) == REQUIRED
+    assert Zones().demand(face, PICTURE) == REQUIRED

@@ -76,7 +76,7 @@ def people(cameras: Iterable[Camera], now: datetime) -> list[Publication]:
     """Whom each camera saw in the last minute. One query."""
     counts: dict[int, dict[str, int]] = defaultdict(lambda: {label.value: 0 for label in WearLabel})
     ids = {camera.pk: camera.site_id for camera in cameras}
-    rows = Passage.objects.filter(site__in=set(ids.values()), started_at__gt=now - A_MINUTE, started_at__lte=now)
+    rows = Passage.asked().filter(site__in=set(ids.values()), started_at__gt=now - A_MINUTE, started_at__lte=now)
     for camera_id, label, count in rows.values_list("camera_id", "label").annotate(Count("pk")):
         counts[camera_id][label] = count
     return [
@@ -96,7 +96,7 @@ def compliance(sites: Iterable[Site], now: datetime) -> list[Publication]:
     since_midnight = Q(pk__in=[])
     for site_id, midnight in midnights.items():
         since_midnight |= Q(site=site_id, started_at__gte=midnight)
-    rows = Passage.objects.filter(today, label__in=SURE).values("site_id")
+    rows = Passage.asked().filter(today, label__in=SURE).values("site_id")
     counted: dict[int, Any] = {
         row["site_id"]: row
         for row in rows.annotate(

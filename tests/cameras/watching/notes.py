@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from cameras.states import CameraState
 from cameras.watching.preview import Offer
 from detection import Finding
+from detection.spots import Spot
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Notes:
     offers: list[Offer] = field(default_factory=list)
     outages: list[tuple[float, str]] = field(default_factory=list)
     recoveries: list[float] = field(default_factory=list)
+    spots: list[Spot] = field(default_factory=list)
     refusals: int = 0
     sign_ins: int = 0
 
@@ -29,6 +31,9 @@ class Notes:
 
     def tell_outage(self, began_at: float, reason: str) -> None:
         self.outages.append((began_at, reason))
+
+    def tell_spot(self, spot: Spot) -> None:
+        self.spots.append(spot)
 
     def tell_recovered(self, at: float) -> None:
         self.recoveries.append(at)

@@ -15,6 +15,7 @@ from cameras.watching.findings import (
     OutageFinding,
     RecoveryFinding,
     ReignFinding,
+    SpotFinding,
     StateFinding,
     WatchFinding,
     decode,
@@ -22,8 +23,10 @@ from cameras.watching.findings import (
 )
 from cameras.watching.spool import Record
 from detection import PassageFinding, Snapshot, ViolationFinding
+from detection.zones import DEMANDS, REQUIRED
 
 UUID_ONE = UUID(int=1)
+MAY_LACK = {"camera", "token", "ended_at", "bare_since", "detail", "demand", "is_doubted"}
 moments = st.floats(0, 4e9)
 parts = st.integers(0, 10_000).map(lambda number: number / 10_000)
 persons = {
@@ -35,6 +38,7 @@ persons = {
     "last_seen_at": moments,
     "ended_at": st.none() | moments,
     "box": st.tuples(parts, parts, parts, parts),
+    "demand": st.sampled_from(DEMANDS),
 }
 anything = st.one_of(
     st.builds(PassageFinding, **persons),
@@ -45,6 +49,15 @@ anything = st.one_of(
     st.builds(StateFinding, state=st.sampled_from(CameraState), detail=st.text(max_size=40), at=moments),
     st.builds(OutageFinding, began_at=moments, reason=st.text(max_size=40), at=moments),
     st.builds(RecoveryFinding, ended_at=moments, at=moments),
+    st.builds(
+        SpotFinding,
+        key=st.uuids(),
+        box=persons["box"],
+        visits=st.integers(0, 1000),
+        first_at=moments,
+        last_at=moments,
+        is_doubted=st.booleans(),
+    ),
 )
 
 
@@ -63,15 +76,25 @@ def test_a_snapshot_becomes_a_picture_with_its_time() -> None:
 
 
 def test_every_kind_has_a_name_of_its_own() -> None:
-    assert len(set(KINDS.values())) == len(KINDS) == 6
+    assert len(set(KINDS.values())) == len(KINDS) == 7
 
 
 def test_a_spool_of_the_last_release_is_read() -> None:
-    """It had no `bare_since`; a person counts as bare since the violation began."""
+    """Neither `bare_since`, so a person counts as bare since the violation began; nor `demand`: masks were required."""
     body = encode(7, 3, ViolationFinding(UUID_ONE, UUID_ONE, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, 1.5, (0, 0, 1, 1)))
-    old = {name: value for name, value in body.body.items() if name != "bare_since"}
+    old = {name: value for name, value in body.body.items() if name not in {"bare_since", "demand"}}
     told = decode(Record(old))
     assert isinstance(told.finding, ViolationFinding) and told.finding.bare_since == 1.0
+    assert told.finding.demand == REQUIRED
+
+
+@pytest.mark.parametrize("bad", [{"demand": "sometimes"}, {"demand": None}, {"is_doubted": 1}, {"is_doubted": None}])
+def test_what_is_asked_and_doubted_is_one_of_few_words(bad: dict[str, object]) -> None:
+    found: list[WatchFinding] = [PassageFinding(UUID_ONE, 1, "mask", 0.9, 1.0, 2.0, None, (0, 0, 1, 1)),
+             SpotFinding(UUID_ONE, (0, 0, 1, 1), 5, 1.0, 2.0, is_doubted=True)]  # fmt: skip
+    body = encode(1, 1, found["is_doubted" in bad]).body
+    with pytest.raises(ValueError, match="is no"):
+        decode(Record(body | bad))
 
 
 @given(anything, st.data())
@@ -79,7 +102,7 @@ def test_what_lacks_something_or_has_something_else_there_is_refused(
     finding: WatchFinding, data: st.DataObject
 ) -> None:
     body = dict(encode(1, 1, finding).body)
-    name = data.draw(st.sampled_from(sorted(set(body) - {"camera", "token", "ended_at", "bare_since", "detail"})))
+    name = data.draw(st.sampled_from(sorted(set(body) - MAY_LACK)))
     if data.draw(st.booleans()):
         del body[name]
         if name == "kind":

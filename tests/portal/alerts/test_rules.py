@@ -19,7 +19,7 @@ from portal.alerts import digests, escalation, outbox, quiet, trouble, wording
 from portal.alerts.rules import WINDOW
 from portal.events import retention
 from portal.figures import hours
-from portal.models import Delivery, Membership, PushSubscription, Rule, User, Violation
+from portal.models import Delivery, Membership, PushSubscription, Reminder, Rule, User, Violation, Voice
 from tests.html import squeezed
 from tests.portal.alerts.conftest import MailServer
 from tests.worlds import World, make_world, see, set_policy
@@ -86,6 +86,17 @@ def test_hours_are_the_sites_or_its_own_or_none(world: World) -> None:
     see(Camera.objects.select_related("site__policy").get(pk=world.door.pk))
     assert rows() == [("violation.opened", "Vera")]
     assert Delivery.objects.get().rule == always
+
+
+def test_where_masks_are_only_recommended_the_door_asks_and_no_person_is_told(world: World) -> None:
+    by_mail(world)
+    Voice.objects.create(camera=world.door, output="loudspeaker")
+    Camera.objects.filter(pk=world.door.pk).update(reminder_after_s=0)
+    found = see(world.door, demand="recommended")
+    assert found.quiet and rows() == []
+    assert list(Reminder.objects.values_list("violation", "why_not")) == [(found.pk, "")]
+    see(world.door)
+    assert sorted(rows()) == [("violation.opened", "Alice"), ("violation.opened", "Bob")]
 
 
 def test_the_row_is_written_with_the_event_or_not_at_all(world: World) -> None:

@@ -20,6 +20,7 @@ from portal.events.review import review
 from portal.figures import hours
 from portal.figures.hours import count, count_new, hour_of, overlap
 from portal.models import Figures, LateHour, Passage, Pause, Violation
+from portal.pages.dashboard import seen_today
 from tests.worlds import World, make_world, passage_record, see, set_policy
 
 pytestmark = pytest.mark.django_db
@@ -247,3 +248,12 @@ def test_a_round_costs_the_same_for_little_and_for_much(world: World) -> None:
         see(world.door)
     assert cost() == few
     assert hours.AN_HOUR == AN_HOUR
+
+
+def test_who_was_only_where_masks_are_not_required_does_not_count(world: World) -> None:
+    now = timezone.now()
+    for demand in ("required", "recommended", "none"):
+        record(passage_record(world.door, uuid4(), label="no_mask", demand=demand))
+    count(world.here, now - timedelta(hours=2), now + timedelta(minutes=1), now + timedelta(minutes=1))
+    assert sum(Figures.objects.filter(camera=world.door, span="hour").values_list("no_mask", flat=True)) == 2
+    assert seen_today([world.here], timezone.now()) == {"people": 2, "masked": 0}

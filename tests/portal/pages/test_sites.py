@@ -13,13 +13,13 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cameras.hours import check_hours
 from cameras.models import Camera, CameraLease, Outage, Site
 from cameras.reach.local import is_assigned
 from cameras.watching import leases
 from cameras.watching.spool import Record
 from portal.events import camera_states, messages, recording
 from portal.models import SitePolicy, User, policy_of
-from portal.models.policy import check_hours
 from tests.html import squeezed
 from tests.worlds import World, see, set_policy
 

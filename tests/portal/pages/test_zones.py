@@ -5,23 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
+from django.db import connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from cameras.models import Camera, CameraZone
+from cameras.models import Camera, CameraLease, CameraSpot, CameraZone
 from cameras.redis import connection, preview_key
 from cameras.settings import settings_of
 from cameras.watching.preview import Offer, encode_preview
+from cameras.watching.spool import Record
 from detection import encode_jpeg
+from portal.events.recording import record
 from portal.models import AuditEntry, User, Violation
 from portal.pages import zones
 from tests.html import squeezed
-from tests.worlds import World, jpeg, see
+from tests.worlds import BOX, World, jpeg, see
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
+KEY = str(UUID(int=7))
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +45,13 @@ def test_a_zone_is_saved_and_the_camera_is_watched_anew_with_it(world: World, si
     page = draw(sign_in(world.alice), world.door, "10,20 60.5,20 60,90", "privacy", aspect="1.7778")
     assert "holds within seconds" in squeezed(page) and "Privacy" in squeezed(page)
     now = settings_of(Camera.objects.get(pk=world.door.pk))
-    (zone,) = now.zones.zones
+    (zone,) = now.zoning.drawn.zones
     assert (zone.kind, zone.points, zone.aspect) == ("privacy", ((0.1, 0.2), (0.605, 0.2), (0.6, 0.9)), 1.7778)
     assert now.version == version + 1
     made = CameraZone.objects.get()
     sign_in(world.alice).post(f"/zones/{made.pk}/delete/")
     after = settings_of(Camera.objects.get(pk=world.door.pk))
-    assert after.zones.zones == () and after.version == version + 2
+    assert after.zoning.drawn.zones == () and after.version == version + 2
     assert set(AuditEntry.objects.filter(action__startswith="zone").values_list("action", "site")) == {
         ("zone-added", "Harbour House"),
         ("zone-deleted", "Harbour House"),
@@ -95,7 +102,7 @@ def test_a_copy_of_a_camera_hides_what_the_camera_hides(world: World, sign_in: S
     draw(client, world.door, "10,20 60,20 60,90", "privacy", aspect="1.7778")
     client.post(f"/cameras/{world.door.pk}/duplicate/")
     copy = Camera.objects.exclude(pk__in=[world.door.pk, world.hall.pk]).get()
-    assert len(settings_of(copy).zones.zones) == 1 and settings_of(copy).zones == settings_of(world.door).zones
+    assert len(settings_of(copy).zoning.held) == 1 and settings_of(copy).zoning == settings_of(world.door).zoning
 
 
 def test_all_of_the_picture_may_be_watched(world: World, sign_in: SignIn) -> None:
@@ -164,7 +171,7 @@ def test_a_dismissed_violation_makes_a_zone_around_its_face(world: World, sign_i
     dismiss(client, found)
     assert "Nothing ever happens" in squeezed(client.get(page))
     assert "ignores this spot" in squeezed(client.post(f"{page}ignore-spot/", follow=True))
-    (zone,) = settings_of(Camera.objects.get(pk=world.door.pk)).zones.zones
+    (zone,) = settings_of(Camera.objects.get(pk=world.door.pk)).zoning.drawn.zones
     assert zone.kind == "ignore" and zone.points == ((0.35, 0.2), (0.65, 0.2), (0.65, 0.8), (0.35, 0.8))
 
 
@@ -175,3 +182,104 @@ def test_a_violation_without_a_box_is_led_to_the_picture(world: World, sign_in: 
     assert client.get(f"/violations/{found.pk}/").status_code == 200
     assert "Draw a zone" in squeezed(client.post(f"/violations/{found.pk}/ignore-spot/", follow=True))
     assert jpeg()
+
+
+# -- what is asked of people there, and when ---------------------------------------------------------------------------
+
+
+def test_a_zone_is_changed_where_it_lies(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.alice)
+    draw(client, world.door, "10,20 60.5,20 60,90", "watch", aspect="1.7778", demand="recommended", opens_0="08:00",
+         closes_0="18:00")  # fmt: skip
+    made = CameraZone.objects.get()
+    assert (made.demand, made.hours) == ("recommended", {"0": ["08:00", "18:00"]})
+    page = client.get(f"/zones/{made.pk}/")
+    assert 'value="10,20 60.5,20 60,90"' in squeezed(page) and 'value="08:00"' in squeezed(page)
+    assert "Watch" in squeezed(page) and "recommended, at certain hours" in squeezed(page)
+    form = {"kind": "watch", "points": "10,20 60,20 60,90", "aspect": "1.7778", "demand": "none"}
+    assert client.post(f"/zones/{made.pk}/", form).status_code == 302
+    changed = CameraZone.objects.get()
+    assert (changed.pk, changed.demand, changed.hours, changed.points[1]) == (made.pk, "none", {}, [0.6, 0.2])
+    assert AuditEntry.objects.filter(action="zone-changed").count() == 1
+    (held,) = settings_of(Camera.objects.get(pk=world.door.pk)).zoning.held
+    assert held.zone.demand == "none"
+
+
+@pytest.mark.parametrize(("kind", "hours"), [("ignore", {"0": ["08:00", "18:00"]}), ("privacy", {})])
+def test_only_who_is_watched_is_asked_and_what_is_private_is_so_always(
+    world: World, sign_in: SignIn, kind: str, hours: dict[str, list[str]]
+) -> None:
+    draw(sign_in(world.alice), world.door, "10,20 60.5,20 60,90", kind, aspect="1.7778", demand="none",
+         opens_0="08:00", closes_0="18:00")  # fmt: skip
+    made = CameraZone.objects.get()
+    assert (made.demand, made.hours) == ("required", hours)
+
+
+def test_hours_that_cannot_be_are_said_and_nothing_is_saved(world: World, sign_in: SignIn) -> None:
+    answer = draw(sign_in(world.alice), world.door, "10,20 60,20 60,90", "watch", opens_3="08:00")
+    assert answer.status_code == 422 and "Thursday: enter both" in squeezed(answer)
+    assert not CameraZone.objects.exists()
+
+
+# -- pictures or people? ----------------------------------------------------------------------------------------------
+
+
+def ask(camera: Camera, box: list[float], is_doubted: bool = True, key: str = KEY) -> None:
+    """As a worker tells it."""
+    now = time.time()
+    token = CameraLease.objects.get(camera=camera).token
+    body = {"kind": "spot", "camera": camera.pk, "token": token, "key": key, "box": box, "visits": 5,
+            "first_at": now - 3600, "last_at": now, "is_doubted": is_doubted}  # fmt: skip
+    record(Record(body))
+
+
+def test_a_manager_is_asked_about_a_spot_and_ignores_it(world: World, sign_in: SignIn) -> None:
+    client, version = sign_in(world.alice), world.door.version
+    assert "A poster, or a screen" not in squeezed(client.get("/"))
+    ask(world.door, BOX)
+    ask(world.door, BOX)
+    assert "Front door, Harbour House: at one spot" in squeezed(client.get("/"))
+    for other in (world.bob, world.vera, world.charlie):
+        assert "A poster, or a screen" not in squeezed(sign_in(other).get("/"))
+    page = squeezed(client.get(f"/cameras/{world.door.pk}/zones/"))
+    assert "A picture, or people?" in page and "350,200 650,200 650,800 350,800" in page
+    answer = client.post(f"/spots/{KEY}/", {"answer": "ignore"}, follow=True)
+    assert "ignores this spot" in squeezed(answer) and "A picture, or people?" not in squeezed(answer)
+    now = settings_of(Camera.objects.get(pk=world.door.pk))
+    assert [zone.kind for zone in now.zoning.drawn.zones] == ["ignore"] and now.version == version + 1
+    assert not CameraSpot.objects.exists()
+
+
+def test_a_spot_at_which_people_can_be_is_not_asked_about_again(world: World, sign_in: SignIn) -> None:
+    client, version = sign_in(world.alice), world.door.version
+    ask(world.door, BOX)
+    (asked,) = settings_of(world.door).spots
+    assert asked.is_doubted and not asked.has_people, "a worker that takes over knows of it"
+    client.post(f"/spots/{KEY}/", {"answer": "people"})
+    ask(world.door, BOX)
+    now = settings_of(Camera.objects.get(pk=world.door.pk))
+    assert now.spots[0].has_people and not now.spots[0].is_doubted and now.version == version + 1
+    assert "A poster, or a screen" not in squeezed(client.get("/"))
+    assert AuditEntry.objects.filter(action="spot-answered", subject__startswith="Front door").count() == 1
+
+
+def test_a_question_goes_when_somebody_came_there_after_all(world: World, sign_in: SignIn) -> None:
+    ask(world.door, BOX)
+    ask(world.door, BOX, is_doubted=False)
+    assert not CameraSpot.objects.exists()
+    assert sign_in(world.alice).post(f"/spots/{KEY}/", {"answer": "ignore"}).status_code == 404
+
+
+def test_the_dashboard_asks_for_all_cameras_at_once(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.alice)
+    with CaptureQueriesContext(connections["default"]) as few:
+        client.get("/strip/")
+    for number in range(5):
+        other = Camera.objects.create(site=world.here, name=f"Camera {number}", address="x.mp4")
+        CameraLease.objects.create(camera=other, token=1, worker="north")
+        CameraSpot.objects.create(
+            pk=UUID(int=number + 1), camera=other, box=BOX, visits=5, first_at=timezone.now(), last_at=timezone.now()
+        )
+    with CaptureQueriesContext(connections["default"]) as many:
+        page = client.get("/strip/")
+    assert squeezed(page).count("A poster, or a screen") == 5 and len(many) == len(few)

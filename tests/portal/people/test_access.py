@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core import signing
@@ -15,7 +16,7 @@ from django.utils import timezone
 from PIL import Image
 
 from cameras import tasks
-from cameras.models import Camera, CameraZone, Outage, Site
+from cameras.models import Camera, CameraSpot, CameraZone, Outage, Site
 from cameras.reach.addresses import clips_folder
 from cameras.reach.credentials import seal
 from cameras.reach.place import Place
@@ -39,7 +40,7 @@ from portal.pages.people import UNDO_SALT
 from portal.people import access, memberships, programs
 from portal.people.pictures import PictureView, render
 from tests.html import squeezed
-from tests.worlds import World, see
+from tests.worlds import BOX, World, see
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -111,6 +112,10 @@ TABLE = [
     ("GET", "/cameras/{camera2}/now.jpg", (404, 404, 404, 404, 404, 404, "login")),
     ("POST", "/zones/{zone}/delete/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/zones/{zone2}/delete/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/zones/{zone}/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/zones/{zone2}/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/spots/{spot}/ answer=people", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/spots/{spot2}/ answer=ignore", (302, 404, 404, 404, 302, 404, "login")),
     ("POST", "/violations/{violation}/ignore-spot/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/violations/{violation2}/ignore-spot/", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/cameras/{camera}/voice/", (200, 200, 403, 403, 404, 404, "login")),
@@ -280,6 +285,9 @@ def things_of(world: World) -> dict[str, object]:
             f"delivery{mark}": (told := deliver(camera, manager)).pk,
             f"told{mark}": told.key,
             f"zone{mark}": CameraZone.objects.create(camera=camera, points=[[0, 0], [1, 0], [1, 1]]).pk,
+            f"spot{mark}": CameraSpot.objects.create(
+                pk=uuid4(), camera=camera, box=BOX, visits=5, first_at=timezone.now(), last_at=timezone.now()
+            ).pk,
             f"program{mark}": programs.make(site, "P", ["figures"], manager)[0].pk,
             f"rule{mark}": site.rules.get(name="Trouble").pk,
             f"destination{mark}": Destination.objects.create(
@@ -357,7 +365,9 @@ def test_every_address_has_its_row_or_is_public() -> None:
     from portal.urls import urlpatterns
 
     key = "00000000-0000-0000-0000-000000000001"
-    names = dict.fromkeys(("violation", "violation2", "probe", "probe2", "told", "told2", "browser", "browser2"), key)
+    names = dict.fromkeys(
+        ("violation", "violation2", "probe", "probe2", "told", "told2", "browser", "browser2", "spot", "spot2"), key
+    )
     numbers = dict.fromkeys(("site", "camera", "device", "pairing", "invitation", "role", "kept", "bob", "charlie"), 1)
     numbers |= dict.fromkeys(("delivery", "rule", "destination", "program", "zone"), 1)
     numbers |= {f"{name}2": 1 for name in numbers}
