@@ -36,6 +36,7 @@ app.conf.update(
         "alerts": {"task": "portal.tasks.alerts", "schedule": 3.0, "options": {"expires": 3}},
         "figures": {"task": "portal.tasks.figures", "schedule": 60.0, "options": {"expires": 60}},
         "retention": {"task": "portal.tasks.retention", "schedule": 60.0, "options": {"expires": 60}},
+        "back_up": {"task": "portal.tasks.back_up", "schedule": 600.0, "options": {"expires": 600}},
         "orphans": {"task": "portal.tasks.orphans", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     },
 )

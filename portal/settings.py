@@ -178,6 +178,7 @@ MQTT_URL = env.mqtt(variables.read("MQTT_URL"))
 PUSH_SERVICES = frozenset(variables.names("PUSH_SERVICES"))
 
 METRICS_TOKEN = variables.read("METRICS_TOKEN")
+BACKUP_DIR, BACKUP_PASSPHRASE, BACKUP_KEEP = env.backups()
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]

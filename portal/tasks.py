@@ -17,7 +17,7 @@ from portal.events import camera_states, notices, recorder
 from portal.events import retention as keeping
 from portal.figures import hours
 from portal.people import audit
-from portal.server import health
+from portal.server import daily_backup, health
 from portal.voice import outputs, speech
 
 
@@ -62,6 +62,11 @@ def retention() -> None:
 def orphans() -> None:
     keeping.sweep_orphans(timezone.now())
     speech.forget_unsaid(timezone.now())
+
+
+@shared_task(name="portal.tasks.back_up")
+def back_up() -> None:
+    daily_backup.keep()
 
 
 @shared_task(name="portal.tasks.say_reminder", acks_late=False, ignore_result=True)

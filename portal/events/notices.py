@@ -18,6 +18,8 @@ from portal.events.recorder import recording_trouble, refused_count
 
 DISK_KEY = "disk-notice"
 DISK_NOTICE_S = 24 * 3600
+BACKUP_KEY = "backup-trouble"
+BACKUP_NOTICE_S = 2 * 24 * 3600  # it is tried every ten minutes
 DISK_STUCK_KEY = "disk-stuck"
 DISK_STUCK_S = 300  # it is noted each minute while it lasts
 
@@ -35,6 +37,14 @@ def note_disk_stuck(is_stuck: bool) -> None:
         connection().set(DISK_STUCK_KEY, "1", ex=DISK_STUCK_S)
     else:
         connection().delete(DISK_STUCK_KEY)
+
+
+def note_backup_trouble(reason: str) -> None:
+    """Remember why the last backup failed; empty: it did not."""
+    if reason:
+        connection().set(BACKUP_KEY, reason[:300], ex=BACKUP_NOTICE_S)
+    else:
+        connection().delete(BACKUP_KEY)
 
 
 def current_notices() -> dict[str, str]:
@@ -66,6 +76,10 @@ def current_notices() -> dict[str, str]:
         )  # fmt: skip
     if trouble := cast("bytes | None", connection().get(TROUBLE_KEY)):
         found["mqtt"] = trouble.decode(errors="replace")
+    if reason := cast("bytes | None", connection().get(BACKUP_KEY)):
+        found["no-backup"] = _("The last backup failed. Ask the operator of this portal. The reason: %(reason)s") % {
+            "reason": reason.decode(errors="replace")
+        }
     deleted = cast("bytes | None", connection().get(DISK_KEY))
     if deleted:
         note = json.loads(deleted)

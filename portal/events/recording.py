@@ -35,6 +35,7 @@ from cameras.watching.spool import Record
 from detection import PassageFinding, ViolationFinding
 from detection.zones import REQUIRED
 from portal.events.follow_ups import CameraChange, PassageChange, ViolationChange, follow
+from portal.events.picture_files import drop_replaced
 from portal.models import ErasedPassage, Passage, Violation, policy_of
 from portal.models.events import WearLabel
 
@@ -191,7 +192,7 @@ def _write_violation(finding: ViolationFinding, picture: Picture | None, reign: 
         return
     if found.seq >= finding.seq:
         if name:
-            transaction.on_commit(lambda: default_storage.delete(name), robust=True)
+            transaction.on_commit(lambda: drop_replaced(name), robust=True)
         return
     old = found.snapshot.name if name else ""
     is_shown = bool(name) or (found.label, found.ended_at) != (values["label"], values["ended_at"])
@@ -201,7 +202,7 @@ def _write_violation(finding: ViolationFinding, picture: Picture | None, reign: 
         setattr(found, field, value)
     follow(ViolationChange(found, reign.camera, bare_since, is_shown=is_shown))
     if old:
-        transaction.on_commit(lambda: default_storage.delete(old), robust=True)
+        transaction.on_commit(lambda: drop_replaced(old), robust=True)
 
 
 def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: Reign) -> Violation:

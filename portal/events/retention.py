@@ -21,7 +21,7 @@ from cameras.models import Camera, Outage, Reign, Site
 from cameras.redis import Errors
 from cameras.setup import probe
 from cameras.watching.worker import refused_root
-from portal.events import feed, notices
+from portal.events import feed, notices, picture_files
 from portal.events.recording import close_abandoned
 from portal.models import Delivery, ErasedPassage, Passage, Reminder, SiteFeed, SitePolicy, Violation, Voice, policy_of
 from portal.models.events import newer_than
@@ -106,9 +106,12 @@ def prune_refused(now: datetime) -> int:
 
 
 def delete_old(now: datetime) -> tuple[int, int]:
-    """Delete violations and passages older than their site keeps them; returns how many of each."""
+    """Delete violations and passages older than their site keeps them; returns how many of each.
+
+    None while a backup is made: it has their rows, and gets their pictures. They go in a later round.
+    """
     violations = passages = 0
-    for site in Site.objects.select_related("policy"):
+    for site in () if picture_files.are_held() else Site.objects.select_related("policy"):
         limit = now - timedelta(days=policy_of(site).retention_days)
         old = Violation.objects.filter(site=site, started_at__lt=limit).order_by("started_at")
         while rows := list(old[:STEP_ROWS]):
@@ -222,7 +225,7 @@ def recount() -> None:
 def sweep_orphans(now: datetime, folder: str = "") -> int:
     """Delete pictures that no row refers to: recording was cut off between file and row. Folder by folder."""
     count = 0
-    for names in stored_pictures(folder):
+    for names in () if picture_files.are_held() else stored_pictures(folder):
         known = set(Violation.objects.filter(snapshot__in=names).values_list("snapshot", flat=True))
         for name in set(names) - known:
             if now - default_storage.get_modified_time(name) > ORPHAN_AGE:

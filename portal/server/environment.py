@@ -125,6 +125,16 @@ def database(folder: Path) -> dict[str, object]:
     return config
 
 
+def backups() -> tuple[str, str, int]:
+    """BACKUP_DIR, BACKUP_PASSPHRASE and BACKUP_KEEP."""
+    place, passphrase = variables.read("BACKUP_DIR"), variables.read("BACKUP_PASSPHRASE")
+    if place and len(passphrase) < variables.SHORTEST_PASSPHRASE:
+        raise SettingError(
+            f"BACKUP_DIR needs BACKUP_PASSPHRASE, too. Write one of at least {variables.SHORTEST_PASSPHRASE} letters."
+        )
+    return place, passphrase, int(variables.number("BACKUP_KEEP", least=1, most=1000, unit="a number of backups"))
+
+
 def email(url: str) -> dict[str, object]:
     """Django's e-mail settings from EMAIL_URL (smtp+tls://user:password@host:587, consolemail://, filemail:///folder)."""
     try:

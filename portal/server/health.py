@@ -16,6 +16,7 @@ from cameras.watching import leases
 from portal import __version__
 from portal.events import processes
 from portal.models import Heartbeat
+from portal.server import daily_backup
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def check() -> dict[str, object]:
         **{name: "ok" if fine else "down" for name, fine in parts.items()},
         "keeps_ending": sorted(ending),
         "version": __version__,
+        "backup": daily_backup.described(),
         "cameras_watched": sum(len(worker.watching) for worker in living),
     }
 

@@ -39,9 +39,13 @@ DEFAULTS: dict[str, str] = {
     "LOCAL_CAMERAS": "",
     "LOG_LEVEL": "INFO",
     "FREE_DISK_FLOOR_MB": "500",
+    "BACKUP_DIR": "",  # no backups by themselves
+    "BACKUP_PASSPHRASE": "",
+    "BACKUP_KEEP": "14",
     "LOG_FILE": "",  # the supervisor's, for each of its processes
 }
 OURS = frozenset({"LOG_FILE"})
+SHORTEST_PASSPHRASE = 8
 ON = frozenset({"1", "true", "yes", "on"})
 OFF = frozenset({"0", "false", "no", "off"})
 

@@ -11,10 +11,11 @@ from django.db import DatabaseError, connection
 
 from cameras.redis import Errors
 from cameras.redis import connection as redis_connection
+from portal import __version__
 from portal.demo import seed
 from portal.models import User
 from portal.pages.sign_in import first_user_link
-from portal.server import certificates, environment, static_files
+from portal.server import certificates, environment, static_files, upgrade
 
 
 class Command(BaseCommand):
@@ -33,6 +34,11 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Redis does not answer ({type(error).__name__}). Start it, or fix REDIS_URL."
             ) from error
+        if newer := upgrade.made_by_a_newer_version():
+            raise CommandError(
+                f"This data was opened by a newer version of the portal (it has {newer[-1]}); this is {__version__}. "
+                "Install that version again, or restore a backup that this one made. Nothing was changed."
+            )
         call_command("migrate", interactive=False, verbosity=0)
         static_files.collect()
         if settings.OWN_CERTIFICATE:
