@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from typing import Any
@@ -22,6 +23,7 @@ from django.urls import path
 
 from portal.devices.sockets import DeviceConsumer, SpeakerConsumer
 from portal.live.consumer import LiveConsumer
+from portal.server.alive import BEAT_EVERY_S, beat, notify
 from portal.server.body_limit import BodyLimit
 from portal.server.connections import FairShare
 from portal.server.database import hold_open, wait_less
@@ -41,10 +43,20 @@ sockets = URLRouter(
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """Start-up and shutdown of the process (ASGI lifespan protocol, version 2.0)."""
+    beating = asyncio.create_task(beat_by_loop())
     while (await receive())["type"] == "lifespan.startup":
         await sync_to_async(hold_open)()
+        notify("READY=1")
         await send({"type": "lifespan.startup.complete"})
+    beating.cancel()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+async def beat_by_loop() -> None:
+    """If the loop stands, so does this."""
+    while True:
+        beat()
+        await asyncio.sleep(BEAT_EVERY_S)
 
 
 application = FairShare(

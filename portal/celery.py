@@ -10,8 +10,10 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import beat_init, setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
+
+from portal.server import alive
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,14 @@ app.conf.update(
         "orphans": {"task": "portal.tasks.orphans", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     },
 )
+
+
+@beat_init.connect
+def begin_beat(**kwargs: Any) -> None:
+    alive.beat_while(tuple)
+    alive.notify("READY=1")
+
+
 app.autodiscover_tasks(["portal", "cameras"])
 
 
@@ -58,6 +68,7 @@ def begin(sender: Any, **kwargs: Any) -> None:
 
         note_jobs_alive()
         alerts_sender.start()
+        alive.beat_while(tuple)
     elif kind == "streams":
         from portal.server import streaming
 
@@ -66,6 +77,7 @@ def begin(sender: Any, **kwargs: Any) -> None:
         except Exception as error:  # Celery would swallow it and carry on without watching anything
             log.exception("the stream worker cannot start; its supervisor restarts it")
             sys.exit(f"The stream worker cannot start. {error}")
+    alive.notify("READY=1")
 
 
 @worker_shutting_down.connect

@@ -238,13 +238,22 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_000_000  # what is larger was refused before, by
 FILE_UPLOAD_MAX_MEMORY_SIZE = 256_000  # the rest of a body waits on the disk: hundreds may come at once
 
 LOG_FILE = variables.read("LOG_FILE")
+LOG_FORMAT = variables.choice("LOG_FORMAT", ("text", "json"))
 LOG_LEVEL = variables.choice("LOG_LEVEL", ("INFO", "DEBUG", "WARNING"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(process)d %(threadName)s %(message)s",
+            "rename_fields": {"asctime": "at", "levelname": "level", "name": "logger", "threadName": "thread"},
+            "datefmt": "%Y-%m-%dT%H:%M:%S%z",
+        },
+    },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "level": "WARNING", "stream": sys.stderr},
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "level": "WARNING", "stream": sys.stderr},
         **(
             {
                 "file": {
@@ -253,7 +262,7 @@ LOGGING = {
                     "maxBytes": 2_000_000,
                     "backupCount": 2,
                     "delay": True,
-                    "formatter": "line",
+                    "formatter": LOG_FORMAT,
                 }
             }
             if LOG_FILE

@@ -145,6 +145,7 @@ urlpatterns = [
     path("connect/authority.crt", connect.authority, name="authority"),
     path("api/", api_addresses()),
     path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics.metrics, name="metrics"),
     path("admin/login/", login_not_required(RedirectView.as_view(pattern_name="login", query_string=True))),
     path("admin/", admin.site.urls),

@@ -147,6 +147,7 @@ class StreamWorker:
         self._guard = threading.Lock()
         self._registered = False
         self._beat = 0
+        self.rounds: dict[str, float] = {}  # when each loop began its last round, on the monotonic clock
         self._threads = [
             threading.Thread(target=self._loop, args=(step, every_s), name=title, daemon=True)
             for step, every_s, title in (
@@ -291,6 +292,7 @@ class StreamWorker:
     def _loop(self, step: Callable[[], object], every_s: float) -> None:
         """Call `step` until the worker stops. Redis or the database may be away: watching goes on meanwhile."""
         while not self.stopping.is_set():
+            self.rounds[threading.current_thread().name] = time.monotonic()
             self._safely(step)
             self.stopping.wait(every_s if self._registered else min(every_s, UNREGISTERED_S))
 

@@ -34,6 +34,7 @@ NOT_VIEWS = frozenset(
     {
         "strip",
         "healthz",
+        "readyz",
         "face",
         "thumbnail",
         "snapshot",

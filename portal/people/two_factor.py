@@ -26,7 +26,7 @@ from portal.people.access import AnyUser
 
 RECOVERY_CODES = 10
 OPEN_WITHOUT = frozenset(
-    {"logout", "second_factor", "two_factor", "healthz", "authority", "connect", "login", "password_reset",
+    {"logout", "second_factor", "two_factor", "healthz", "readyz", "authority", "connect", "login", "password_reset",
      "password_reset_done", "password_reset_confirm", "invitation", "first_user",
      "review",  # keeps what was decided until the code is given
      "pair", "pair_look", "pair_redeem", "door", "door_leave",

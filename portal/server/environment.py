@@ -117,9 +117,14 @@ def database(folder: Path) -> dict[str, object]:
         }
         config["TEST"] = {"NAME": str(folder / "test.sqlite3")}  # in memory, threads would lock each other out
     elif "postgresql" in str(config["ENGINE"]):
+        # A cut line is noticed within 15 s. And no CONN_MAX_AGE: under ASGI each request has a thread of its own.
         config["OPTIONS"] = {
-            "connect_timeout": 5
-        }  # and no CONN_MAX_AGE: under ASGI each request has a thread of its own
+            "connect_timeout": 5,
+            "keepalives_idle": 5,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
+        }
     else:
         raise SettingError("DATABASE_URL must begin with postgres:// or sqlite:///.")
     return config

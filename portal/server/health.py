@@ -1,4 +1,6 @@
-"""/healthz: whether web, Redis, database and workers are alive. For load balancers, monitors, and `make run` itself."""
+"""/healthz: whether web, Redis, database and workers are alive, for monitors and `make run`; /readyz: whether this
+process can answer, for load balancers.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError
+from django.db import connection as connection_to_rows
 from django.http import HttpRequest, JsonResponse
 
 from cameras.redis import Errors, connection
@@ -73,6 +77,32 @@ def shared_check() -> dict[str, object]:
         if time.monotonic() - _latest[0] > FRESH_S:
             _latest = (time.monotonic(), check())
         return _latest[1]
+
+
+def ready() -> dict[str, str]:
+    """Whether this process can answer pages: database and Redis as "ok" or "down", whatever the workers do."""
+    parts = {"database": False, "redis": False}
+    try:
+        connection_to_rows.ensure_connection()
+        with connection_to_rows.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        parts["database"] = True
+    except DatabaseError:
+        log.warning("not ready: the database does not answer")
+    try:
+        parts["redis"] = bool(connection().ping())
+    except Errors as error:
+        log.warning("not ready: Redis does not answer (%s)", type(error).__name__)
+    return {name: "ok" if fine else "down" for name, fine in parts.items()}
+
+
+@login_not_required
+def readyz(request: HttpRequest) -> JsonResponse:
+    """For load balancers: whether requests may come here. It neither writes, nor asks after other processes."""
+    parts = ready()
+    answer = JsonResponse(parts, status=200 if "down" not in parts.values() else 503)
+    answer["Cache-Control"] = "no-store"
+    return answer
 
 
 @login_not_required

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portal.events import processes
-from portal.server import variables
+from portal.server import alive, variables
 from portal.server.variables import SettingError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,6 +38,8 @@ RESTART_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 QUICK_S = 10.0  # a process that lives no longer has ended at its start
 KEEPS_ENDING = 3  # quick ends in a row, from which on it is told
+STANDS_S = 30.0  # a process that does not beat for so long is killed
+STARTING_S = 60.0
 MOST_FILES = 8192  # twice the connections that the web process accepts (portal/server/connections.py)
 
 
@@ -56,6 +58,7 @@ class Child:
     started: float = 0.0
     quick_ends: int = 0
     has_ended: bool = False
+    beat: tuple[float, int] = (0.0, 0)  # when it was last seen to beat, on our clock, and the time of its file
 
     @property
     def pause_s(self) -> float:
@@ -86,7 +89,9 @@ class Supervisor:
     def __post_init__(self) -> None:
         self.leash_read, self.leash_write = os.pipe()
         self.valkey_folder: Path | None = None
+        self.beats = Path(tempfile.mkdtemp(prefix="masks-beats-"))
         self.parent = os.getppid()
+        self.beat_at = 0.0
 
     # -- start ------------------------------------------------------------------------------------------------------
 
@@ -97,6 +102,7 @@ class Supervisor:
             self.start()
             while not self.stopping.wait(0.25):
                 self.look_after()
+                self.beat_to_systemd()
         finally:
             self.stop()
         return self.exit_status
@@ -119,6 +125,7 @@ class Supervisor:
         self.wait_until_ready()
         if not self.stopping.is_set():
             print(self.greeting(), flush=True)
+            alive.notify("READY=1")
 
     @property
     def certificate(self) -> Path | None:
@@ -218,8 +225,10 @@ class Supervisor:
 
     def spawn(self, child: Child) -> None:
         logs = self.data_dir / "logs"
-        environment = os.environ | {"LOG_FILE": str(logs / f"{child.name}.log")}
-        child.started, child.has_ended = time.monotonic(), False
+        files = {"LOG_FILE": logs / f"{child.name}.log", "BEAT_FILE": self.beats / child.name}
+        environment = os.environ | {name: str(path) for name, path in files.items()}
+        environment.pop("NOTIFY_SOCKET", None)  # systemd hears from us alone
+        child.started, child.has_ended, child.beat = time.monotonic(), False, (time.monotonic(), 0)
         output = (logs / f"{child.name}.out").open("wb")
         child.process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "portal.server.leash", str(self.leash_read), child.kind, *child.arguments],
@@ -288,6 +297,9 @@ class Supervisor:
         for child in self.children:
             lived = time.monotonic() - child.started
             if child.alive:
+                if self.stands_still(child):
+                    print(f"The {child.name} process stands still; killing it.", file=sys.stderr, flush=True)
+                    child.signal(signal.SIGKILL)
                 if child.quick_ends and lived > QUICK_S:
                     child.quick_ends = 0
                     self.note_processes()
@@ -301,6 +313,24 @@ class Supervisor:
                 self.say_ended(child)
             if lived >= child.pause_s:
                 self.spawn(child)
+
+    def stands_still(self, child: Child) -> bool:
+        """Whether a process has not beaten for STANDS_S: by our own clock, as the machine's may be set."""
+        if child.kind != "module":
+            return False
+        try:
+            newest = (self.beats / child.name).stat().st_mtime_ns
+        except OSError:
+            newest = 0
+        now = time.monotonic()
+        if newest != child.beat[1]:
+            child.beat = (now, newest)
+        return now - child.beat[0] > (STANDS_S if newest else STARTING_S)
+
+    def beat_to_systemd(self) -> None:
+        if time.monotonic() - self.beat_at > 1:
+            self.beat_at = time.monotonic()
+            alive.notify("WATCHDOG=1")
 
     def note_processes(self) -> None:
         ends = {child.name: child.quick_ends for child in self.children if child.quick_ends >= KEEPS_ENDING}
@@ -320,6 +350,7 @@ class Supervisor:
     def stop(self) -> None:
         """Stream worker first (it flushes what it saw), then jobs and beat, web, Valkey; killed after STOP_WITHIN_S."""
         deadline = time.monotonic() + STOP_WITHIN_S
+        alive.notify("STOPPING=1")
         for names, share_s in ((("streams",), 2.0), (("jobs", "beat", "web"), 1.6), (("valkey",), 0.4)):
             group = [child for child in self.children if child.name in names]
             for child in group:
@@ -333,6 +364,7 @@ class Supervisor:
                 child.process.wait()
         with contextlib.suppress(OSError):
             os.close(self.leash_write)
+        shutil.rmtree(self.beats, ignore_errors=True)
         if self.valkey_folder is not None:
             shutil.rmtree(self.valkey_folder, ignore_errors=True)
             with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from django.conf import settings
 from cameras import tasks
 from cameras.watching import worker
 from portal.events.recorder import Recorder
-from portal.server import database
+from portal.server import alive, database
 from portal.voice import outputs
 
 _recorder: Recorder | None = None
@@ -24,6 +24,7 @@ def start() -> None:
     _recorder = Recorder(stream_worker.spool, worker.spool_root(), worker.refused_root())
     _recorder.start()
     stream_worker.start()
+    alive.beat_while(stream_worker.rounds.values)
 
 
 def finish() -> None:

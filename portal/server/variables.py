@@ -42,9 +42,11 @@ DEFAULTS: dict[str, str] = {
     "BACKUP_DIR": "",  # no backups by themselves
     "BACKUP_PASSPHRASE": "",
     "BACKUP_KEEP": "14",
+    "LOG_FORMAT": "text",
     "LOG_FILE": "",  # the supervisor's, for each of its processes
+    "BEAT_FILE": "",
 }
-OURS = frozenset({"LOG_FILE"})
+OURS = frozenset({"LOG_FILE", "BEAT_FILE"})
 SHORTEST_PASSPHRASE = 8
 ON = frozenset({"1", "true", "yes", "on"})
 OFF = frozenset({"0", "false", "no", "off"})

@@ -343,6 +343,7 @@ NOT_PAGES = {
         "face",
         "thumbnail",
         "healthz",
+        "readyz",
         "probe",
         "probe_picture",
         "authority",

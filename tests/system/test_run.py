@@ -10,10 +10,12 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from portal.server.run import STANDS_S
 from tests.conftest import ROOT
 from tests.portal_process import PortalProcess, Visitor, free_port, marked_processes, python_in, wait_for
 
@@ -110,6 +112,40 @@ def test_one_process_that_keeps_ending_does_not_end_the_others(portals: Portals)
     assert json.loads(health[1])["cameras_watched"] == 2
     wait_for(lambda: visitor.get("/healthz")[0] == 200, 60, "all to be well again")
     assert "keeps ending" not in visitor.text("/")
+
+
+def test_a_process_that_stands_still_is_killed_and_started_again(portals: Portals, tmp_path: Path) -> None:
+    """All four, stopped at once, as a deadlock or a debugger would; systemd hears of the supervisor meanwhile."""
+    address = str(tmp_path / "notify")
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as heard:
+        heard.bind(address)
+        heard.settimeout(10)
+        portal = portals(environment={"NOTIFY_SOCKET": address}).start()
+        assert [heard.recv(100), heard.recv(100)] == [b"READY=1", b"WATCHDOG=1"], "alive only once it is ready"
+        stand_still_and_be_replaced(portal)  # nobody listens meanwhile, which holds up nothing
+
+
+def stand_still_and_be_replaced(portal: PortalProcess) -> None:
+    names = {"web": "uvicorn", "streams": "streams@", "jobs": "jobs@", "beat": "\0beat\0"}
+    before = {name: portal.pids(word) for name, word in names.items()}
+    for pids in before.values():
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    def replaced() -> bool:
+        now = {name: portal.pids(word) for name, word in names.items()}
+        return all(now[name] and not set(now[name]) & set(before[name]) for name in names)
+
+    wait_for(replaced, STANDS_S + 15, "four new processes")
+    for name in names:
+        assert f"The {name} process stands still" in portal.printed()
+
+    def watches() -> bool:
+        with contextlib.suppress(OSError):
+            return bool(portal.health()["cameras_watched"] == 2)
+        return False
+
+    wait_for(watches, 45, "all to be well")
 
 
 def test_while_the_database_is_locked_pages_say_so_soon(portals: Portals) -> None:

@@ -251,7 +251,7 @@ TABLE = [
     ("GET", "/admin/cameras/camera/{camera}/change/", (200, 302, 302, 302, 302, 302, 302)),
 ]  # fmt: skip
 PUBLIC = {"login", "logout", "second_factor", "password_reset", "password_reset_done", "password_reset_confirm",
-          "first_user", "healthz", "invitation", "connect", "authority", "pair",
+          "first_user", "healthz", "readyz", "invitation", "connect", "authority", "pair",
           "pair_look", "pair_redeem", "door", "door_leave", "speaker", "voice_audio",
           "try", "try_manifest", "try_model", "push_worker", "stop", "metrics"}  # fmt: skip
 

@@ -7,7 +7,10 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+import time
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,11 @@ from hypothesis import strategies as st
 
 from portal import __version__
 from portal.models import Heartbeat
+from portal.server import alive, health, variables
 from portal.server import environment as env
-from portal.server import health, variables
 from portal.server.variables import SettingError
 from tests.conftest import ROOT
+from tests.portal_process import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -172,3 +176,47 @@ def test_every_word_that_scripts_say_is_given_by_the_page(page: str) -> None:
     scripts = every[own[page]] if page in own else shared
     said = set(re.findall(r'say\("(\w+)"', scripts)) | set(re.findall(r'\? "(\w+)" : "\w+";\n.*say\(name', scripts))
     assert said and said <= names, said - names
+
+
+def test_logs_are_json_if_asked_for(tmp_path: Path) -> None:
+    code = "import django, logging; django.setup(); logging.getLogger('x').warning('a %s', 'b')"
+    given = {"DATA_DIR": str(tmp_path), "LOG_FORMAT": "json", "DJANGO_SETTINGS_MODULE": "portal.settings"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | given, capture_output=True)
+    line = json.loads(done.stderr.decode().splitlines()[0])
+    assert (line["level"], line["logger"], line["message"]) == ("WARNING", "x", "a b")
+    assert datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S%z").tzinfo is not None
+
+
+@pytest.mark.django_db
+def test_readiness_is_of_this_process_alone(client: Client, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any worker it is ready; without Redis it is not; it writes nothing."""
+    beats: list[int] = []
+    monkeypatch.setattr(Heartbeat, "beat", lambda: beats.append(1))
+    assert client.get("/readyz").status_code == 200 and client.get("/healthz").status_code == 503
+    assert len(beats) == 1, "by /healthz"
+    monkeypatch.setattr(health, "connection", lambda: Dead())
+    answer = client.get("/readyz")
+    assert answer.status_code == 503 and answer.json() == {"database": "ok", "redis": "down"}
+
+
+class Dead:
+    def ping(self) -> bool:
+        raise ConnectionError
+
+
+def test_a_process_beats_only_while_its_loops_go_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEAT_FILE", str(tmp_path / "beat"))
+    monkeypatch.setattr(alive, "BEAT_EVERY_S", 0.02)
+    rounds = [time.monotonic()]
+    alive.beat_while(lambda: rounds)
+    wait_for((tmp_path / "beat").exists, 5, "the first beat")
+    rounds[0] -= alive.ROUND_WITHIN_S + 1
+    newest = 0
+
+    def stands() -> bool:
+        nonlocal newest
+        before, newest = newest, (tmp_path / "beat").stat().st_mtime_ns
+        threading.Event().wait(0.1)
+        return before == newest
+
+    wait_for(stands, 5, "it stops beating")
