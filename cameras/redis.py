@@ -37,6 +37,11 @@ def subscription(channel: str) -> PubSub:
     return pubsub
 
 
+def ask_back_key(worker: str) -> str:
+    """A set of cameras that this worker is asked to give back."""
+    return f"ask-back:{worker}"
+
+
 def lease_key(camera_id: int) -> str:
     """Holds "worker token" while that worker lives; time-to-live TIME_TO_LIVE_S (cameras/watching/leases.py)."""
     return f"lease:{camera_id}"

@@ -16,7 +16,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import cast
 
@@ -25,7 +25,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from cameras.models import Camera, CameraLease, Outage, Reign
-from cameras.redis import ERA_KEY, LEADER_KEY, WORKERS_KEY, Errors, connection, lease_key, worker_key
+from cameras.redis import ERA_KEY, LEADER_KEY, WORKERS_KEY, Errors, ask_back_key, connection, lease_key, worker_key
 from cameras.states import CameraState
 from cameras.watching import seen, uptime
 
@@ -36,6 +36,11 @@ RENEW_EVERY_S = 3.0
 RECONCILE_EVERY_S = 1.0
 RING_AGAIN_S = 10.0
 DELETE_IF_EQUAL = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end"
+MOVE_EVERY_S = 15.0
+CALM_WITHIN_S = 60.0
+UNEVEN = 0.15  # of a machine's processors, between the busiest and the idlest
+CAMERA_LOAD = 0.04  # what a camera will need, as long as that was not measured
+LOAD_STEP = 0.05  # less than this is no difference
 RINGS = 3  # unanswered, after which the camera goes to another worker
 Ring = Callable[[str, int, int], None]  # worker, camera, token
 
@@ -50,6 +55,9 @@ class WorkerState:
         trouble: why it cannot write its spool, in the system's words; empty when all is well.
         dropped: how many findings it lost because it could not write them for too long.
         beat: grows with each time that it is said; by it others see that the worker is alive, on a clock of their own.
+        load: how much of its machine's processors it has used lately, 0 to 1.
+        calm: those of the cameras that it watches in which nobody is in view.
+        version: of the portal.
     """
 
     name: str
@@ -60,6 +68,9 @@ class WorkerState:
     trouble: str = ""
     dropped: int = 0
     beat: int = 0
+    load: float = 0.0
+    calm: tuple[int, ...] = ()
+    version: str = ""
 
     def serves(self, site_id: int) -> bool:
         return not self.site_ids or site_id in self.site_ids
@@ -69,8 +80,10 @@ class WorkerState:
 
 
 def decode_worker(text: bytes | str) -> WorkerState:
-    given = json.loads(text)
-    lists = {name: tuple(given[name]) for name in ("site_ids", "watching")}
+    """What a worker said; a newer one may say more than is known here."""
+    known = {each.name for each in fields(WorkerState)}
+    given = {name: value for name, value in json.loads(text).items() if name in known}
+    lists = {name: tuple(given[name]) for name in ("site_ids", "watching", "calm") if name in given}
     return WorkerState(**(given | lists))
 
 
@@ -185,6 +198,22 @@ def release_all(worker: str, has_ended: bool = False) -> int:
     return len(released)
 
 
+def ask_back(worker: str, camera_id: int) -> None:
+    """Ask a worker to give a camera back: another machine does less."""
+    pipeline = connection().pipeline(transaction=False)
+    pipeline.sadd(ask_back_key(worker), camera_id)
+    pipeline.expire(ask_back_key(worker), TIME_TO_LIVE_S)
+    pipeline.execute()
+
+
+def asked_back(worker: str) -> set[int]:
+    """The cameras that this worker is asked to give back; each is said once."""
+    found = cast("set[bytes]", connection().smembers(ask_back_key(worker)))
+    if found:
+        connection().delete(ask_back_key(worker))
+    return {int(each) for each in found}
+
+
 def renew(worker: str, watched: Iterable[tuple[int, int]]) -> list[int]:
     """Mark these (camera, token) as alive; returns the cameras that a later token has taken.
 
@@ -269,6 +298,8 @@ class Reconciler:
     _seen: dict[str, tuple[WorkerState, float]] = field(default_factory=dict)
     _leader: tuple[str, float] = ("", 0.0)
     _beat: int = 0
+    _handed_out_at: float = float("-inf")
+    _uneven_since: float | None = None
 
     def step(self) -> int:
         """Run one round; returns how many bells were rung. Unless it leads, does nothing and queries no database."""
@@ -287,7 +318,34 @@ class Reconciler:
             if (camera.camera_id, camera.token) in alive:
                 continue
             rung += self._hand_out(camera, workers, load, settled)
+        if rung or not settled:
+            self._handed_out_at, self._uneven_since = time.monotonic(), None
+        elif time.monotonic() - self._handed_out_at >= MOVE_EVERY_S:
+            self._move_one(cameras, workers, load)
         return rung
+
+    def _move_one(self, cameras: list[Wanted], workers: dict[str, WorkerState], load: dict[str, int]) -> None:
+        """Ask the busiest worker for a camera, if the idlest should have it: it is handed out once it is given back.
+
+        One in which nobody is in view: who is would be counted twice. If there is none for a minute, another one.
+        """
+        busiest = max(workers.values(), key=lambda worker: worker.load, default=None)
+        if busiest is None or not is_uneven(busiest, workers.values(), load):
+            self._uneven_since = None
+            return
+        now = time.monotonic()
+        self._uneven_since = since = now if self._uneven_since is None else self._uneven_since
+        for camera in cameras:
+            if camera.worker != busiest.name or not (camera.camera_id in busiest.calm or now - since >= CALM_WITHIN_S):
+                continue
+            others = [worker for name, worker in workers.items() if name != busiest.name]
+            idlest = choose_worker(camera, others, load)
+            if idlest is None or not is_uneven(busiest, [busiest, workers[idlest]], load):
+                continue
+            log.info("camera %s moves from %s, probably to %s", camera.camera_id, busiest.name, idlest)
+            ask_back(busiest.name, camera.camera_id)
+            self._handed_out_at, self._uneven_since = now, None
+            return
 
     def _hand_out(self, camera: Wanted, workers: dict[str, WorkerState], load: dict[str, int], settled: bool) -> bool:
         holder = workers.get(camera.worker)
@@ -372,14 +430,27 @@ def why_waiting(site_id: int, workers: Iterable[WorkerState]) -> str:
     return ""
 
 
-def choose_worker(camera: Wanted, workers: Iterable[WorkerState], load: dict[str, int]) -> str | None:
-    """The worker with the most free capacity that serves the camera's site; None if none has room.
+def is_uneven(busiest: WorkerState, workers: Iterable[WorkerState], load: dict[str, int]) -> bool:
+    """Whether the busiest worker should give a camera away, to the least busy of these."""
+    watched = load.get(busiest.name, 0)
+    idlest = min((worker for worker in workers if not worker.trouble), key=lambda worker: worker.load, default=busiest)
+    if watched < 2 or idlest.name == busiest.name:
+        return False
+    gap, cost = busiest.load - idlest.load, busiest.load / watched
+    return load.get(idlest.name, 0) == 0 or (gap > UNEVEN and gap > 1.5 * cost)
 
-    One that cannot write its spool is chosen only if there is no other: live pictures are better than none.
+
+def choose_worker(camera: Wanted, workers: Iterable[WorkerState], load: dict[str, int]) -> str | None:
+    """The worker with room that serves the camera's site and whose machine does least; None if none has room.
+
+    By measured load, and what the cameras that it was just given will add; where that is about the same, by free
+    capacity. One that cannot write its spool is chosen only if there is no other: live pictures are better than none.
     """
-    free = [
-        (not worker.trouble, worker.capacity - load.get(worker.name, 0), worker.name)
-        for worker in workers
-        if worker.serves(camera.site_id) and worker.capacity > load.get(worker.name, 0)
-    ]
-    return max(free)[2] if free else None
+    free = []
+    for worker in workers:
+        given = load.get(worker.name, 0)
+        if worker.serves(camera.site_id) and worker.capacity > given:
+            added = max(0, given - len(worker.watching)) * CAMERA_LOAD
+            doing = round((worker.load + added) / LOAD_STEP)
+            free.append((not worker.trouble, -doing, worker.capacity - given, worker.name))
+    return max(free)[3] if free else None

@@ -173,6 +173,11 @@ class Watch:
         return most - silent_s if is_online else None
 
     @property
+    def is_calm(self) -> bool:
+        """Whether nobody is in view."""
+        return not self._analyzer.is_busy()
+
+    @property
     def silent_s(self) -> float:
         """How long ago the last picture was analysed; infinite before the first."""
         return self._outage.silent_s

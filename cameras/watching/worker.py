@@ -6,6 +6,7 @@ The process is Celery's (a thread per camera); this is what lives in it. portal/
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -44,6 +45,7 @@ from detection.spots import Spot
 log = logging.getLogger(__name__)
 
 CLOSE_WITHIN_S = 2.0
+LOAD_OVER_S = 2.0
 UNREGISTERED_S = 0.5  # until the next try, while another worker of this name is alive, or seems to be
 
 
@@ -127,12 +129,33 @@ class WorkerOutlet:
         self.worker.previews.offer(offer)
 
 
+class ProcessorUse:
+    """How much of the machine's processors this process uses, as a mean that forgets within some rounds."""
+
+    def __init__(self) -> None:
+        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._cpu, self._wall, self._share = time.process_time(), time.monotonic(), 0.0
+
+    def share(self) -> float:
+        """From 0 to 1; asked once a round."""
+        cpu, wall = time.process_time(), time.monotonic()
+        if wall - self._wall >= LOAD_OVER_S:
+            now = (cpu - self._cpu) / (wall - self._wall) / self._cores
+            self._share = now if not self._share else self._share + (now - self._share) / 3
+            self._cpu, self._wall = cpu, wall
+        return round(min(1.0, self._share), 3)
+
+
 class StreamWorker:
     """Everything that the threads of one stream worker share."""
 
-    def __init__(self, name: str, capacity: int, site_ids: tuple[int, ...], ring: leases.Ring) -> None:
+    def __init__(
+        self, name: str, capacity: int, site_ids: tuple[int, ...], ring: leases.Ring, version: str = ""
+    ) -> None:
         """Loads the model and opens a spool; raises ModelError if the model cannot be used."""
         self.name = name
+        self.version = version
+        self._use = ProcessorUse()
         self.instance = uuid4().hex[:12]
         self.capacity = capacity
         self.site_ids = site_ids
@@ -221,9 +244,15 @@ class StreamWorker:
         watching = tuple(sorted(self.watched()))
         spool = self.spool
         self._beat += 1
+        calm = tuple(camera_id for camera_id in watching if self._is_calm(camera_id))
         return WorkerState(
-            self.name, self.instance, self.capacity, self.site_ids, watching, spool.trouble, spool.dropped, self._beat
-        )
+            self.name, self.instance, self.capacity, self.site_ids, watching, spool.trouble, spool.dropped, self._beat,
+            self._use.share(), calm, self.version,
+        )  # fmt: skip
+
+    def _is_calm(self, camera_id: int) -> bool:
+        running = self.watched().get(camera_id)
+        return running is not None and running.watch is not None and running.watch.is_calm
 
     def keep_leases(self) -> None:
         """One round: say that we and our cameras are alive, and end the watches that are no longer ours."""
@@ -241,6 +270,8 @@ class StreamWorker:
         for camera_id in leases.renew(self.name, pairs):
             log.info("the lease of camera %s went to another", camera_id)
             watched[camera_id].stop.set()
+        for camera_id in leases.asked_back(self.name) & watched.keys():
+            self._give_back(camera_id, watched[camera_id], CameraState.WAITING)
         if watched:
             self._compare_with_rows(watched)
 
@@ -274,14 +305,18 @@ class StreamWorker:
             if token != running.token:
                 running.stop.set()
             elif off:
-                running.stop.set()
-                leases.release(camera_id, token, CameraState.PAUSED)
-                leases.forget(camera_id, self.name, token)
+                self._give_back(camera_id, running, CameraState.PAUSED)
             elif version != running.version:
                 running.again = True
                 running.stop.set()
             elif running.told is not None and state != running.told[0] and running.outlet is not None:
                 running.outlet.tell_state(*running.told)
+
+    def _give_back(self, camera_id: int, running: Running, state: CameraState) -> None:
+        """End a watch; what it still tells of the frames before counts."""
+        running.stop.set()
+        leases.release(camera_id, running.token, state)
+        leases.forget(camera_id, self.name, running.token)
 
     def _reconcile(self) -> None:
         if self._registered:

@@ -6,6 +6,7 @@ from django.conf import settings
 
 from cameras import tasks
 from cameras.watching import worker
+from portal import __version__
 from portal.events.recorder import Recorder
 from portal.server import alive, database
 from portal.voice import outputs
@@ -18,7 +19,7 @@ def start() -> None:
     global _recorder
     database.hold_open()
     stream_worker = worker.StreamWorker(
-        settings.WORKER_NAME, settings.WORKER_CAPACITY, tuple(settings.WORKER_SITES), tasks.ring
+        settings.WORKER_NAME, settings.WORKER_CAPACITY, tuple(settings.WORKER_SITES), tasks.ring, __version__
     )
     worker.set_current(stream_worker)
     _recorder = Recorder(stream_worker.spool, worker.spool_root(), worker.refused_root())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cameras.models import Camera, CameraLease, Outage, Reign
-from cameras.redis import ERA_KEY, LEADER_KEY, lease_key, worker_key
+from cameras.redis import ERA_KEY, LEADER_KEY, WORKERS_KEY, lease_key, worker_key
 from cameras.watching import leases, seen
 from cameras.watching.leases import Reconciler, WorkerState, announce, living_workers
 from tests.worlds import World
@@ -256,3 +257,90 @@ def test_reconciling_asks_the_database_once_however_many_cameras_there_are(
     leases.renew("north", [(camera, token) for _, camera, token in bells])
     with django_assert_num_queries(1):
         one.step()
+
+
+# -- by measured load -------------------------------------------------------------------------------------------------
+
+
+class Hosts:
+    """Workers that say what they do, and a leader, on a clock that the test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, world: World, redis: Any) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        redis.set(ERA_KEY, "0")
+        leases.release_all("north")
+        Camera.objects.bulk_create(Camera(site=world.here, name=str(n), address="x.mp4") for n in range(6))
+        self.bells: Bells = []
+        self.leader = reconciler(self.bells, "leader", "1")
+        self.states: dict[str, WorkerState] = {}
+
+    def run(self, seconds: int) -> list[tuple[int, str]]:
+        """Let time pass; returns which camera was asked back from whom, in order."""
+        asked = []
+        for _second in range(seconds):
+            self.now += 1
+            for name, state in self.states.items():
+                held = list(CameraLease.objects.filter(worker=name).values_list("camera_id", "token"))
+                leases.renew(name, held)
+                for camera_id in leases.asked_back(name):
+                    asked.append((camera_id, name))
+                    leases.release(camera_id, dict(held)[camera_id])
+                    leases.forget(camera_id, name, dict(held)[camera_id])
+                watching = tuple(camera_id for camera_id, _token in held)
+                announce(replace(state, watching=watching, beat=round(self.now), load=state.load * len(watching)))
+            self.leader.step()
+        return asked
+
+    def spread(self) -> dict[str, int]:
+        workers = CameraLease.objects.exclude(worker="").values_list("worker", flat=True)
+        return {name: list(workers).count(name) for name in self.states}
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch, world: World, redis: Any) -> Hosts:
+    return Hosts(monkeypatch, world, redis)
+
+
+def every(world: World) -> tuple[int, ...]:
+    return tuple(Camera.objects.values_list("pk", flat=True))
+
+
+def test_a_worker_that_joins_gets_cameras_one_by_one_without_an_outage(hosts: Hosts, world: World) -> None:
+    hosts.states["north"] = WorkerState("north", "1", 20, load=0.1, calm=every(world))
+    assert hosts.run(30) == [] and hosts.spread() == {"north": 8}
+    hosts.states["south"] = WorkerState("south", "1", 20, load=0.1, calm=every(world))
+    asked = hosts.run(120)
+    assert hosts.spread() == {"north": 4, "south": 4} and len(asked) == 4, "nothing goes to and fro"
+    assert hosts.run(120) == [] and not Outage.objects.exists()
+
+
+def test_a_small_machine_is_given_less_than_a_large_one(hosts: Hosts, world: World) -> None:
+    hosts.states["north"] = WorkerState("north", "1", 20, load=0.05, calm=every(world))
+    hosts.states["south"] = WorkerState("south", "1", 20, load=0.3, calm=every(world))
+    hosts.run(200)
+    assert hosts.spread() == {"north": 6, "south": 2}, "it was given four, and has six times as much to do with each"
+
+
+def test_a_camera_with_somebody_in_view_moves_only_if_there_is_no_other(hosts: Hosts, world: World) -> None:
+    calm = every(world)[3]
+    hosts.states["north"] = WorkerState("north", "1", 20, load=0.1, calm=(calm,))
+    hosts.run(30)
+    hosts.states["south"] = WorkerState("south", "1", 20, load=0.1)
+    assert hosts.run(20) == [(calm, "north")]
+    assert hosts.run(50) == [], "somebody is in view of each of the others"
+    assert len(hosts.run(40)) == 1
+
+
+def test_after_trouble_with_redis_nothing_moves(hosts: Hosts, world: World, redis: Any) -> None:
+    hosts.states["north"] = WorkerState("north", "1", 20, load=0.1, calm=every(world))
+    hosts.run(30)
+    hosts.states["south"] = WorkerState("south", "1", 20, load=0.1, calm=every(world))
+    redis.flushall()
+    assert hosts.run(60) == [], "Redis' own clock says that it has just begun"
+
+
+def test_a_worker_of_a_newer_version_is_understood(redis: Any) -> None:
+    redis.sadd(WORKERS_KEY, "north")
+    redis.set(worker_key("north"), '{"name": "north", "instance": "1", "capacity": 3, "colour": "green", "calm": [4]}')
+    assert living_workers() == [WorkerState("north", "1", 3, calm=(4,))]

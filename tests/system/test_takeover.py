@@ -1,0 +1,67 @@
+"""A second worker joins, leaves and dies: its cameras are watched all the time, or again within the time promised."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.conftest import ROOT
+from tests.portal_process import MARKER, PortalProcess, python_in, wait_for
+
+HELD = """
+import json
+from cameras.models import CameraLease, Outage
+rows = CameraLease.objects.values_list('worker', 'state')
+print(json.dumps([sorted(rows), list(Outage.objects.values_list('reason', flat=True))]))
+"""
+WORKER = ["-m", "celery", "-A", "portal", "--quiet", "worker", "--pool", "threads", "--without-gossip",
+          "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1", "--concurrency", "6", "-n",
+          "streams@south", "-Q", "streams.south,probes.south"]  # fmt: skip
+
+
+@contextmanager
+def south(portal: PortalProcess) -> Iterator[subprocess.Popen[bytes]]:
+    """One more worker, as deploy/systemd/mask-portal-worker.service starts it."""
+    given = {"DATA_DIR": str(portal.data_dir), "WORKER_NAME": "south", "DEMO": "1", MARKER: portal.marker}
+    keep = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
+    process = subprocess.Popen([sys.executable, *WORKER], cwd=ROOT, env=keep | given, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_joins_leaves_and_dies(portals: Callable[..., PortalProcess]) -> None:
+    portal = portals().start()
+
+    def held() -> tuple[list[tuple[str, str]], list[str]]:
+        rows, reasons = json.loads(python_in(portal, HELD))
+        return [(worker, state) for worker, state in rows], reasons
+
+    def souths(count: int) -> bool:
+        rows, _reasons = held()
+        return [state for _worker, state in rows] == ["online"] * 2 and [w for w, _s in rows].count("south") == count
+
+    wait_for(lambda: souths(0), 30, "both cameras")
+    with south(portal) as worker:
+        wait_for(lambda: souths(1), 60, "one camera for the worker that joined")
+        assert held()[1] == [], "a move is no outage"
+        worker.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        wait_for(lambda: souths(0), 10, "the camera, given back")
+        print(f"given back and watched again within {time.monotonic() - began:.1f} s")
+        assert held()[1] == [], "nor is this"
+    with south(portal) as worker:
+        wait_for(lambda: souths(1), 60, "one camera for the worker that joined")
+        worker.kill()
+        began = time.monotonic()
+        wait_for(lambda: souths(0), 15, "the camera, taken over")
+        print(f"taken over within {time.monotonic() - began:.1f} s")
+        assert held()[1] == ["The worker that watched it ended."]
