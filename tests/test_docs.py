@@ -45,3 +45,14 @@ def test_no_class_name_stands_for_two_things() -> None:
                 found.setdefault(name, []).append(str(path.relative_to(ROOT)))
     twice = {name: places for name, places in found.items() if len(places) > 1 and name not in {"Command", "Migration"}}
     assert twice == {}
+
+
+def test_each_promise_names_tests_that_there_are() -> None:
+    """And each row has one, or that of the row before."""
+    text = (ROOT / "docs" / "promises.md").read_text()
+    for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
+        assert re.search(rf"^def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{name}"
+    rows = [
+        line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| promise", "| what"))
+    ]
+    assert len(rows) > 25 and all("::test_" in row or row.endswith("| the same |") for row in rows)

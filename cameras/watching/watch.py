@@ -216,9 +216,13 @@ class Watch:
         pace, last = AnalysisPace(self._settings.analyses_per_second), float("-inf")
         still, rest, analysed_at = Stillness(), Rest(), time.monotonic()
         counts, camera_id, zoning = self._counts, self._settings.camera_id, self._settings.zoning
-        spent = Spent()
+        spent, arrived_at = Spent(), analysed_at
         for frame in source.frames(self._stop):
             counts.frame(camera_id, "received")
+            now = time.monotonic()
+            if now - arrived_at > LATE_S:
+                analysed_at += now - arrived_at  # nothing came meanwhile: it was silent, and this watch not blind
+            arrived_at = now
             if not -CLOCK_BACK_S < frame.captured_at - last < CLOCK_STEP_S:
                 self._flush()  # the people there are gone, or the clock was set: either way, their times are no guide
                 pace = AnalysisPace(self._settings.analyses_per_second)
