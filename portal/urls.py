@@ -28,6 +28,7 @@ from portal.pages import (
     two_factor,
     violations,
     voice,
+    workers,
     zones,
 )
 from portal.server import health, metrics
@@ -58,6 +59,7 @@ urlpatterns = [
     path("cameras/<int:camera_id>/", cameras.camera, name="camera"),
     path("cameras/<int:camera_id>/zones/", zones.zones, name="zones"),
     path("cameras/<int:camera_id>/now.jpg", zones.picture_now, name="picture_now"),
+    path("workers/", workers.workers, name="workers"),
     path("zones/<int:zone_id>/", zones.zone, name="zone"),
     path("zones/<int:zone_id>/delete/", zones.delete_zone, name="zone_delete"),
     path("violations/<uuid:violation_id>/ignore-spot/", spots.ignore_spot, name="ignore_spot"),

@@ -4,10 +4,10 @@ A lease's row in the database says which worker a camera was given to, and under
 time-to-live says that the worker is alive. Worked example with two workers:
 
     north takes camera 7:   row (token 4 → 5, worker north), reign 5 [10:00:00, …
-    north watches:          key lease:7 = "north 5", renewed every 3 s, gone 10 s after the last renewal
-    north dies at 10:04:00: the key is gone at 10:04:10; reconcile, in south, takes the lease:
-                            row (token 5 → 6, worker south), reign 5 [10:00:00, 10:04:11), reign 6 [10:04:11, …
-    north's spool is read at 10:20: what it saw before 10:04:11 is accepted, what it saw later is not
+    north watches:          key lease:7 = "north 5", renewed every 3 s, gone 8 s after the last renewal
+    north dies at 10:04:00: the key is gone at 10:04:08; reconcile, in south, takes the lease:
+                            row (token 5 → 6, worker south), reign 5 [10:00:00, 10:04:09), reign 6 [10:04:09, …
+    north's spool is read at 10:20: what it saw before 10:04:09 is accepted, what it saw later is not
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cameras.watching import seen, uptime
 
 log = logging.getLogger(__name__)
 
-TIME_TO_LIVE_S = 10
+TIME_TO_LIVE_S = 8
 RENEW_EVERY_S = 3.0
 RECONCILE_EVERY_S = 1.0
 RING_AGAIN_S = 10.0

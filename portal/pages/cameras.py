@@ -24,6 +24,7 @@ from cameras.setup import probe
 from cameras.setup.makes import makes
 from cameras.setup.probe import Status, Step
 from cameras.sources import device_frames
+from cameras.watching.leases import living_workers, why_waiting
 from portal import demo
 from portal.demo import seed
 from portal.devices import pairing
@@ -63,12 +64,25 @@ def add_camera(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         camera = form.store()
         audit.note(request, Action.CAMERA_ADDED, camera.name, camera.site)
-        told = _("%(camera)s is saved. Its picture comes within seconds.") % {"camera": camera}
-        messages.success(request, told)
+        if why := why_not_watched(camera):
+            told = _("%(camera)s is saved, but not watched. %(why)s") % {"camera": camera, "why": why}
+            messages.warning(request, told)
+        else:
+            told = _("%(camera)s is saved. Its picture comes within seconds.") % {"camera": camera}
+            messages.success(request, told)
         return redirect("dashboard")
     is_first = not Camera.objects.exists()
     first = is_first and request.user.is_superuser
     return show_form(request, form, {"first": first, "site_now": only})
+
+
+def why_not_watched(camera: Camera) -> str:
+    """Why none of the workers takes this camera just now; empty if one will, or if that is not known."""
+    try:
+        living = living_workers()
+        return why_waiting(camera.site_id, living) if living else ""
+    except Errors:
+        return ""
 
 
 def camera(request: HttpRequest, camera_id: int) -> HttpResponse:

@@ -10,11 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from cameras.models import Camera, CameraSpot, Site
 from cameras.redis import Errors
 from cameras.states import CameraState
+from cameras.watching.leases import living_workers
 from portal.alerts import quiet
 from portal.events import messages
 from portal.events.notices import current_notices
@@ -88,6 +90,15 @@ def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
     """
     try:
         notices = list(current_notices().values())
+        if (waiting := sum(tile["state"]["state"] == CameraState.WAITING for tile in tiles)) and no_room():
+            text = ngettext(
+                "%(count)d camera is not watched: all places of this portal are taken. "
+                "Ask its operator for more, or pause a camera.",
+                "%(count)d cameras are not watched: all places of this portal are taken. "
+                "Ask its operator for more, or pause cameras.",
+                waiting,
+            )
+            notices.append(text % {"count": waiting})
     except Errors:
         notices = [f"{CameraState.UNKNOWN.meaning} {CameraState.UNKNOWN.remedy}"]
         for tile in tiles:
@@ -98,6 +109,12 @@ def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
         "notices": notices,
         "spots": asked_spots(tiles),
     }
+
+
+def no_room() -> bool:
+    """Whether every place of every worker is taken."""
+    living = living_workers()
+    return bool(living) and all(len(worker.watching) >= worker.capacity for worker in living)
 
 
 def asked_spots(tiles: list[dict[str, Any]]) -> list[Camera]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+CAMERAS_PER_CORE = 8  # 720p, 15 frames a second, somebody in view all the time (docs/cameras.md)
 DEFAULTS: dict[str, str] = {
     "PORT": "8000",
     "BIND": "127.0.0.1",
@@ -30,7 +31,7 @@ DEFAULTS: dict[str, str] = {
     "METRICS_TOKEN": "",  # generated once in DATA_DIR
     "TRUSTED_PROXIES": "",
     "WORKER_NAME": os.uname().nodename.split(".")[0],
-    "WORKER_CAPACITY": "8",
+    "WORKER_CAPACITY": str(CAMERAS_PER_CORE * (os.cpu_count() or 1)),
     "WORKER_SITES": "",
     "HTTPS": "0",
     "TRY": "everybody",

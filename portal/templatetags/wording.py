@@ -71,6 +71,7 @@ PAGES = {
     "site_add": gettext_lazy("creating a site"),
     "people": gettext_lazy("the people"),
     "audit": gettext_lazy("the audit log"),
+    "workers": gettext_lazy("the workers"),
     "figures": gettext_lazy("the figures"),
     "rules": gettext_lazy("who is told"),
     "news": gettext_lazy("the news"),

@@ -285,6 +285,7 @@ SHOTS = (
     Shot("camera-down-tested", "camera", "/cameras/{down}/", act=failed_test),
     Shot("camera-device", "camera", "/cameras/{device}/", "root"),
     Shot("zones", "zones", "/cameras/{voiced}/zones/", act=draw_zone),
+    Shot("workers", "workers", "/workers/", "root"),
     Shot("zone", "zone", "/zones/{timed}/"),
     Shot("zones-no-picture", "zones", "/cameras/{down}/zones/"),
     Shot("camera-voice", "camera_voice", "/cameras/{voiced}/voice/"),

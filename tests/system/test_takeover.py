@@ -20,6 +20,25 @@ from cameras.models import CameraLease, Outage
 rows = CameraLease.objects.values_list('worker', 'state')
 print(json.dumps([sorted(rows), list(Outage.objects.values_list('reason', flat=True))]))
 """
+SOUTHS = """
+import json
+from cameras.models import CameraLease
+print(json.dumps(list(CameraLease.objects.filter(worker='south').values_list('camera_id', flat=True))))
+"""
+TOKEN = "from cameras.models import CameraLease; print(CameraLease.objects.get(camera_id={camera}).token)"
+WATCHED = """
+import json
+from cameras.watching.leases import living_workers
+print(json.dumps({'south': None} | {each.name: list(each.watching) for each in living_workers()}))
+"""
+AFTER = """
+import json
+from cameras.models import Reign
+from portal.models import Passage
+mine = Reign.objects.get(camera_id={camera}, token={token})
+rows = Passage.objects.filter(camera_id={camera}, token__lt={token}, last_seen_at__gt=mine.taken_at)
+print(json.dumps(list(rows.values_list('token', flat=True))))
+"""
 WORKER = ["-m", "celery", "-A", "portal", "--quiet", "worker", "--pool", "threads", "--without-gossip",
           "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1", "--concurrency", "6", "-n",
           "streams@south", "-Q", "streams.south,probes.south"]  # fmt: skip
@@ -55,13 +74,24 @@ def test_a_worker_joins_leaves_and_dies(portals: Callable[..., PortalProcess]) -
         assert held()[1] == [], "a move is no outage"
         worker.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        wait_for(lambda: souths(0), 10, "the camera, given back")
+        wait_for(lambda: souths(0), 5, "the camera, given back")
         print(f"given back and watched again within {time.monotonic() - began:.1f} s")
         assert held()[1] == [], "nor is this"
     with south(portal) as worker:
         wait_for(lambda: souths(1), 60, "one camera for the worker that joined")
         worker.kill()
         began = time.monotonic()
-        wait_for(lambda: souths(0), 15, "the camera, taken over")
+        wait_for(lambda: souths(0), 10, "the camera, taken over")
         print(f"taken over within {time.monotonic() - began:.1f} s")
         assert held()[1] == ["The worker that watched it ended."]
+    with south(portal) as worker:
+        wait_for(lambda: souths(1), 60, "one camera for the worker that joined")
+        (camera,) = json.loads(python_in(portal, SOUTHS))
+        worker.send_signal(signal.SIGSTOP)
+        wait_for(lambda: souths(0), 20, "the camera, taken over from a worker that stands still")
+        token = int(python_in(portal, TOKEN.format(camera=camera)))
+        worker.send_signal(signal.SIGCONT)
+        wait_for(lambda: json.loads(python_in(portal, WATCHED))["south"] == [], 15, "it lets go of the camera")
+        wait_for(lambda: souths(1), 60, "as any worker that joins, it gets one")
+        doubled = json.loads(python_in(portal, AFTER.format(camera=camera, token=token)))
+        assert doubled == [], "nothing that it saw after the takeover counts"

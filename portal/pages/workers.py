@@ -1,0 +1,75 @@
+"""The stream workers, for who operates the portal: who watches what, how much room there is, and how old things are."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from cameras.models import Camera, CameraLease, Site
+from cameras.redis import Errors
+from cameras.watching import leases
+from portal import __version__
+from portal.pages.sites import require_superuser
+from portal.server import daily_backup
+
+ENGINES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
+
+@require_safe
+def workers(request: HttpRequest) -> HttpResponse:
+    """All of them. Two queries, however many cameras there are."""
+    require_superuser(request)
+    try:
+        living, is_known = leases.living_workers(), True
+    except Errors:
+        living, is_known = [], False
+    held: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    rows = CameraLease.objects.filter(Camera.wanted("camera__")).order_by("camera__site__name", "camera__name")
+    for worker, pk, name, site in rows.values_list("worker", "camera_id", "camera__name", "camera__site__name"):
+        held[worker].append({"pk": pk, "name": name, "site": site})
+    unwatched = held.pop("", [])
+    names = dict(Site.objects.values_list("pk", "name"))
+    context = {
+        "is_known": is_known,
+        "workers": [shown(worker, held.get(worker.name, []), names) for worker in living],
+        "unwatched": unwatched,
+        "places": places(living),
+        "portal": {
+            "version": __version__,
+            "database": ENGINES.get(connection.vendor, connection.vendor),
+            "free_gb": round(shutil.disk_usage(settings.DATA_DIR).free / 1e9, 1),
+            "backup": daily_backup.described(),
+        },
+    }
+    return render(request, "workers/workers.html", context)
+
+
+def shown(worker: leases.WorkerState, held: list[dict[str, Any]], names: dict[int, str]) -> dict[str, Any]:
+    """One worker, as the page has it."""
+    return {
+        "name": worker.name,
+        "version": worker.version,
+        "is_old": worker.version != __version__,
+        "sites": ", ".join(sorted(names.get(pk, str(pk)) for pk in worker.site_ids)) or _("all"),
+        "cameras": held,
+        "capacity": worker.capacity,
+        "is_full": len(held) >= worker.capacity,
+        "load": round(100 * worker.load),
+        "trouble": worker.trouble,
+    }
+
+
+def places(living: list[leases.WorkerState]) -> dict[str, int]:
+    """How many cameras the living workers have room for, and how many they watch."""
+    return {
+        "taken": sum(len(worker.watching) for worker in living),
+        "all": sum(worker.capacity for worker in living),
+    }
