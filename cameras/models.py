@@ -258,6 +258,11 @@ class CameraLease(models.Model):
     state = models.CharField(_("state"), max_length=16, choices=CameraState.choices, default=CameraState.WAITING)
     state_since = models.DateTimeField(_("since"), null=True, blank=True)
     state_detail = models.CharField(_("reason"), max_length=300, blank=True)
+    crashes = models.PositiveSmallIntegerField(
+        _("crashes"), default=0, help_text=_("How often its stream made a worker crash lately.")
+    )
+    crashed_at = models.DateTimeField(_("crashed"), null=True, blank=True)
+    crashed_version = models.PositiveIntegerField(_("version of its settings when it crashed"), default=0)
 
     class Meta:
         verbose_name = _("lease")

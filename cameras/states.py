@@ -15,6 +15,7 @@ class CameraState(models.TextChoices):
     ONLINE = "online", _("Online")
     OFFLINE = "offline", _("Offline")
     PAUSED = "paused", _("Paused")
+    QUARANTINE = "quarantine", _("In quarantine")
     UNKNOWN = "unknown", _("Not known")  # never stored: what pages say while nobody can know
 
     @property
@@ -40,6 +41,10 @@ _MEANINGS: dict[CameraState, tuple[str | Promise, str | Promise]] = {
     CameraState.UNKNOWN: (
         _("The portal's Redis does not answer, so live pictures stand still. Cameras go on being watched."),
         _("It comes back by itself. If not, ask the operator of this portal to check Redis (or Valkey)."),
+    ),
+    CameraState.QUARANTINE: (
+        _("Its stream made the worker crash twice, so it is not watched."),
+        _("Choose another stream or transport, or update the camera. Then save it, or press “Try again”."),
     ),
     CameraState.PAUSED: (_("Somebody paused this camera."), _("Resume it when it should watch again.")),
 }

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -41,6 +42,7 @@ CALM_WITHIN_S = 60.0
 UNEVEN = 0.15  # of a machine's processors, between the busiest and the idlest
 CAMERA_LOAD = 0.04  # what a camera will need, as long as that was not measured
 LOAD_STEP = 0.05  # less than this is no difference
+MOST_CRASHES = 2  # of a worker, by one camera, within an hour: then it is handed out no more
 RINGS = 3  # unanswered, after which the camera goes to another worker
 Ring = Callable[[str, int, int], None]  # worker, camera, token
 
@@ -161,7 +163,7 @@ def ending(now: datetime) -> dict[str, object]:
     return {"ended_at": now, "ended_boot": uptime.boot_id(), "ended_uptime_s": uptime.uptime_s()}
 
 
-def open_outage(camera_id: int, now: datetime) -> None:
+def open_outage(camera_id: int, now: datetime, reason: str = "") -> None:
     """Nobody gave the camera back, so its worker has ended: nobody looked at it since its last picture."""
     if Outage.objects.filter(camera_id=camera_id, ended_at__isnull=True).exists():
         return
@@ -170,7 +172,9 @@ def open_outage(camera_id: int, now: datetime) -> None:
     except Errors:
         last = None
     began_at = now if last is None else min(now, datetime.fromtimestamp(last, UTC))
-    Outage.objects.create(camera_id=camera_id, began_at=began_at, reason=_("The worker that watched it ended."))
+    Outage.objects.create(
+        camera_id=camera_id, began_at=began_at, reason=reason or _("The worker that watched it ended.")
+    )
 
 
 @transaction.atomic
@@ -274,13 +278,22 @@ class Wanted:
 
 
 def wanted_cameras() -> list[Wanted]:
-    """All cameras that should be watched; a lease row is created for those that have none yet. Usually one query."""
-    rows = Camera.objects.filter(Camera.wanted()).values_list("pk", "site_id", "lease__token", "lease__worker")
+    """All cameras that should be watched, but for those in quarantine; a lease row is created for those that have none
+    yet. Usually one query.
+    """
+    wanted = Camera.objects.filter(Camera.wanted()).exclude(in_quarantine("lease__"))
+    rows = wanted.values_list("pk", "site_id", "lease__token", "lease__worker")
     found = list(rows.order_by("pk"))
     missing = [pk for pk, _site, token, _worker in found if token is None]
     if missing:
         CameraLease.objects.bulk_create([CameraLease(camera_id=pk) for pk in missing], ignore_conflicts=True)
     return [Wanted(pk, site_id, token or 0, worker or "") for pk, site_id, token, worker in found]
+
+
+def in_quarantine(prefix: str = "") -> Q:
+    """Leases of cameras that are not to be handed out; `prefix` leads to the lease, like "lease__"."""
+    camera = "version" if prefix else "camera__version"
+    return Q(**{f"{prefix}crashes__gte": MOST_CRASHES, f"{prefix}crashed_version": F(camera)})
 
 
 @dataclass

@@ -24,7 +24,7 @@ from cameras.reach import login_guard
 from cameras.redis import Errors, connection, ended_key
 from cameras.settings import CameraSettings, read_settings
 from cameras.states import CameraState
-from cameras.watching import counts, leases, seen, uptime
+from cameras.watching import counts, crashes, leases, seen, uptime
 from cameras.watching.counts import WatchCounts
 from cameras.watching.findings import (
     OutageFinding,
@@ -213,6 +213,7 @@ class StreamWorker:
     def _run(self, found: CameraSettings, running: Running) -> None:
         outlet = WorkerOutlet(self, found.camera_id, running.token, running, found)
         running.outlet = outlet
+        self._safely(lambda: crashes.note_thread(self.spool.folder, found.camera_id))
         outlet.say(ReignFinding(time.time()))
         self._safely(lambda: leases.renew(self.name, [(found.camera_id, running.token)]))
         self.previews.begin(found.camera_id)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, transaction
 
+from cameras.models import Camera
 from cameras.redis import Errors, connection, ended_key
-from cameras.watching import spool
+from cameras.watching import crashes, spool
 from cameras.watching.spool import Record, SpoolReader, SpoolWriter
+from portal.events.follow_ups import CameraChange, follow
 from portal.events.recording import close_abandoned, record
 
 log = logging.getLogger(__name__)
@@ -146,6 +148,8 @@ def drain_abandoned(spool_root: Path, refused_root: Path) -> int:
     for folder, lock in spool.abandoned(spool_root):
         with lock:
             note_ended(folder.name)
+            if (camera_id := crashes.blamed(folder)) is not None:
+                blame(camera_id)
             reader = SpoolReader(folder)
             while places := reader.batch():
                 for place in places:
@@ -155,6 +159,13 @@ def drain_abandoned(spool_root: Path, refused_root: Path) -> int:
             count += 1
             log.info("recorded the spool %s of a worker that is gone", folder.name)
     return count
+
+
+def blame(camera_id: int) -> None:
+    """A stream made its worker crash; open pages learn of it if its camera is watched no more."""
+    if crashes.note_crash(camera_id):
+        with transaction.atomic():
+            follow(CameraChange(Camera.objects.select_related("site").get(pk=camera_id)))
 
 
 def note_ended(spool_name: str) -> None:

@@ -260,7 +260,7 @@ def pause_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
 @require_POST
 def resume_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     found = access.get_camera(request, camera_id)
-    Camera.objects.filter(pk=found.pk).update(paused=False)
+    Camera.objects.filter(pk=found.pk).update(paused=False, version=F("version") + 1)  # out of quarantine, too
     audit.note(request, Action.CAMERA_RESUMED, found.name, found.site)
     messages.success(request, _("%(camera)s will be watching again within seconds.") % {"camera": found})
     return redirect("cameras")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 
 from cameras import tasks
-from cameras.watching import worker
+from cameras.watching import crashes, worker
 from portal import __version__
 from portal.events.recorder import Recorder
 from portal.server import alive, database
@@ -21,6 +21,7 @@ def start() -> None:
     stream_worker = worker.StreamWorker(
         settings.WORKER_NAME, settings.WORKER_CAPACITY, tuple(settings.WORKER_SITES), tasks.ring, __version__
     )
+    crashes.listen(stream_worker.spool.folder)
     worker.set_current(stream_worker)
     _recorder = Recorder(stream_worker.spool, worker.spool_root(), worker.refused_root())
     _recorder.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -10,28 +11,33 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.portal_process import MARKER, PortalProcess, python_in, wait_for
+from tests.portal_process import MARKER, PortalProcess, Visitor, python_in, wait_for
 
 HELD = """
+import ctypes
 import json
 from cameras.models import CameraLease, Outage
 rows = CameraLease.objects.values_list('worker', 'state')
 print(json.dumps([sorted(rows), list(Outage.objects.values_list('reason', flat=True))]))
 """
 SOUTHS = """
+import ctypes
 import json
 from cameras.models import CameraLease
 print(json.dumps(list(CameraLease.objects.filter(worker='south').values_list('camera_id', flat=True))))
 """
 TOKEN = "from cameras.models import CameraLease; print(CameraLease.objects.get(camera_id={camera}).token)"
 WATCHED = """
+import ctypes
 import json
 from cameras.watching.leases import living_workers
 print(json.dumps({'south': None} | {each.name: list(each.watching) for each in living_workers()}))
 """
 AFTER = """
+import ctypes
 import json
 from cameras.models import Reign
 from portal.models import Passage
@@ -95,3 +101,50 @@ def test_a_worker_joins_leaves_and_dies(portals: Callable[..., PortalProcess]) -
         wait_for(lambda: souths(1), 60, "as any worker that joins, it gets one")
         doubled = json.loads(python_in(portal, AFTER.format(camera=camera, token=token)))
         assert doubled == [], "nothing that it saw after the takeover counts"
+
+
+THREAD = """
+from cameras.watching.worker import spool_root
+newest = sorted(spool_root().glob('*/threads'), key=lambda path: path.stat().st_mtime)[-1:]
+lines = [line.split() for path in newest for line in path.read_text().splitlines()]
+print(*[native for _ident, native, camera in lines if int(camera) == {camera}][-1:])
+"""
+STATES = """
+import ctypes
+import json
+from cameras.models import CameraLease
+print(json.dumps(dict(CameraLease.objects.values_list('camera__name', 'state'))))
+"""
+CAMERA = "from cameras.models import Camera; print(Camera.objects.get(name='Front door').pk)"
+TGKILL = {"x86_64": 234, "aarch64": 131}[os.uname().machine]  # a signal to one thread (tgkill(2))
+
+
+def test_a_stream_that_crashes_its_worker_twice_goes_to_quarantine_and_the_others_stay(
+    portals: Callable[..., PortalProcess],
+) -> None:
+    """As a decoder would: a segmentation fault in the thread that watches the front door."""
+    portal = portals().start()
+    camera = python_in(portal, CAMERA).strip()
+
+    def states() -> dict[str, str]:
+        return dict(json.loads(python_in(portal, STATES)))
+
+    def thread_of_camera() -> tuple[int, int] | None:
+        """The worker's process, and its thread that watches the front door."""
+        native = python_in(portal, THREAD.format(camera=camera)).strip()
+        pids = [pid for pid in portal.pids("streams@") if native and Path(f"/proc/{pid}/task/{native}").exists()]
+        return (pids[0], int(native)) if pids and set(states().values()) == {"online"} else None
+
+    for crash in range(2):
+        found = wait_for(thread_of_camera, 60, "both cameras")
+        assert found is not None
+        pid, native = found
+        assert ctypes.CDLL(None, use_errno=True).syscall(TGKILL, pid, native, signal.SIGSEGV) == 0, crash
+        wait_for(lambda gone=pid: portal.pids("streams@") not in ([gone], []), 20, "a new worker")  # type: ignore[misc]
+    wait_for(lambda: states() == {"Front door": "quarantine", "Lobby": "online"}, 40, "quarantine, for the one alone")
+    visitor = Visitor(portal.address)
+    visitor.sign_in(*portal.login())
+    assert "made the worker crash twice" in visitor.text(f"/cameras/{camera}/")
+    assert "Try again" in visitor.text(f"/cameras/{camera}/")
+    python_in(portal, f"{CAMERA}; from django.db.models import F; Camera.objects.update(version=F('version') + 1)")
+    wait_for(lambda: set(states().values()) == {"online"}, 40, "both cameras, once it is tried again")
