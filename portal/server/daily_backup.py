@@ -17,7 +17,6 @@ from portal.server.backup import BackupError, make
 log = logging.getLogger(__name__)
 
 SUFFIX = ".backup"
-STALE = timedelta(days=2)
 
 
 def folder() -> Path | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.server.run import STANDS_S
+from portal.server.run import STANDS_S, STARTING_S
 from tests.conftest import ROOT
 from tests.portal_process import PortalProcess, Visitor, free_port, marked_processes, python_in, wait_for
 
@@ -136,7 +136,7 @@ def stand_still_and_be_replaced(portal: PortalProcess) -> None:
         now = {name: portal.pids(word) for name, word in names.items()}
         return all(now[name] and not set(now[name]) & set(before[name]) for name in names)
 
-    wait_for(replaced, STANDS_S + 15, "four new processes")
+    wait_for(replaced, STARTING_S + STANDS_S, "four new processes")
     for name in names:
         assert f"The {name} process stands still" in portal.printed()
 

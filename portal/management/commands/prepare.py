@@ -39,7 +39,8 @@ class Command(BaseCommand):
                 f"This data was opened by a newer version of the portal (it has {newer[-1]}); this is {__version__}. "
                 "Install that version again, or restore a backup that this one made. Nothing was changed."
             )
-        call_command("migrate", interactive=False, verbosity=0)
+        if not upgrade.is_up_to_date():
+            call_command("migrate", interactive=False, verbosity=0)
         static_files.collect()
         if settings.OWN_CERTIFICATE:
             names, addresses = certificates.machine_names(), certificates.machine_addresses()
