@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detection.detector import Box, Image
+from detection.tracks import centre
 
 Point = tuple[float, float]
 SAME_SHAPE = 0.05  # of the logarithm of the ratio of two aspects: what rounding may change
@@ -81,8 +82,8 @@ class Zones:
         if not (watched or ignored) or self.is_turned(image_bgr):
             return [True] * len(boxes)
         return [
-            (not watched or any(holds(zone.points, middle(box)) for zone in watched))
-            and not any(holds(zone.points, middle(box)) for zone in ignored)
+            (not watched or any(holds(zone.points, centre(box)) for zone in watched))
+            and not any(holds(zone.points, centre(box)) for zone in ignored)
             for box in boxes
         ]
 
@@ -91,17 +92,13 @@ class Zones:
         watched = self._of("watch")
         if all(zone.demand == REQUIRED for zone in watched) or self.is_turned(image_bgr):
             return REQUIRED
-        return strictest(zone.demand for zone in watched if holds(zone.points, middle(box)))
+        return strictest(zone.demand for zone in watched if holds(zone.points, centre(box)))
 
     def _of(self, kind: str) -> list[Zone]:
         return [zone for zone in self.zones if zone.kind == kind]
 
 
 NOWHERE = Zones()
-
-
-def middle(box: Box) -> Point:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
 def strictest(demands: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ def start() -> None:
     _recorder = Recorder(stream_worker.spool, worker.spool_root(), worker.refused_root())
     _recorder.start()
     stream_worker.start()
-    alive.beat_while(stream_worker.rounds.values)
+    alive.beat_while(lambda: list(stream_worker.rounds.values()))  # its loops add theirs meanwhile
 
 
 def finish() -> None:
