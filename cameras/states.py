@@ -43,8 +43,8 @@ _MEANINGS: dict[CameraState, tuple[str | Promise, str | Promise]] = {
         _("It comes back by itself. If not, ask the operator of this portal to check Redis (or Valkey)."),
     ),
     CameraState.QUARANTINE: (
-        _("Its stream made the worker crash twice, so it is not watched."),
-        _("Choose another stream or transport, or update the camera. Then save it, or press “Try again”."),
+        _("It is not watched, so that the other cameras are."),
+        _("Its stream made the worker crash twice. Choose another stream or transport, then press “Try again”."),
     ),
     CameraState.PAUSED: (_("Somebody paused this camera."), _("Resume it when it should watch again.")),
 }

@@ -74,6 +74,6 @@ def note_crash(camera_id: int, now: datetime | None = None) -> bool:
     if count < leases.MOST_CRASHES:
         return False
     leases.release(camera_id, lease.token, CameraState.QUARANTINE)
-    rows.update(state_detail=f"{CameraState.QUARANTINE.meaning} {CameraState.QUARANTINE.remedy}"[:300])
+    rows.update(state_detail=str(CameraState.QUARANTINE.remedy))
     leases.open_outage(camera_id, now, _("Its stream made the worker crash twice."))
     return True
