@@ -33,8 +33,9 @@ def workers(request: HttpRequest) -> HttpResponse:
         living, is_known = [], False
     held: dict[str, list[dict[str, Any]]] = defaultdict(list)
     rows = CameraLease.objects.filter(Camera.wanted("camera__")).order_by("camera__site__name", "camera__name")
-    for worker, pk, name, site in rows.values_list("worker", "camera_id", "camera__name", "camera__site__name"):
-        held[worker].append({"pk": pk, "name": name, "site": site})
+    columns = ("worker", "camera_id", "camera__name", "camera__site__name", "state_detail")
+    for worker, pk, name, site, why in rows.values_list(*columns):
+        held[worker].append({"pk": pk, "name": name, "site": site, "why": why})
     unwatched = held.pop("", [])
     names = dict(Site.objects.values_list("pk", "name"))
     context = {
