@@ -52,6 +52,11 @@ def ended_key(spool: str) -> str:
     return f"ended:{spool}"
 
 
+def in_view_key(camera_id: int) -> str:
+    """Who is in view of a camera, for the worker that watches it next (cameras/watching/handover.py)."""
+    return f"in-view:{camera_id}"
+
+
 def worker_key(name: str) -> str:
     """Holds what a stream worker reports about itself, as JSON."""
     return f"worker:{name}"

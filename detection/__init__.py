@@ -31,12 +31,14 @@ from detection.analyzer import (
 from detection.detector import Box, Detection, Detector, Image
 from detection.errors import DataError, DetectionError, ModelError, PictureError
 from detection.manifest import Manifest, model_names, read_manifest
+from detection.people import CarriedPerson
 
 __all__ = [
     "MAX_PIXELS",
     "MOST_SCANS",
     "Analyzer",
     "Box",
+    "CarriedPerson",
     "DataError",
     "Detection",
     "DetectionError",

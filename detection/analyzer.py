@@ -16,17 +16,18 @@ stays bare, the violation is reported again every STILL_EVERY_S.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from detection.appearance import pixelate
-from detection.detector import Box, Detection, Detector, Image
+from detection.detector import Box, Detector, Image
 from detection.looks import SMALL_PX, PartPx
 from detection.motion import Motion
+from detection.people import CARRIED_S, Candidate, CarriedPerson, Person, Spell, carried, mean_confidence, person_of
 from detection.surroundings import Surroundings
 from detection.tracks import FAINT, LOST_S, MISSING_S, Track, Tracker, overlap, side
 from detection.votes import BARE, UNSURE
@@ -53,11 +54,13 @@ class Snapshot:
 
     Args:
         box: the face, relative to the picture.
+        is_spare: only for a violation that has none: a better one was told by the worker that watched before.
     """
 
     image_bgr: Image
     box: Box
     captured_at: float
+    is_spare: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,54 +140,6 @@ class FaceQuality:
     light: float
 
 
-@dataclass
-class Candidate:
-    """A frame that may become the snapshot."""
-
-    quality: float
-    image_bgr: Image
-    detection: Detection
-    others: tuple[Box, ...]
-    captured_at: float
-
-
-@dataclass
-class Spell:
-    """A violation while it may still change."""
-
-    key: UUID
-    label: str
-    started_at: float
-    opened_at: float
-    bare_since: float
-    demand: str
-    seq: int = 0
-    open: bool = True
-    ended_at: float | None = None
-    next_at: float = 0.0  # when it is reported again
-    picture_quality: float = 0.0
-    picture_at: float = 0.0
-    box: Box = (0.0, 0.0, 0.0, 0.0)
-
-
-@dataclass
-class Person:
-    """What has been reported about a track so far."""
-
-    track: Track
-    seq: int = 0
-    told_label: str = ""
-    told_at: float = 0.0
-    demand: str = NOT_REQUIRED  # the strictest of where they were
-    demand_now: str = REQUIRED
-    spell: Spell | None = None
-    bare_since: float | None = None
-    masked_since: float | None = None
-    candidate: Candidate | None = None
-    doubted_at: float = float("-inf")  # when it was last not found again, when that was asked
-    confidences: dict[str, tuple[float, int]] = field(default_factory=dict)  # sum and count, by label
-
-
 def make_key(seconds: float) -> UUID:
     """A UUID version 7 (RFC 9562, section 5.7) for a moment: keys sort by time."""
     return uuid7(nanoseconds=int(seconds * 1e9))
@@ -229,7 +184,9 @@ class Analyzer:
             return []
         hints = self._hints(image_bgr, captured_at, self._newest_at)
         self._newest_at = captured_at
-        self._began_at = captured_at if self._began_at is None else self._began_at
+        if self._began_at is None:
+            self._began_at = captured_at
+            self._await_carried(captured_at)
         began = perf_counter()
         seen = self._detector.look(image_bgr, PERHAPS, hints, self._parts)
         possible, self._parts = seen.detections, seen.parts
@@ -250,6 +207,28 @@ class Analyzer:
             if track.last_seen_at == captured_at:
                 findings += self._see(track, weights.get(track.key, 0.0), image_bgr)
         return findings
+
+    def people_in_view(self) -> tuple[CarriedPerson, ...]:
+        """Those who were reported and have not left, as the next analyzer of this camera needs them."""
+        people = (self._people.get(track.key) for track in self._tracker.tracks)
+        return tuple(carried(person) for person in people if person is not None and person.seq)
+
+    def take_over(self, people: Iterable[CarriedPerson]) -> None:
+        """Go on with people whom another analyzer saw in this camera; before the first picture.
+
+        Whoever is not found again within LOST_S of pictures has left when they were last seen.
+        """
+        for given in people:
+            person = person_of(given)
+            self._people[given.key] = person
+            self._tracker.tracks.append(person.track)
+
+    def _await_carried(self, at: float) -> None:
+        """While nobody watched, they could not be seen. Clocks of two machines may differ a little."""
+        for track in self._tracker.tracks:
+            track.last_seen_at = min(track.last_seen_at, at)
+            unseen_s = at - track.last_seen_at
+            track.patience_s = unseen_s if unseen_s <= CARRIED_S else 0.0
 
     def flush(self) -> list[Finding]:
         """Everybody leaves: as when the stream ends or the worker stops."""
@@ -411,23 +390,25 @@ class Analyzer:
         candidate, at = person.candidate, person.track.last_seen_at
         if candidate is None or at - spell.picture_at < PICTURE_EVERY_S:
             return []
-        if candidate.quality < BETTER * spell.picture_quality:
+        is_better = candidate.quality >= BETTER * spell.picture_quality
+        if not is_better and not spell.is_carried:
             return []
-        return [self._violation(person, spell, self._take_picture(person, spell))]
+        return [self._violation(person, spell, self._take_picture(person, spell, is_spare=not is_better))]
 
     def _still_bare(self, person: Person, spell: Spell) -> list[Finding]:
         return [self._violation(person, spell)] if person.track.last_seen_at >= spell.next_at else []
 
-    def _take_picture(self, person: Person, spell: Spell) -> Snapshot | None:
+    def _take_picture(self, person: Person, spell: Spell, is_spare: bool = False) -> Snapshot | None:
         candidate, person.candidate = person.candidate, None
         if candidate is None:
             return None
         picture = candidate.image_bgr.copy()
         for box in candidate.others:
             pixelate(picture, box)
-        spell.picture_quality, spell.picture_at = candidate.quality, person.track.last_seen_at
+        spell.picture_quality = max(candidate.quality, spell.picture_quality)
+        spell.picture_at, spell.is_carried = person.track.last_seen_at, False
         spell.box = candidate.detection.box
-        return Snapshot(picture, candidate.detection.box, candidate.captured_at)
+        return Snapshot(picture, candidate.detection.box, candidate.captured_at, is_spare)
 
     def _end(self, track: Track, has_left: bool) -> list[Finding]:
         began_at = self._began_at if self._began_at is not None else track.started_at
@@ -513,9 +494,3 @@ def framing(box: Box) -> float:
     """How well a face is placed in the picture: from CUT at the edge to 1 with ROOM around it."""
     room = min(*box[:2], 1 - box[2], 1 - box[3])
     return CUT + (1 - CUT) * min(1.0, max(0.0, room / ROOM))
-
-
-def mean_confidence(person: Person, label: str) -> float:
-    """The mean confidence of the frames that voted for the label, or of the last frame if none did."""
-    total, count = person.confidences.get(label, (person.track.last.confidence, 1))
-    return total / count

@@ -117,6 +117,7 @@ class Track:
     changes: deque[bool] = field(default_factory=lambda: deque(maxlen=CHANGE_WINDOW))
     seen: deque[bool] = field(default_factory=lambda: deque([True], SEEN_WINDOW))
     has_strayed: bool = False  # from where it began
+    patience_s: float = 0.0  # that nobody watched: for so much longer it waits to be found again
     places: deque[tuple[Box, float]] = field(default_factory=lambda: deque(maxlen=PLACES))  # before, and how long
 
     def __post_init__(self) -> None:
@@ -164,8 +165,8 @@ class Track:
     def keep_s(self, at: float) -> float:
         """How long this track waits to be found again after it was last seen."""
         if not self.live and self.last_seen_at - self.started_at > 10:
-            return STILL_LOST_S
-        return MISSING_S if self.at_edge(at) else LOST_S
+            return STILL_LOST_S + self.patience_s
+        return (MISSING_S if self.at_edge(at) else LOST_S) + self.patience_s
 
     def update(self, found: Detection, now: Instant) -> float:
         """Take one more sighting; returns its vote's weight, 0 from a broken picture."""
@@ -177,7 +178,7 @@ class Track:
                 (1 - pull) * self.velocity[0] + pull * moved[0] / gap,
                 (1 - pull) * self.velocity[1] + pull * moved[1] / gap,
             )
-        self.box, self.last, self.last_seen_at = found.box, found, now.at
+        self.box, self.last, self.last_seen_at, self.patience_s = found.box, found, now.at, 0.0
         self.hits += 1
         self._note_place()
         return 0.0 if now.is_broken else self.look(found, now)

@@ -29,9 +29,14 @@ PICTURE_QUALITY = 88
 
 @dataclass(frozen=True)
 class ReignFinding:
-    """The watch began under a new token: whatever older tokens left open is over."""
+    """The watch began under a new token: whatever older tokens left open is over, but for what goes on under this one.
+
+    Args:
+        goes_on: passages of people who were in view a moment ago.
+    """
 
     at: float
+    goes_on: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,11 @@ WatchFinding = (
 
 @dataclass(frozen=True)
 class Picture:
-    """The snapshot of a violation, as it is stored."""
+    """The snapshot of a violation, as it is stored; `is_spare` as in `Snapshot`."""
 
     jpeg: bytes
     captured_at: float
+    is_spare: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ def encode(camera_id: int, token: int, finding: WatchFinding) -> Record:
     picture = b""
     if isinstance(finding, ViolationFinding) and finding.snapshot is not None:
         body["snapshot_at"] = finding.snapshot.captured_at
+        if finding.snapshot.is_spare:
+            body["snapshot_is_spare"] = True
         picture = encode_jpeg(scaled_down(finding.snapshot.image_bgr, PICTURE_SIDE_PX), PICTURE_QUALITY)
     return Record({"kind": kind, "camera": camera_id, "token": token} | body, picture)
 
@@ -114,7 +122,7 @@ def decode(record: Record) -> Told:
     body = record.body
     try:
         finding = _readers[record.kind](body)
-        picture = Picture(record.picture, float(body["snapshot_at"])) if record.picture else None
+        picture = _read_picture(record) if record.picture else None
         return Told(record.camera_id, record.token, finding, picture)
     except KeyError as error:
         raise ValueError(f"no {error} in a {record.kind}") from error
@@ -164,7 +172,7 @@ KINDS: dict[type, str] = {
 _bodies: Mapping[type, Callable[[Any], dict[str, Any]]] = {
     PassageFinding: _person,
     ViolationFinding: _violation,
-    ReignFinding: _fields,
+    ReignFinding: lambda finding: {"at": finding.at, "goes_on": [str(key) for key in finding.goes_on]},
     StateFinding: lambda finding: _fields(replace(finding, state=finding.state.value)),
     OutageFinding: _fields,
     RecoveryFinding: _fields,
@@ -233,6 +241,16 @@ def _read_violation(body: Mapping[str, Any]) -> ViolationFinding:
     )
 
 
+def _read_picture(record: Record) -> Picture:
+    is_spare = _truth(record.body.get("snapshot_is_spare", False))
+    return Picture(record.picture, float(record.body["snapshot_at"]), is_spare)
+
+
+def _read_reign(body: Mapping[str, Any]) -> ReignFinding:
+    goes_on = body.get("goes_on", [])  # spools of version 0.3 have none
+    return ReignFinding(_number(body["at"]), tuple(UUID(_text(key)) for key in goes_on))
+
+
 def _read_spot(body: Mapping[str, Any]) -> SpotFinding:
     return SpotFinding(
         UUID(_text(body["key"])),
@@ -247,7 +265,7 @@ def _read_spot(body: Mapping[str, Any]) -> SpotFinding:
 _readers: Mapping[str, Callable[[Mapping[str, Any]], WatchFinding]] = {
     "passage": lambda body: PassageFinding(**_read_person(body)),
     "violation": _read_violation,
-    "reign": lambda body: ReignFinding(_number(body["at"])),
+    "reign": _read_reign,
     "state": lambda body: StateFinding(CameraState(body["state"]), _text(body["detail"]), _number(body["at"])),
     "outage": lambda body: OutageFinding(_number(body["began_at"]), _text(body["reason"]), _number(body["at"])),
     "recovered": lambda body: RecoveryFinding(_number(body["ended_at"]), _number(body["at"])),

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 TIME_TO_LIVE_S = 8
 RENEW_EVERY_S = 3.0
+LEADS_FOR_S = 5  # without another round; less than a time-to-live, as a leader's cameras are not to wait for both
 RECONCILE_EVERY_S = 1.0
 RING_AGAIN_S = 10.0
 DELETE_IF_EQUAL = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end"
@@ -315,10 +316,10 @@ class Reconciler:
     _uneven_since: float | None = None
 
     def step(self) -> int:
-        """Run one round; returns how many bells were rung. Unless it leads, does nothing and queries no database."""
+        """Run one round; returns how many bells were rung. Unless it leads, it only notes who lives, in Redis."""
+        workers = self._living()  # by everybody: a new leader must not wait until it knows them
         if not self._leads():
             return 0
-        workers = self._living()
         cameras = wanted_cameras()
         alive = alive_leases(
             (camera.camera_id, camera.worker, camera.token) for camera in cameras if camera.worker in workers
@@ -340,7 +341,7 @@ class Reconciler:
     def _move_one(self, cameras: list[Wanted], workers: dict[str, WorkerState], load: dict[str, int]) -> None:
         """Ask the busiest worker for a camera, if the idlest should have it: it is handed out once it is given back.
 
-        One in which nobody is in view: who is would be counted twice. If there is none for a minute, another one.
+        One in which nobody is in view: who is would not be seen for a moment. If there is none for a minute, another.
         """
         busiest = max(workers.values(), key=lambda worker: worker.load, default=None)
         if busiest is None or not is_uneven(busiest, workers.values(), load):
@@ -402,15 +403,15 @@ class Reconciler:
         self._beat += 1
         now, current = time.monotonic(), leader()
         if current.startswith(self._me):
-            connection().set(LEADER_KEY, f"{self._me}{self._beat}", ex=TIME_TO_LIVE_S)
+            connection().set(LEADER_KEY, f"{self._me}{self._beat}", ex=LEADS_FOR_S)
             return True
         if current and current != self._leader[0]:
             self._leader = current, now
-        if current and now - self._leader[1] < TIME_TO_LIVE_S:
+        if current and now - self._leader[1] < LEADS_FOR_S:
             return False
         if current:
             connection().eval(DELETE_IF_EQUAL, 1, LEADER_KEY, current)
-        return bool(connection().set(LEADER_KEY, f"{self._me}{self._beat}", nx=True, ex=TIME_TO_LIVE_S))
+        return bool(connection().set(LEADER_KEY, f"{self._me}{self._beat}", nx=True, ex=LEADS_FOR_S))
 
     def resign(self) -> None:
         """Let another lead at once."""

@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from cameras.watching.outages import OutageClock
 from cameras.watching.preview import Offer
 from cameras.watching.rest import Rest
 from cameras.watching.stillness import Stillness
-from detection import Analyzer, DetectionError, Finding, Image, make_key
+from detection import Analyzer, CarriedPerson, DetectionError, Finding, Image, make_key
 from detection.spots import Spot
 from detection.surroundings import Surroundings
 
@@ -119,13 +119,20 @@ class Watch:
         outlet: Outlet,
         stop: threading.Event,
         counts: WatchCounts | None = None,
+        carried: Sequence[CarriedPerson] = (),
     ) -> None:
-        """`make_analyzer` makes one with an empty memory, for each connection and after each step of the clock."""
+        """`make_analyzer` makes one with an empty memory, for each connection and after each step of the clock.
+
+        Args:
+            carried: people in view of whoever watched before; they go on with the first connection.
+        """
         self._settings = settings
         self._token = token
         self._surroundings = Surroundings(make_key, settings.spots)
         self._make_analyzer = make_analyzer
         self._analyzer = self._fresh_analyzer()
+        self._analyzer.take_over(carried)
+        self.in_view: Sequence[CarriedPerson] = carried  # after the last analysis; others read it
         self._outlet = outlet
         self._stop = stop
         self._counts = counts or WatchCounts()
@@ -224,7 +231,8 @@ class Watch:
                 analysed_at += now - arrived_at  # nothing came meanwhile: it was silent, and this watch not blind
             arrived_at = now
             if not -CLOCK_BACK_S < frame.captured_at - last < CLOCK_STEP_S:
-                self._flush()  # the people there are gone, or the clock was set: either way, their times are no guide
+                if last > float("-inf"):
+                    self._flush()  # the people there are gone, or the clock was set: their times are no guide
                 pace = AnalysisPace(self._settings.analyses_per_second)
                 last = float("-inf")
             at = last = max(frame.captured_at, last + LEAST_GAP_S)  # within a track no time runs backwards
@@ -265,6 +273,7 @@ class Watch:
             counts.health.add_faces(camera_id, self._analyzer.qualities())
             for finding in findings:
                 self._outlet.tell(finding)
+            self.in_view = self._analyzer.people_in_view()
             for spot in self._surroundings.spots.take_changes():
                 self._outlet.tell_spot(spot)
             if frame.answer is not None:
@@ -308,6 +317,8 @@ class Watch:
         for finding in self._analyzer.flush():
             self._outlet.tell(finding)
         self._analyzer = self._fresh_analyzer()
+        if not self._stop.is_set():  # else they may still be there, and another worker goes on
+            self.in_view = ()
 
     def _tell_state(self, state: CameraState, detail: str) -> None:
         with self._state_lock:

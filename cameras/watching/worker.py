@@ -24,7 +24,7 @@ from cameras.reach import login_guard
 from cameras.redis import Errors, connection, ended_key
 from cameras.settings import CameraSettings, read_settings
 from cameras.states import CameraState
-from cameras.watching import counts, crashes, leases, seen, uptime
+from cameras.watching import counts, crashes, handover, leases, seen, uptime
 from cameras.watching.counts import WatchCounts
 from cameras.watching.findings import (
     OutageFinding,
@@ -35,6 +35,7 @@ from cameras.watching.findings import (
     WatchFinding,
     encode,
 )
+from cameras.watching.handover import Handover
 from cameras.watching.leases import Reconciler, WorkerState
 from cameras.watching.preview import Offer, PreviewWriter
 from cameras.watching.spool import SpoolWriter, has_ended
@@ -168,6 +169,7 @@ class StreamWorker:
         self.stopping = threading.Event()
         self._watches: dict[int, Running] = {}
         self._guard = threading.Lock()
+        self._handover, self._handing_over = Handover(), threading.Lock()
         self._registered = False
         self._beat = 0
         self.rounds: dict[str, float] = {}  # when each loop began its last round, on the monotonic clock
@@ -214,19 +216,21 @@ class StreamWorker:
         outlet = WorkerOutlet(self, found.camera_id, running.token, running, found)
         running.outlet = outlet
         self._safely(lambda: crashes.note_thread(self.spool.folder, found.camera_id))
-        outlet.say(ReignFinding(time.time()))
+        carried = handover.read(found.camera_id)
+        outlet.say(ReignFinding(time.time(), tuple(person.key for person in carried)))
         self._safely(lambda: leases.renew(self.name, [(found.camera_id, running.token)]))
         self.previews.begin(found.camera_id)
         try:
             detector = self.detector_for(found.model, found.input_size)
             make = partial(Analyzer, detector)
-            running.watch = Watch(found, running.token, make, outlet, running.stop, self.counts)
+            running.watch = Watch(found, running.token, make, outlet, running.stop, self.counts, carried)
             running.watch.run()
         except ModelError as error:
             outlet.tell_state(CameraState.OFFLINE, str(error))
             running.stop.wait()  # until the camera is edited, or goes to another worker
         finally:
             self.previews.end(found.camera_id)
+            self._safely(self._hand_over)
 
     def detector_for(self, model: str, input_size: int) -> Detector:
         """A model, loaded once for all cameras that use it, at an input size; raises ModelError."""
@@ -291,6 +295,7 @@ class StreamWorker:
                 noted.append((camera_id, left_s, now - watch.silent_s))
         if noted:
             seen.note(noted)
+        self._hand_over()
 
     def _compare_with_rows(self, watched: dict[int, Running]) -> None:
         """End a watch whose camera was paused, deleted or taken; restart it if the camera's settings changed.
@@ -344,6 +349,12 @@ class StreamWorker:
             log.exception("a round of %s failed", threading.current_thread().name)
         finally:
             close_old_connections()
+
+    def _hand_over(self) -> None:
+        """Note who is in view of our cameras, for those who may watch them next."""
+        watches = {camera_id: running.watch for camera_id, running in self.watched().items()}
+        with self._handing_over:
+            self._handover.note({camera_id: watch.in_view for camera_id, watch in watches.items() if watch is not None})
 
     # -- end --------------------------------------------------------------------------------------------------------
 

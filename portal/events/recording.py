@@ -8,7 +8,7 @@ follow_ups.py.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -96,7 +96,7 @@ def _record_finding(told: Told, reign: Reign) -> None:
         case ViolationFinding():
             _record_violation(told.finding, told.picture, reign)
         case ReignFinding():
-            close_left_open(Q(camera_id=reign.camera_id, token__lt=reign.token))
+            close_left_open(Q(camera_id=reign.camera_id, token__lt=reign.token), told.finding.goes_on)
         case StateFinding():
             _record_state(told.finding, reign)
         case OutageFinding():
@@ -127,6 +127,7 @@ def _values(finding: PassageFinding | ViolationFinding, reign: Reign) -> dict[st
         ended_at = moment(finding.last_seen_at)  # nobody watches under this token any more, so nobody would close it
     return {
         "seq": finding.seq,
+        "token": reign.token,  # somebody who stays in view while workers change goes on under the new one
         "label": finding.label,
         "confidence": finding.confidence,
         "started_at": moment(finding.started_at),
@@ -144,8 +145,9 @@ def _holds(reign: Reign) -> bool:
 @transaction.atomic
 def _record_passage(finding: PassageFinding, reign: Reign) -> None:
     key, values = finding.key, _values(finding, reign) | {"demand": finding.demand}
-    owner = {"site_id": reign.camera.site_id, "camera_id": reign.camera_id, "token": reign.token}
-    if not Passage.objects.filter(pk=key, seq__lt=values["seq"]).update(**values):
+    owner = {"site_id": reign.camera.site_id, "camera_id": reign.camera_id}
+    older = Passage.objects.filter(pk=key, camera_id=reign.camera_id, seq__lt=values["seq"])
+    if not older.update(**values):
         if Passage.objects.filter(pk=key).exists():
             return
         Passage.objects.create(pk=key, **owner, **values)
@@ -155,8 +157,11 @@ def _record_passage(finding: PassageFinding, reign: Reign) -> None:
 
 def _record_violation(finding: ViolationFinding, picture: Picture | None, reign: Reign) -> None:
     """The file before the row: a picture without a row is swept up later, but a row without a picture would be seen."""
-    if Violation.objects.filter(pk=finding.key, seq__gte=finding.seq).exists():
+    known = Violation.objects.filter(pk=finding.key)
+    if known.exclude(seq__lt=finding.seq, camera_id=reign.camera_id).exists():
         return
+    if picture is not None and picture.is_spare and known.exists():
+        picture = None
     name = store_picture(finding, picture) if picture else ""
     try:
         _write_violation(finding, picture, reign, name)
@@ -217,7 +222,6 @@ def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: 
         passage_id=finding.passage,
         site_id=reign.camera.site_id,
         camera_id=reign.camera_id,
-        token=reign.token,
         opened_at=opened_at,
         quiet=finding.demand != REQUIRED or not policy_of(reign.camera.site).alerts_at(opened_at),
         version=0,
@@ -286,10 +290,15 @@ def end_outage(camera_id: int, ended_at: datetime) -> bool:
     return bool(open_one.update(ended_at=Greatest(F("began_at"), Value(ended_at))))
 
 
-def close_left_open(which: Q) -> int:
-    """Close what nobody watches any more, as of the moment it was last seen; returns how many violations there were."""
-    Passage.objects.filter(which, ended_at__isnull=True).update(ended_at=F("last_seen_at"))
-    keys = list(Violation.objects.filter(which, ended_at__isnull=True).values_list("pk", flat=True)[:1000])
+def close_left_open(which: Q, but: Sequence[UUID] = ()) -> int:
+    """Close what nobody watches any more, as of the moment it was last seen; returns how many violations there were.
+
+    Args:
+        but: passages that go on, and the violations in them.
+    """
+    Passage.objects.filter(which, ended_at__isnull=True).exclude(pk__in=but).update(ended_at=F("last_seen_at"))
+    left_open = Violation.objects.filter(which, ended_at__isnull=True).exclude(passage_id__in=but)
+    keys = list(left_open.values_list("pk", flat=True)[:1000])
     for key in keys:
         with transaction.atomic():
             if Violation.objects.filter(pk=key, ended_at__isnull=True).update(ended_at=F("last_seen_at")):

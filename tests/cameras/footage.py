@@ -95,6 +95,26 @@ def joined(path: Path, parts: Sequence[Path]) -> Path:
     return path
 
 
+def to_and_fro(first: int, last: int, count: int) -> list[int]:
+    """Numbers of pictures played forwards and backwards: whoever is in them stands and waits."""
+    once = [*range(first, last), *range(last - 1, first - 1, -1)]
+    return [once[step % len(once)] for step in range(count)]
+
+
+def waiting(path: Path, clip: Path, seconds: int = 60, rate: int = 5, width: int = 320) -> Path:
+    """Somebody who stays in view, without a jump where the clip begins anew: a clip played to and fro."""
+    with av.open(str(clip)) as source:
+        step = round(float(source.streams.video[0].average_rate or 25) / rate)
+        frames = list(source.decode(video=0))[::step]
+    height = width * frames[0].height // frames[0].width // 2 * 2
+    small = [np.asarray(frame.reformat(width, height, "bgr24").to_ndarray(), np.uint8) for frame in frames]
+    whole = seconds * rate // (2 * len(small) - 1) * (2 * len(small) - 1)
+    with ClipWriter(path, rate) as written:
+        for number in to_and_fro(0, len(small), whole):
+            written.add(small[number])
+    return path
+
+
 def masking_camera(path: Path, clip: Path) -> Path:
     """A man, bare for five seconds, puts a mask on and keeps it on for nine, as Chromium's fake camera plays it.
 
@@ -109,10 +129,6 @@ def masking_camera(path: Path, clip: Path) -> Path:
         for picture in upright
     ]
     coded = [encode_jpeg(np.asarray(picture.to_ndarray(format="bgr24"), np.uint8)) for picture in small]
-
-    def to_and_fro(first: int, last: int, count: int) -> list[int]:
-        once = [*range(first, last), *range(last - 1, first - 1, -1)]
-        return [once[step % len(once)] for step in range(count)]
 
     order = [*to_and_fro(0, 18, 150), *range(18, 165), *to_and_fro(125, 165, 150)]
     path.write_bytes(b"".join(coded[number] for number in order))

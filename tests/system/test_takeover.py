@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cameras.watching.leases import TIME_TO_LIVE_S
+from tests.cameras.footage import waiting
 from tests.conftest import ROOT
 from tests.portal_process import MARKER, PortalProcess, Visitor, python_in, wait_for
 
@@ -46,16 +48,16 @@ rows = Passage.objects.filter(camera_id={camera}, token__lt={token}, last_seen_a
 print(json.dumps(list(rows.values_list('token', flat=True))))
 """
 WORKER = ["-m", "celery", "-A", "portal", "--quiet", "worker", "--pool", "threads", "--without-gossip",
-          "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1", "--concurrency", "6", "-n",
-          "streams@south", "-Q", "streams.south,probes.south"]  # fmt: skip
+          "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1", "--concurrency", "20"]  # fmt: skip
 
 
 @contextmanager
-def south(portal: PortalProcess) -> Iterator[subprocess.Popen[bytes]]:
+def one_more(portal: PortalProcess, name: str = "south") -> Iterator[subprocess.Popen[bytes]]:
     """One more worker, as deploy/systemd/mask-portal-worker.service starts it."""
-    given = {"DATA_DIR": str(portal.data_dir), "WORKER_NAME": "south", "DEMO": "1", MARKER: portal.marker}
+    given = {"DATA_DIR": str(portal.data_dir), "WORKER_NAME": name, "DEMO": "1", MARKER: portal.marker}
     keep = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    process = subprocess.Popen([sys.executable, *WORKER], cwd=ROOT, env=keep | given, stderr=subprocess.DEVNULL)
+    own = ["-n", f"streams@{name}", "-Q", f"streams.{name},probes.{name}"]
+    process = subprocess.Popen([sys.executable, *WORKER, *own], cwd=ROOT, env=keep | given, stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:
@@ -75,7 +77,7 @@ def test_a_worker_joins_leaves_and_dies(portals: Callable[..., PortalProcess]) -
         return [state for _worker, state in rows] == ["online"] * 2 and [w for w, _s in rows].count("south") == count
 
     wait_for(lambda: souths(0), 30, "both cameras")
-    with south(portal) as worker:
+    with one_more(portal) as worker:
         wait_for(lambda: souths(1), 60, "one camera for the worker that joined")
         assert held()[1] == [], "a move is no outage"
         worker.send_signal(signal.SIGTERM)
@@ -83,14 +85,14 @@ def test_a_worker_joins_leaves_and_dies(portals: Callable[..., PortalProcess]) -
         wait_for(lambda: souths(0), 5, "the camera, given back")
         print(f"given back and watched again within {time.monotonic() - began:.1f} s")
         assert held()[1] == [], "nor is this"
-    with south(portal) as worker:
+    with one_more(portal) as worker:
         wait_for(lambda: souths(1), 60, "one camera for the worker that joined")
         worker.kill()
         began = time.monotonic()
         wait_for(lambda: souths(0), 10, "the camera, taken over")
         print(f"taken over within {time.monotonic() - began:.1f} s")
         assert held()[1] == ["The worker that watched it ended."]
-    with south(portal) as worker:
+    with one_more(portal) as worker:
         wait_for(lambda: souths(1), 60, "one camera for the worker that joined")
         (camera,) = json.loads(python_in(portal, SOUTHS))
         worker.send_signal(signal.SIGSTOP)
@@ -101,6 +103,69 @@ def test_a_worker_joins_leaves_and_dies(portals: Callable[..., PortalProcess]) -
         wait_for(lambda: souths(1), 60, "as any worker that joins, it gets one")
         doubled = json.loads(python_in(portal, AFTER.format(camera=camera, token=token)))
         assert doubled == [], "nothing that it saw after the takeover counts"
+
+
+TWELVE = """
+from cameras.models import Camera, Site
+site = Site.objects.get(name='Harbour House')
+Camera.objects.update(paused=True)
+for number in range(12):
+    Camera.objects.create(site=site, name=f'Door {number}', kind='clip', address="harbour-house.mp4")
+"""
+DOORS = """
+import ctypes
+import json
+from cameras.models import CameraLease
+from collections import Counter
+rows = CameraLease.objects.filter(camera__name__startswith='Door', state='online').values_list('worker', flat=True)
+print(json.dumps(Counter(rows)))
+"""
+IN_VIEW = """
+import ctypes
+import json
+from portal.models import Passage, Violation
+doors = {'camera__name__startswith': 'Door'}
+def told(model): return {str(row.pk): row.ended_at is None for row in model.objects.filter(**doors)}
+print(json.dumps([told(Passage), told(Violation)]))
+"""
+ERA = "from cameras.watching.leases import era_age_s; print(era_age_s())"
+LATEST = """
+from portal.models import Violation
+print(min(Violation.objects.filter(camera__name__startswith='Door').values_list('last_seen_at', flat=True)).timestamp())
+"""
+
+
+def test_a_worker_with_twelve_cameras_dies_and_whoever_is_in_view_stays_one_person(
+    portals: Callable[..., PortalProcess], shared: Path
+) -> None:
+    """One man stands at each of twelve doors: each is one passage and one violation, whoever watches."""
+    portal = portals(environment={"WORKER_SITES": "2"}).start()  # it serves the other site
+    waiting(portal.data_dir / "clips" / "harbour-house.mp4", shared / "clips" / "man-no-mask.mp4")
+    python_in(portal, TWELVE)
+
+    def doors() -> dict[str, int]:
+        """How many doors are online, by worker."""
+        return dict(json.loads(python_in(portal, DOORS)))
+
+    def in_view() -> list[dict[str, bool]]:
+        """Passages and violations, and whether they go on."""
+        return list(json.loads(python_in(portal, IN_VIEW)))
+
+    with one_more(portal, "south") as worker:
+        wait_for(lambda: doors() == {"south": 12}, 40, "all doors at the second worker")
+        wait_for(lambda: [len(each) for each in in_view()] == [12, 12], 30, "a violation a door")
+        before = in_view()
+        assert all(all(each.values()) for each in before), before
+        with one_more(portal, "west"):
+            wait_for(lambda: json.loads(python_in(portal, WATCHED)).get("west") is not None, 30, "the third worker")
+            # Before, workers that were there when Redis began may not have said so yet.
+            wait_for(lambda: float(python_in(portal, ERA)) > 2 * TIME_TO_LIVE_S, 30, "Redis to be there for a while")
+            worker.kill()
+            began, killed_at = time.monotonic(), time.time()
+            wait_for(lambda: doors() == {"west": 12}, 10, "all doors at the third worker")
+            print(f"twelve cameras taken over within {time.monotonic() - began:.1f} s")
+            wait_for(lambda: float(python_in(portal, LATEST)) > killed_at + 5, 20, "everybody to be seen again")
+            assert in_view() == before, "the same people, the same violations, all open"
 
 
 THREAD = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
@@ -26,7 +27,7 @@ from detection import PassageFinding, Snapshot, ViolationFinding
 from detection.zones import DEMANDS, REQUIRED
 
 UUID_ONE = UUID(int=1)
-MAY_LACK = {"camera", "token", "ended_at", "bare_since", "detail", "demand", "is_doubted"}
+MAY_LACK = {"camera", "token", "ended_at", "bare_since", "detail", "demand", "is_doubted", "goes_on"}
 moments = st.floats(0, 4e9)
 parts = st.integers(0, 10_000).map(lambda number: number / 10_000)
 persons = {
@@ -45,7 +46,7 @@ anything = st.one_of(
     st.builds(
         ViolationFinding, **persons, passage=st.uuids(), opened_at=moments, bare_since=moments, snapshot=st.none()
     ),
-    st.builds(ReignFinding, at=moments),
+    st.builds(ReignFinding, at=moments, goes_on=st.lists(st.uuids(), max_size=3).map(tuple)),
     st.builds(StateFinding, state=st.sampled_from(CameraState), detail=st.text(max_size=40), at=moments),
     st.builds(OutageFinding, began_at=moments, reason=st.text(max_size=40), at=moments),
     st.builds(RecoveryFinding, ended_at=moments, at=moments),
@@ -73,6 +74,9 @@ def test_a_snapshot_becomes_a_picture_with_its_time() -> None:
     given_one = ViolationFinding(UUID_ONE, UUID_ONE, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, 1.0, box, snapshot)
     told = decode(encode(7, 3, given_one))
     assert told.picture is not None and told.picture.captured_at == 1.5 and told.picture.jpeg.startswith(b"\xff\xd8")
+    assert not told.picture.is_spare
+    spare = decode(encode(7, 3, replace(given_one, snapshot=replace(snapshot, is_spare=True)))).picture
+    assert spare is not None and spare.is_spare
 
 
 def test_every_kind_has_a_name_of_its_own() -> None:

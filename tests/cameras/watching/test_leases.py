@@ -225,6 +225,33 @@ def test_a_leader_that_is_gone_is_followed_although_its_key_lives_on(
     assert leases.leader().startswith("south 2 ")
 
 
+def test_a_leader_and_its_cameras_are_not_waited_for_one_after_the_other(
+    cameras: list[Camera], redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever leads next knows already how long nothing was heard of the worker that led."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    redis.set(ERA_KEY, "0")
+    north, south = reconciler([], "north", "1"), reconciler([], "south", "2")
+    for beat in range(1, 10):
+        announce(WorkerState("north", "1", 12, beat=beat))
+        announce(WorkerState("south", "2", 0 if beat < 5 else 12, beat=beat))
+        for each in (north, south):
+            each.step()
+        leases.renew("north", CameraLease.objects.filter(worker="north").values_list("camera_id", "token"))
+        now[0] += 1
+    assert set(CameraLease.objects.values_list("worker", flat=True)) == {"north"}, "it leads, and has both cameras"
+    waited = 0
+    while CameraLease.objects.filter(worker="south").count() < 2 and waited < 30:
+        waited += 1
+        now[0] += 1
+        announce(WorkerState("south", "2", 12, beat=100 + waited))
+        if waited == leases.TIME_TO_LIVE_S:
+            redis.delete(*(lease_key(camera.pk) for camera in cameras))  # as Redis does by then
+        south.step()
+    assert waited <= leases.TIME_TO_LIVE_S + 1
+
+
 def test_only_one_leads(cameras: list[Camera]) -> None:
     announce(WorkerState("north", "1", capacity=5))
     bells: Bells = []

@@ -18,7 +18,7 @@ from cameras.watching.spool import Record
 from detection import make_key
 from portal.events.recording import RefusedError, close_abandoned, moment, record
 from portal.models import Passage, SiteFeed, Violation
-from tests.worlds import World, passage_record, see, violation_record
+from tests.worlds import World, jpeg, passage_record, see, violation_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -173,6 +173,45 @@ def test_taking_over_closes_what_the_older_token_left_open(world: World) -> None
     assert violation.ended_at == violation.last_seen_at
     assert violation.passage.ended_at == violation.passage.last_seen_at
     assert violation.event_number == 2, "open pages are told"
+
+
+def test_who_stays_in_view_while_workers_change_goes_on_under_the_same_ids(world: World) -> None:
+    stays, leaves = see(world.door), see(world.door)
+    picture = stays.snapshot.name
+    leases.take(world.door.pk, 1, "south")
+    reign = {"kind": "reign", "camera": world.door.pk, "token": 2, "at": time.time()}
+    record(Record(reign | {"goes_on": [str(stays.passage_id)]}))
+    assert list(Violation.objects.filter(ended_at=None)) == [stays], "who is not named is gone"
+    assert list(Passage.objects.filter(ended_at=None)) == [stays.passage]
+    record(passage_record(world.door, stays.passage_id, token=2, seq=1001))
+    spare = violation_record(world.door, stays.pk, stays.passage_id, token=2, seq=1001, picture=jpeg(90))
+    record(Record(spare.body | {"snapshot_is_spare": True}, spare.picture))
+    stays.refresh_from_db()
+    assert (stays.token, stays.passage.token, stays.seq) == (2, 2, 1001)
+    assert stays.ended_at is None and stays.snapshot.name == picture, "the better picture is there already"
+    assert close_abandoned() == 0 and Violation.objects.count() == 2
+    leases.take(world.door.pk, 2, "west")
+    record(Record(reign | {"token": 3, "goes_on": []}))
+    assert not Violation.objects.filter(ended_at=None).exists()
+    assert leaves.passage_id != stays.passage_id
+
+
+def test_a_spare_picture_serves_a_violation_of_which_nothing_arrived(world: World) -> None:
+    """The worker that saw it begin is gone, with its disk."""
+    passage, key = keys()
+    record(passage_record(world.door, passage, seq=1001))
+    spare = violation_record(world.door, key, passage, seq=1001)
+    record(Record(spare.body | {"snapshot_is_spare": True}, spare.picture))
+    assert default_storage.exists(Violation.objects.get(pk=key).snapshot.name or "")
+
+
+def test_nothing_of_one_camera_is_changed_by_findings_of_another(world: World) -> None:
+    theirs = see(world.door)
+    record(passage_record(world.hall, theirs.passage_id, seq=5, label="mask"))
+    record(violation_record(world.hall, theirs.pk, theirs.passage_id, seq=5, label="incorrect"))
+    after = Violation.objects.select_related("passage").get(pk=theirs.pk)
+    assert (after.label, after.passage.label, after.camera) == ("no_mask", "no_mask", world.door)
+    assert stored() == [theirs.snapshot.name], "nor is a picture left behind"
 
 
 def test_what_nobody_watches_any_more_is_closed_at_a_workers_start(world: World) -> None:
