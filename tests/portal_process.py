@@ -127,7 +127,7 @@ class PortalProcess:
         return time.monotonic() - began
 
     def kill(self) -> None:
-        """For the end of a test that failed: nothing may outlive it."""
+        """For the end of a test: nothing may outlive it. How the portal ends by itself is what test_run.py is about."""
         self.close_shell()
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -57,7 +57,6 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
     """The demo, as a newcomer's first `make run` starts it."""
     one = PortalProcess(tmp_path_factory.mktemp("portal") / "data").start()
     yield one
-    one.stop()
     one.kill()
 
 

@@ -83,7 +83,6 @@ def test_the_pages_of_other_portals_have_no_serious_fault(visit: Visit, axe: Pat
             faults[path] = look(page)
         assert not any(faults.values()), faults
     finally:
-        portal.stop()
         portal.kill()
 
 

@@ -27,7 +27,6 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
     environment = {"CAMERA_NETWORKS": "127.0.0.0/8"}
     one = PortalProcess(tmp_path_factory.mktemp("portal") / "data", environment=environment).start()
     yield one
-    one.stop()
     one.kill()
 
 
@@ -245,7 +244,6 @@ def test_a_new_installation_leads_to_the_first_picture(visit: Visit, tmp_path: P
             expect(page.get_by_role("navigation")).to_have_count(1)
             expect(page.locator(".tile[data-fresh]")).to_have_count(1, timeout=15_000)
     finally:
-        empty.stop()
         empty.kill()
 
 

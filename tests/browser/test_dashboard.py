@@ -92,7 +92,6 @@ def test_the_same_with_real_footage(shared: Path, tmp_path: Path, visit: Visit) 
         see_be_told_and_review(portal, page, cameras=1)
         faces = json.loads(python_in(portal, DETECT_AGAIN))
         assert faces and all(face["iou"] > 0.5 and face["label"] == "no_mask" for face in faces)
-        portal.stop()
     finally:
         portal.kill()
 
@@ -136,7 +135,6 @@ def test_a_camera_that_sees_only_masks_makes_no_violation(tmp_path: Path) -> Non
         wait_for(lambda: int(python_in(portal, count.format("mask"))) >= 4, 60, "four masked people")
         assert int(python_in(portal, count.format("no_mask"))) == 0
         assert int(python_in(portal, "from portal.models import *; print(Violation.objects.count())")) == before
-        portal.stop()
     finally:
         portal.kill()
 

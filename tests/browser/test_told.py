@@ -88,7 +88,6 @@ def test_mail_push_and_mqtt_tell_within_five_seconds(
         assert shown["tag"] == f"violation-{violation}" and f"/told/{keys['push']}/" in shown["link"]
     finally:
         ears.stop()
-        portal.stop()
         portal.kill()
 
 
