@@ -29,37 +29,66 @@ def programs() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
+class PostgresServer:
+    """A server of its own, in a folder that goes when it ends; it can be killed and started again."""
+
+    def __init__(self) -> None:
+        from tests.portal_process import free_port
+
+        installed = programs().parent
+        self.folder, self.port = Path(tempfile.mkdtemp(prefix="masks-postgres-")), free_port()
+        self.folder.chmod(0o755)
+        self._as_nobody: list[str] = []
+        shutil.copytree(installed, self.folder / "pg")
+        subprocess.run(["chmod", "-R", "a+rX", str(self.folder / "pg")], check=True)
+        if os.geteuid() == 0:
+            self._as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+            os.chown(self.folder, NOBODY, NOBODY)
+        init = [str(self.folder / "pg/bin/initdb"), "-A", "trust", "-U", "portal", "-E", "UTF8", "-D", self._data]
+        subprocess.run([*self._as_nobody, *init], check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
+
+    @property
+    def _data(self) -> str:
+        return str(self.folder / "data")
+
+    @property
+    def url(self) -> str:
+        """In the form that DATABASE_URL needs."""
+        return f"postgres://portal@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        from tests.portal_process import wait_for
+
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={self.port}", "-c", "fsync=off"]
+        with (self.folder / "log").open("wb") as log:
+            command = [*self._as_nobody, str(self.folder / "pg/bin/postgres"), "-D", self._data, *options]
+            command += ["-k", str(self.folder)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        wait_for(lambda: b"ready to accept connections" in (self.folder / "log").read_bytes(), 30, "PostgreSQL")
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT ends it in order; SIGKILL as a power cut does, with all of its connections."""
+        self._process.send_signal(number)
+        self._process.wait(20)
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
     """A running server; yields its address in the form that DATABASE_URL needs."""
-    from tests.portal_process import free_port, wait_for
+    with postgres_server() as server:
+        yield server.url
 
-    installed = programs().parent
-    folder = Path(tempfile.mkdtemp(prefix="masks-postgres-"))
-    folder.chmod(0o755)
-    as_nobody: list[str] = []
-    if os.geteuid() == 0:
-        as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server."""
+    server = PostgresServer()
     try:
-        shutil.copytree(installed, folder / "pg")
-        subprocess.run(["chmod", "-R", "a+rX", str(folder / "pg")], check=True)
-        if as_nobody:
-            os.chown(folder, NOBODY, NOBODY)
-        data, port = folder / "data", free_port()
-        init = [str(folder / "pg/bin/initdb"), "-A", "trust", "-U", "portal", "-E", "UTF8", "-D", str(data)]
-        subprocess.run([*as_nobody, *init], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "fsync=off", "-k", str(folder)]
-        with (folder / "log").open("wb") as log:
-            command = [*as_nobody, str(folder / "pg/bin/postgres"), "-D", str(data), *options]
-            server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-        try:
-            wait_for(lambda: b"ready to accept connections" in (folder / "log").read_bytes(), 30, "PostgreSQL")
-            yield f"postgres://portal@127.0.0.1:{port}/postgres"
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(20)
+        server.start()
+        yield server
+        server.end()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(server.folder, ignore_errors=True)
 
 
 def make_template(url: str) -> None:

@@ -28,7 +28,7 @@ from cameras.models import Camera, Site
 from cameras.reach.credentials import seal
 from portal.models import AuditEntry, Membership, User, Violation
 site = Site.objects.get(name="Harbour House")
-Camera.objects.create(site=site, name="Gate", kind="stream", address="rtsp://192.0.2.7/live", user="viewer",
+Camera.objects.create(site=site, name="Gate", kind="rtsp", address="rtsp://192.0.2.7/live", user="viewer",
                       sealed_password=seal("d0or & g\\u00e4te"), paused=True)
 Membership.objects.create(user=User.objects.create_user("nora@example.org", "Nora-Long-pass-4u", name="Nora"),
                           site=site, role=Membership.Role.REVIEWER)

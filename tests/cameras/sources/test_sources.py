@@ -123,12 +123,19 @@ def test_a_camera_that_changes_its_encoding_is_opened_again(
         wait_for(lambda: len(notes.offers) > seen + 10, 10, "pictures of the new encoding")
 
 
-def test_one_picture_a_second_is_no_frozen_camera(tmp_path: Path, watches: Callable[..., Notes]) -> None:
-    with RtspCamera(lobby(tmp_path / "slow.mp4", rate=1, seconds=12)) as camera:
+@pytest.mark.parametrize(
+    "kind",
+    [{"rate": 1, "seconds": 12.0}, {"rate": 60, "seconds": 4.0}, {"rate": 10, "seconds": 12.0, "key_every_s": 10.0}],
+    ids=["1 a second", "60 a second", "a key frame in ten seconds"],
+)
+def test_no_pace_of_a_camera_is_an_outage(kind: dict[str, Any], tmp_path: Path, watches: Callable[..., Notes]) -> None:
+    """Nor is it called frozen while it waits for its key frame."""
+    with RtspCamera(lobby(tmp_path / "odd.mp4", **kind)) as camera:
         notes = watches(settings_for(camera))
         wait_for(lambda: is_online(notes), 25, "the first picture")
         wait_for(lambda: len(notes.offers) > 8, 20, "more pictures")
         assert [state for state, _ in notes.states] == [CameraState.CONNECTING, CameraState.ONLINE]
+        assert notes.outages == []
 
 
 def test_the_watchdog_gives_a_slow_camera_three_gaps() -> None:
