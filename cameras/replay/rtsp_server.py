@@ -3,11 +3,13 @@
     python -m cameras.replay.rtsp_server lobby.mp4 empty.mp4
 
 prints its port, and plays the n-th clip at rtsp://127.0.0.1:PORT/n until its standard input ends. H.264 or H.265, RTP
-interleaved with the answers (RFC 2326, section 10.12; 3550; 6184; 7798), without a login.
+interleaved with the answers (RFC 2326, section 10.12; 3550; 6184; 7798), without a login. With --port and --began (on
+the monotonic clock), a server that was started again plays on as if it had never been away.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import contextlib
@@ -160,16 +162,23 @@ async def serve_viewer(
         writer.close()
 
 
-async def serve(clips: Sequence[Path]) -> None:
+async def serve(clips: Sequence[Path], port: int, began: float | None) -> None:
     videos = [RecordedVideo(path) for path in clips]
-    began = time.monotonic()
-    server = await asyncio.start_server(lambda reader, writer: serve_viewer(videos, reader, writer, began), "127.0.0.1")
+    since = time.monotonic() if began is None else began
+    server = await asyncio.start_server(
+        lambda reader, writer: serve_viewer(videos, reader, writer, since), "127.0.0.1", port
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
 def main() -> None:
-    asyncio.run(serve([Path(each) for each in sys.argv[1:]]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--began", type=float)
+    given = parser.parse_args()
+    asyncio.run(serve(given.clips, given.port, given.began))
 
 
 if __name__ == "__main__":

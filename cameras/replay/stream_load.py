@@ -152,6 +152,13 @@ def encode_as_camera(path: Path, pictures: Iterable[Any], size: tuple[int, int])
         target.mux(stream.encode())
 
 
+def copy_as_camera(clip: Path, to: Path, size: tuple[int, int]) -> Path:
+    """A clip as a camera sends it, of this size."""
+    with av.open(str(clip)) as source:
+        encode_as_camera(to, (frame.reformat(*size, "bgr24").to_ndarray() for frame in source.decode(video=0)), size)
+    return to
+
+
 @contextmanager
 def serving(clips: Sequence[Path]) -> Iterator[int]:
     """The port of an RTSP server that plays these clips."""
