@@ -189,16 +189,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 MEDIA_ROOT = DATA_DIR / "pictures"
 STORAGES = {
-    # Pictures have no address: they are served only by portal/people/pictures.py.
-    "default": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {
-            "location": str(MEDIA_ROOT),
-            "base_url": None,
-            "file_permissions_mode": 0o600,
-            "directory_permissions_mode": 0o700,
-        },
-    },
+    "default": env.pictures(MEDIA_ROOT),
     "staticfiles": {"BACKEND": "portal.server.static_files.HashedStaticFiles"},
 }
 

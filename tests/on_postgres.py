@@ -32,20 +32,24 @@ def programs() -> Path:
 class PostgresServer:
     """A server of its own, in a folder that goes when it ends; it can be killed and started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", on: tuple[str, ...] = ()) -> None:
+        """`on` is what runs a command on another host, whose address is `host`."""
         from tests.portal_process import free_port
 
         installed = programs().parent
         self.folder, self.port = Path(tempfile.mkdtemp(prefix="masks-postgres-")), free_port()
         self.folder.chmod(0o755)
-        self._as_nobody: list[str] = []
+        self.host = host
+        self._as_nobody = list(on)
         shutil.copytree(installed, self.folder / "pg")
         subprocess.run(["chmod", "-R", "a+rX", str(self.folder / "pg")], check=True)
         if os.geteuid() == 0:
-            self._as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+            self._as_nobody += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
             os.chown(self.folder, NOBODY, NOBODY)
         init = [str(self.folder / "pg/bin/initdb"), "-A", "trust", "-U", "portal", "-E", "UTF8", "-D", self._data]
         subprocess.run([*self._as_nobody, *init], check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
+        with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {host}/24 trust\n")
 
     @property
     def _data(self) -> str:
@@ -54,12 +58,12 @@ class PostgresServer:
     @property
     def url(self) -> str:
         """In the form that DATABASE_URL needs."""
-        return f"postgres://portal@127.0.0.1:{self.port}/postgres"
+        return f"postgres://portal@{self.host}:{self.port}/postgres"
 
     def start(self) -> None:
         from tests.portal_process import wait_for
 
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={self.port}", "-c", "fsync=off"]
+        options = ["-c", f"listen_addresses={self.host}", "-c", f"port={self.port}", "-c", "fsync=off"]
         with (self.folder / "log").open("wb") as log:
             command = [*self._as_nobody, str(self.folder / "pg/bin/postgres"), "-D", self._data, *options]
             command += ["-k", str(self.folder)]
@@ -80,9 +84,9 @@ def postgres() -> Iterator[str]:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(host: str = "127.0.0.1", on: tuple[str, ...] = ()) -> Iterator[PostgresServer]:
     """A running server."""
-    server = PostgresServer()
+    server = PostgresServer(host, on)
     try:
         server.start()
         yield server

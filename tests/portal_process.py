@@ -69,6 +69,7 @@ class PortalProcess:
     environment: dict[str, str] = field(default_factory=dict)
     command: list[str] = field(default_factory=lambda: [sys.executable, "-m", "portal.server.run"])
     cwd: Path = ROOT
+    on: tuple[str, ...] = ()  # what runs a command on another host (tests/system/hosts.py)
     port: int = field(default_factory=free_port)
     marker: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[bytes] | None = None
@@ -87,7 +88,7 @@ class PortalProcess:
             shutil.copytree(prepared(), self.data_dir)
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                self.command,
+                [*self.on, *self.command],
                 cwd=self.cwd,
                 env=keep | pip | given | self.environment,
                 stdin=subprocess.DEVNULL,
@@ -251,10 +252,10 @@ def python_in(portal: PortalProcess, code: str) -> str:
     One process runs it all until the portal stops: each start of Django would take longer than most of the code.
     """
     if portal.shell is None:
-        environment = os.environ | {"DATA_DIR": str(portal.data_dir), "PORT": str(portal.port), **portal.environment}
-        environment.pop("REDIS_URL", None)
+        given = {"DATA_DIR": str(portal.data_dir), "PORT": str(portal.port), "REDIS_URL": ""}
+        environment = os.environ | given | portal.environment
         portal.shell = subprocess.Popen(
-            [sys.executable, "-c", SHELL], cwd=ROOT, env=environment, text=True,
+            [*portal.on, sys.executable, "-c", SHELL], cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     assert portal.shell.stdin is not None and portal.shell.stdout is not None

@@ -162,12 +162,10 @@ async def serve_viewer(
         writer.close()
 
 
-async def serve(clips: Sequence[Path], port: int, began: float | None) -> None:
+async def serve(clips: Sequence[Path], host: str, port: int, began: float | None) -> None:
     videos = [RecordedVideo(path) for path in clips]
     since = time.monotonic() if began is None else began
-    server = await asyncio.start_server(
-        lambda reader, writer: serve_viewer(videos, reader, writer, since), "127.0.0.1", port
-    )
+    server = await asyncio.start_server(lambda reader, writer: serve_viewer(videos, reader, writer, since), host, port)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
@@ -175,10 +173,11 @@ async def serve(clips: Sequence[Path], port: int, began: float | None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("--bind", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--began", type=float)
     given = parser.parse_args()
-    asyncio.run(serve(given.clips, given.port, given.began))
+    asyncio.run(serve(given.clips, given.bind, given.port, given.began))
 
 
 if __name__ == "__main__":

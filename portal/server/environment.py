@@ -140,6 +140,27 @@ def backups() -> tuple[str, str, int]:
     return place, passphrase, int(variables.number("BACKUP_KEEP", least=1, most=1000, unit="a number of backups"))
 
 
+def pictures(folder: Path) -> dict[str, object]:
+    """Django's storage of pictures: PICTURES, a folder or a bucket of S3, or the folder given.
+
+    Pictures have no address: they are served only by portal/people/pictures.py.
+    """
+    place = variables.read("PICTURES")
+    if place.startswith(("s3://", "s3+http://")):
+        from portal.server import picture_store  # a large package, which is not needed otherwise
+
+        try:
+            options = picture_store.options(place)
+        except ValueError as error:
+            raise SettingError(f"PICTURES is {error}. Write s3://KEY:SECRET@HOST/BUCKET.") from error
+        return {"BACKEND": "portal.server.picture_store.BucketStorage", "OPTIONS": options}
+    if place and not Path(place).is_absolute():
+        raise SettingError(f"PICTURES={place} is no whole path. Write /mnt/pictures, or s3://KEY:SECRET@HOST/BUCKET.")
+    modes = {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700}
+    options = {"location": place or str(folder), "base_url": None, **modes}
+    return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": options}
+
+
 def email(url: str) -> dict[str, object]:
     """Django's e-mail settings from EMAIL_URL (smtp+tls://user:password@host:587, consolemail://, filemail:///folder)."""
     try:

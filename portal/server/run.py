@@ -206,23 +206,11 @@ class Supervisor:
         os.environ["WORKER_NAME"] = name
         threads = variables.worker_capacity() + 4
         queues = f"streams.{name},probes.{name}"
+        streams = [*worker, "-n", f"streams@{name}", "-Q", queues, "--concurrency", str(threads)]
+        watching = [Child("streams", "module", [*streams, "--prefetch-multiplier", "1"])]
         return [
             Child("web", "module", web),
-            Child(
-                "streams",
-                "module",
-                [
-                    *worker,
-                    "-n",
-                    f"streams@{name}",
-                    "-Q",
-                    queues,
-                    "--concurrency",
-                    str(threads),
-                    "--prefetch-multiplier",
-                    "1",
-                ],
-            ),
+            *(watching if variables.worker_capacity() else []),
             Child("jobs", "module", [*worker, "-n", f"jobs@{name}", "-Q", "default", "--concurrency", "2"]),
             Child("beat", "module", [*celery, "beat", "--scheduler", "redbeat.RedBeatScheduler", "--pidfile", ""]),
         ]
@@ -255,16 +243,16 @@ class Supervisor:
         )
         trust = ssl.create_default_context(cafile=self.certificate / "authority.crt") if self.certificate else None
 
-        answers = False
+        answers, watches = False, variables.worker_capacity() > 0
 
         def healthy() -> bool:
             nonlocal answers
             try:
                 with urllib.request.urlopen(request, timeout=5, context=trust) as answer:  # noqa: S310
                     return bool(json.load(answer)["status"] == "ok")
-            except urllib.error.HTTPError:
+            except urllib.error.HTTPError as error:
                 answers = True
-                return False
+                return not watches and only_workers_are_missing(error.read())
             except (OSError, ValueError, KeyError):
                 return False
 
@@ -381,6 +369,16 @@ def allow_many_files() -> None:
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def only_workers_are_missing(health: bytes) -> bool:
+    """Whether /healthz complains of nothing else: they may be on other machines, and come later."""
+    try:
+        parts = json.loads(health)
+    except ValueError:
+        return False
+    down = [name for name, state in parts.items() if state == "down" and name != "status"]
+    return down == ["stream_workers"] and not parts.get("keeps_ending")
 
 
 def write_private(path: Path, content: str) -> None:

@@ -40,6 +40,7 @@ DEFAULTS: dict[str, str] = {
     "LOCAL_CAMERAS": "",
     "LOG_LEVEL": "INFO",
     "FREE_DISK_FLOOR_MB": "500",
+    "PICTURES": "",  # a folder in DATA_DIR
     "BACKUP_DIR": "",  # no backups by themselves
     "BACKUP_PASSPHRASE": "",
     "BACKUP_KEEP": "14",
@@ -102,5 +103,5 @@ def port() -> int:
 
 
 def worker_capacity() -> int:
-    """How many cameras this machine's stream worker watches at most."""
-    return int(number("WORKER_CAPACITY", least=1, most=200, unit="a number of cameras"))
+    """How many cameras this machine's stream worker watches at most; 0 if it has none."""
+    return int(number("WORKER_CAPACITY", least=0, most=200, unit="a number of cameras"))

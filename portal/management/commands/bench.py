@@ -17,10 +17,11 @@ from detection.evaluation.speed import bench, lobby_picture
 from detection.manifest import MODELS
 from portal.demo import seed
 from portal.figures import speed
-from portal.server import mqtt_latency, scrape_time, slow_peers
+from portal.server import mqtt_latency, recording_rate, scrape_time, slow_peers
 
-PARTS = ("detector", "streams", "peers", "mqtt", "reports", "metrics")
+PARTS = ("detector", "streams", "peers", "mqtt", "reports", "metrics", "recording")
 SIZES = (320, 512)
+PEOPLE = 200  # of bench recording
 STREAMS = (1, 4, 8, 16, 32)
 
 
@@ -29,9 +30,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "part", choices=["detector", "streams", "peers", "mqtt", "reports", "metrics"], help="what to measure"
-        )
+        parser.add_argument("part", choices=PARTS, help="what to measure")
         parser.add_argument(
             "--reference", type=Path, metavar="FILE.tflite", help="the original model, to compare with ours"
         )
@@ -43,7 +42,9 @@ class Command(BaseCommand):
         parser.add_argument("--moving", type=float, default=1.0, help="the share of cameras that show people (1)")
         parser.add_argument("--seed", type=int, help="which cameras show people, of bench streams (drawn anew)")
         parser.add_argument("--broker", default="mqtt://127.0.0.1", help="of bench mqtt (mqtt://127.0.0.1)")
-        parser.add_argument("--database", default="", help="of bench reports: an empty one, by its URL (SQLite)")
+        parser.add_argument(
+            "--database", default="", help="of bench reports and recording: an empty one, by its URL (SQLite)"
+        )
         parser.add_argument("--violations", type=int, default=1000, help="of bench mqtt, in a minute (1000)")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -52,6 +53,8 @@ class Command(BaseCommand):
             self.measure_peers(options["json"])
         elif options["part"] == "reports":
             self.measure_reports(options["database"], options["json"])
+        elif options["part"] == "recording":
+            self.measure_recording(options["database"], options["json"])
         elif options["part"] == "metrics":
             self.measure_metrics(options["rounds"], options["json"])
         elif options["part"] == "streams":
@@ -87,6 +90,17 @@ class Command(BaseCommand):
             return
         self.stdout.write(f"/metrics with {found.cameras} cameras ({found.lines} lines), ms: median {found.median_ms}")
         self.stdout.write(f"slowest {found.slowest_ms}")
+
+    def measure_recording(self, database: str, as_json: bool) -> None:
+        try:
+            found = recording_rate.measure(PEOPLE, database)
+        except OSError as error:
+            raise CommandError(f"Nothing could be recorded: {error}") from error
+        if as_json:
+            self.stdout.write(json.dumps(asdict(found), indent=1))
+            return
+        self.stdout.write(f"{found.findings} findings of {found.people} people, each with a picture of")
+        self.stdout.write(f"{found.picture_kb} KB: {found.a_second} recorded a second")
 
     def measure_mqtt(self, url: str, violations: int, as_json: bool) -> None:
         try:
