@@ -205,6 +205,7 @@ class Visitor:
         assert status == 200 and b"Sign out" in page, "the portal did not let us in"
 
     def violations(self) -> list[str]:
+        """The newest, a page of them."""
         return re.findall(r'data-violation="([0-9a-f-]{36})"', self.text("/violations/"))
 
     def _open(self, request: urllib.request.Request) -> tuple[int, bytes]:
