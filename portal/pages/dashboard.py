@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from django.db.models import Count, Q
@@ -26,6 +28,8 @@ from portal.people.access import AnyUser, Right
 
 FIRST_STEPS_FOR = timedelta(hours=1)
 FIRST_STEPS_OVER = "first-steps-over"
+FEW = 6  # cameras that anybody can look over
+CHOICE = "dashboard"
 
 
 @require_safe
@@ -37,8 +41,44 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     if "go-on" in request.GET:
         request.session[FIRST_STEPS_OVER] = True
         return redirect("dashboard")
-    context = {"tiles": tiles, "first": is_first_picture(request, tiles), **strip_context(request.user, tiles)}
+    strip = strip_context(request.user, tiles)
+    choice = Choice.of(request)
+    context = {
+        "tiles": in_order(choice.fitting(tiles)) if len(tiles) > FEW else tiles,
+        "is_many": len(tiles) > FEW,
+        "choice": choice,
+        "sites": sorted({(tile["camera"].site_id, tile["camera"].site.name) for tile in tiles}, key=itemgetter(1)),
+        "first": is_first_picture(request, tiles),
+        **strip,
+    }
     return render(request, "dashboard/dashboard.html", context)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of many cameras somebody wants to see; kept for as long as they are signed in."""
+
+    site: str = ""
+    find: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Choice:
+        """What was asked for now, or else the last time. What is none (a site that is not theirs) is everything."""
+        if "site" in request.GET or "find" in request.GET:
+            request.session[CHOICE] = [request.GET.get("site", "")[:20], request.GET.get("find", "")[:80]]
+        return cls(*request.session.get(CHOICE, ("", "")))
+
+    def fitting(self, tiles: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        found = [tile for tile in tiles if self.site in {"", str(tile["camera"].site_id)}]
+        words = self.find.casefold().split()
+        names = {tile["camera"].pk: f"{tile['camera'].name} {tile['camera'].site.name}".casefold() for tile in tiles}
+        return [tile for tile in found or tiles if all(word in names[tile["camera"].pk] for word in words)]
+
+
+def in_order(tiles: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What needs a person first, then what is seen, then what is paused."""
+    ranks = {CameraState.WAITING: 1, CameraState.ONLINE: 2, CameraState.UNKNOWN: 2, CameraState.PAUSED: 3}
+    return sorted(tiles, key=lambda tile: ranks.get(tile["state"]["state"], 0))
 
 
 def next_first_step() -> str | None:

@@ -5,6 +5,8 @@ import { ago, duration, say } from "./words.js";
 const OLD_S = 3; // for an older picture the age is shown
 const STALE_S = 10; // an even older one is greyed out
 const NOT_KNOWN_MS = 2000; // without a connection for longer, nobody knows whether a camera is online
+const FIRST = 8; // of many cameras that need somebody
+const SEEN = new Set(["online", "unknown"]);
 const LOOKS = {
   mask: { colour: "#3fbfae", mark: "✓" },
   no_mask: { colour: "#ff6b5e", mark: "!" },
@@ -161,9 +163,54 @@ function paintShape(context, label, x, y, radius) {
   context.fill();
 }
 
+/** Among many cameras, paused ones are folded away. */
+function startPaused(tiles) {
+  const button = document.querySelector("[data-show-paused]");
+  if (!button) return;
+  const show = (isShown) => {
+    tiles.toggleAttribute("data-hides-paused", !isShown);
+    button.setAttribute("aria-expanded", String(isShown));
+  };
+  button.addEventListener("click", () => show(tiles.hasAttribute("data-hides-paused")));
+  button.hidden = false;
+  show(false);
+}
+
+/** Of many that need somebody, the first few are shown until all are asked for. Returns what to call after a change. */
+function startMore(tiles, elements) {
+  const line = tiles.querySelector("[data-more-line]");
+  if (!line) return () => {};
+  const button = line.querySelector("button");
+  const fold = () => {
+    const needy = elements.filter((each) => !SEEN.has(each.dataset.state) && each.dataset.state !== "paused");
+    elements.forEach((each) => {
+      each.toggleAttribute("data-more", needy.indexOf(each) >= FIRST);
+    });
+    line.hidden = needy.length <= FIRST;
+    line.querySelector("[data-more-count]").textContent = needy.length;
+  };
+  const show = (isShown) => {
+    tiles.toggleAttribute("data-hides-more", !isShown);
+    button.setAttribute("aria-expanded", String(isShown));
+  };
+  button.addEventListener("click", () => show(tiles.hasAttribute("data-hides-more")));
+  show(false);
+  fold();
+  return fold;
+}
+
+/** Which cameras to show is asked for as soon as it is chosen. */
+function startChoice() {
+  const form = document.querySelector("[data-choice]");
+  form?.elements.site.addEventListener("change", () => form.requestSubmit());
+}
+
 export function startTiles(live) {
+  startChoice();
+  startPaused(document.querySelector("[data-tiles]"));
   const elements = [...document.querySelectorAll(".tile")];
   if (!elements.length) return;
+  const fold = startMore(document.querySelector("[data-tiles]"), elements);
   const tiles = new Map(elements.map((element) => [Number(element.dataset.camera), new Tile(element, live)]));
 
   const look = () => {
@@ -182,7 +229,10 @@ export function startTiles(live) {
   document.addEventListener("visibilitychange", look);
 
   live.addEventListener("preview", ({ detail }) => tiles.get(detail.header.camera)?.show(detail));
-  live.addEventListener("camera", ({ detail }) => tiles.get(detail.camera)?.state(detail));
+  live.addEventListener("camera", ({ detail }) => {
+    tiles.get(detail.camera)?.state(detail);
+    fold();
+  });
   live.addEventListener("state", ({ detail: state }) =>
     tiles.forEach((tile) => {
       tile.connection(state === "live");

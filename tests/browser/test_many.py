@@ -1,0 +1,76 @@
+"""The portal with many cameras: filled by `manage.py demo`, and looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.portal_process import PortalProcess, python_in
+
+Visit = Callable[..., Page]
+FILL = """
+from cameras.models import Camera
+from portal.demo.fill import Amount, fill
+Camera.objects.update(paused=True)
+fill(Amount(sites=5, cameras=40, violations=3, days=2, masked=1), seed=1)
+Camera.objects.filter(kind='clip', site__name='Aster Court').update(paused=False)
+Camera.objects.filter(kind='clip').exclude(site__name='Aster Court').update(paused=True)
+Camera.objects.filter(site__name__in=['Birch Lane 4', 'Canal Works']).update(
+    kind='rtsp', address='rtsp://127.0.0.1:9/live', paused=False)  # sixteen, and nothing listens there
+"""
+NEEDY = ".tile:not([data-state=online], [data-state=unknown], [data-state=paused])"
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    environment = {"CAMERA_NETWORKS": "127.0.0.0/8", "WORKER_CAPACITY": "40"}
+    one = PortalProcess(tmp_path_factory.mktemp("portal") / "data", environment=environment).start()
+    python_in(one, FILL)
+    yield one
+    one.kill()
+
+
+def test_what_needs_somebody_comes_first_and_what_is_paused_is_folded_away(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal, portal.login())
+    needy = page.locator(NEEDY)
+    expect(page.locator(".tile[data-state=online][data-fresh]").first).to_be_visible(timeout=30_000)
+    expect(page.locator(".tile:is([data-state=waiting], [data-state=connecting])")).to_have_count(0, timeout=40_000)
+    count = needy.count()
+    assert count >= 16
+    expect(needy.filter(visible=True)).to_have_count(8)
+    highest = [box["y"] for box in (each.bounding_box() for each in needy.filter(visible=True).all()) if box]
+    seen = [box["y"] for each in page.locator(".tile[data-fresh]").all() if (box := each.bounding_box())]
+    assert max(highest) < min(seen), "notes first, pictures after them"
+    button = page.get_by_role("button", name="All cameras that need somebody")
+    expect(button).to_contain_text(str(count))
+    button.click()
+    expect(needy.filter(visible=True)).to_have_count(count)
+    paused = page.locator(".tile[data-state=paused]")
+    expect(paused.filter(visible=True)).to_have_count(0)
+    page.get_by_role("button", name="Paused cameras").click()
+    expect(paused.first).to_be_visible()
+    assert paused.count() > 5
+
+
+def test_a_site_and_a_name_are_chosen_and_kept(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal, portal.login(), viewport={"width": 390, "height": 844})
+    page.get_by_label("Site").select_option("Aster Court")
+    page.wait_for_url("**/?site=*")
+    expect(page.locator(".tile .site").filter(has_not_text="Aster Court")).to_have_count(0)
+    of_site = page.locator(".tile").count()
+    assert 1 < of_site < 20
+    page.get_by_label("Find a camera").fill("front")
+    page.get_by_label("Find a camera").press("Enter")
+    page.wait_for_url("**find=front")
+    assert 0 < page.locator(".tile").count() < of_site
+    page.goto("/")
+    expect(page.get_by_label("Find a camera")).to_have_value("front")
+    page.get_by_label("Find a camera").fill("no such door")
+    page.get_by_label("Find a camera").press("Enter")
+    expect(page.get_by_text("No camera has this name")).to_be_visible()
+    expect(page.locator(".strip").get_by_text("to review")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("link", name="All cameras").click()
+    expect(page.locator(".tile")).to_have_count(42)
