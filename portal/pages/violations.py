@@ -43,6 +43,8 @@ PAGE_ROWS = 30
 MOST_TOLD = 30
 ALL = gettext_lazy("All")
 WRONG = {"invalid_choice": gettext_lazy("This is not in the list. Choose something that is.")}
+NO_DAY = gettext_lazy("This is not a day. Choose one.")
+MOST_COUNTED = 1000  # of what fits a filter: a count of everything would grow with history
 LABELS = [(label.value, label.label) for label in (WearLabel.NO_MASK, WearLabel.INCORRECT)]
 
 
@@ -72,7 +74,13 @@ class ViolationFilterForm(forms.Form):
         label=gettext_lazy("Day"),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        error_messages={"invalid": gettext_lazy("This is not a day. Choose one.")},
+        error_messages={"invalid": NO_DAY},
+    )
+    until = forms.DateField(
+        label=gettext_lazy("Until"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        error_messages={"invalid": NO_DAY},
     )
 
     def __init__(self, user: AnyUser, *args: Any, **kwargs: Any) -> None:
@@ -92,10 +100,13 @@ class ViolationFilterForm(forms.Form):
         return {name: value for name in self.fields if (value := str(self.data.get(name, "")))}
 
     def clean_day(self) -> date | None:
-        day: date | None = self.cleaned_data["day"]
-        if day is not None and not keyset.FIRST_YEAR < day.year < keyset.LAST_YEAR:
-            raise ValidationError(self.fields["day"].error_messages["invalid"])
-        return day
+        return possible(self.cleaned_data["day"])
+
+    def clean_until(self) -> date | None:
+        until, day = possible(self.cleaned_data["until"]), self.cleaned_data.get("day")
+        if until is not None and day is not None and until < day:
+            raise ValidationError(_("This is before the first day. Choose a later one."))
+        return until
 
     def summary(self) -> str:
         """What was chosen, in words."""
@@ -108,18 +119,37 @@ class ViolationFilterForm(forms.Form):
         for name in ("status", "site", "camera", "label"):
             if given.get(name):
                 rows = rows.filter(**{name: given[name]})
-        if given.get("day"):
-            rows = rows.filter(on_day(self.sites, given["day"]))
+        if given.get("day") or given.get("until"):
+            rows = rows.filter(on_days(self.sites, given.get("day"), given.get("until") or given.get("day")))
         return rows
 
 
-def on_day(sites: list[Site], day: date) -> Q:
-    """Violations that began on this day, in each site's own time zone."""
+def possible(day: date | None) -> date | None:
+    """Raises ValidationError for a day whose neighbours a database or a time zone may not know."""
+    if day is not None and not keyset.FIRST_YEAR < day.year < keyset.LAST_YEAR:
+        raise ValidationError(NO_DAY)
+    return day
+
+
+def on_days(sites: list[Site], first: date | None, last: date | None) -> Q:
+    """Violations that began on one of these days, in each site's own time zone; without a first, all until then."""
     found = Q(pk__in=[])
     for site in sites:
-        start, end = site.midnight(day), site.midnight(day + timedelta(days=1))
-        found |= Q(site=site, started_at__gte=start, started_at__lt=end)
+        own = Q(site=site)
+        if first is not None:
+            own &= Q(started_at__gte=site.midnight(first))
+        if last is not None:
+            own &= Q(started_at__lt=site.midnight(last + timedelta(days=1)))
+        found |= own
     return found
+
+
+def count_in_words(rows: QuerySet[Violation]) -> str:
+    """How many there are; beyond MOST_COUNTED only that there are more."""
+    count = rows.order_by()[: MOST_COUNTED + 1].count()
+    if count > MOST_COUNTED:
+        return _("More than %(count)d violations") % {"count": MOST_COUNTED}
+    return ngettext("%(count)d violation", "%(count)d violations", count) % {"count": count}
 
 
 @require_safe
@@ -127,6 +157,7 @@ def violations(request: HttpRequest) -> HttpResponse:
     form = ViolationFilterForm(request.user, request.GET)
     rows = access.violations(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows.none()
+    fitting = count_in_words(rows)
     if cursor := request.GET.get("before", ""):
         try:
             rows = rows.filter(keyset.behind(*keyset.read_cursor(cursor)))
@@ -144,6 +175,7 @@ def violations(request: HttpRequest) -> HttpResponse:
         "chosen": urlencode(chosen),
         "filtered": bool(chosen),
         "summary": form.summary(),
+        "fitting": fitting,
         "first_page": not cursor,
         "next_page": urlencode(chosen | {"before": keyset.cursor_of(page[-1].started_at, page[-1].pk)}) if more else "",
         "reviewable": set(access.sites(request.user, Right.REVIEW).values_list("pk", flat=True)),

@@ -73,6 +73,11 @@ def test_a_day_is_the_sites_own(world: World, sign_in: SignIn) -> None:
     client = sign_in(world.root)
     assert shown(client, "?day=2026-07-03") == [str(lisbon.pk)]
     assert shown(client, "?day=2026-07-02") == [str(toronto.pk)]
+    assert len(shown(client, "?day=2026-07-02&until=2026-07-03")) == 2
+    assert shown(client, "?day=2026-07-03&until=2026-07-09") == [str(lisbon.pk)]
+    assert shown(client, "?until=2026-07-02") == [str(toronto.pk)]
+    page = client.get("/violations/?day=2026-07-03&until=2026-07-02").content.decode()
+    assert "This is before the first day" in page and "2 violations" in client.get("/violations/").content.decode()
 
 
 @pytest.mark.parametrize(
