@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -71,6 +72,7 @@ def set_policy(site: Site, **values: Any) -> None:
     site.policy, _is_new = SitePolicy.objects.update_or_create(site=site, defaults=values)
 
 
+@cache
 def jpeg(width: int = 640, height: int = 360) -> bytes:
     """A picture whose middle, where BOX is, has a fine pattern."""
     picture = Image.new("RGB", (width, height), (200, 210, 205))
