@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from cameras.errors import CameraError, StreamError
 from cameras.reach import addresses
@@ -30,6 +31,11 @@ log = logging.getLogger(__name__)
 TO_CAMERA = ("accept", "session", "range", "scale", "content-type")
 TO_FFMPEG = ("public", "session", "content-type", "scale")
 RECONNECTS = 2  # to a camera that hangs up when it asks for a login
+
+
+HUNG_UP = gettext_lazy(
+    "It ended the connection without an answer. Is this the camera's RTSP port (usually 554)? If so, restart it."
+)
 
 
 class Relay(threading.Thread):
@@ -159,7 +165,7 @@ class Relay(threading.Thread):
         data = one.recv(CHUNK)
         if not data:
             if one is not client and not self._conversation.has_answered:
-                raise ProtocolFault("it hung up")
+                raise StreamError(str(HUNG_UP))
             return False
         reader.feed(data)
         while (part := reader.next()) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -173,6 +174,27 @@ def test_each_answer_of_a_camera_has_its_plain_words(clip: Path, fault: dict[str
         open_source(Opening(Place("rtsp", camera.address)))
 
 
+def test_who_hangs_up_without_a_word_is_said_so() -> None:
+    """As a camera does that has no room for another viewer, and a port at which something else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    client, _peer = server.accept()
+                except OSError:
+                    return
+                client.recv(100)
+                client.close()
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        with pytest.raises(StreamError, match="ended the connection without an answer"):
+            open_source(Opening(Place("rtsp", f"rtsp://127.0.0.1:{server.getsockname()[1]}/live")))
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
 def test_a_camera_that_changes_its_nonce_in_the_middle_is_answered_again(clip: Path) -> None:
     with RtspCamera(clip, login=("admin", PASSWORD), changes_nonce=True) as camera:
         stop = threading.Event()
@@ -191,8 +213,6 @@ def test_what_is_no_rtsp_server_says_so(clip: Path) -> None:
 
 def test_opening_ends_when_it_is_asked_to(clip: Path) -> None:
     """A camera that accepts the connection and says nothing does not hold up a worker."""
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         stop = threading.Event()
         opening = Opening(Place("rtsp", f"rtsp://127.0.0.1:{silent.getsockname()[1]}/"), stop)
