@@ -43,6 +43,21 @@ STARTING_S = 60.0
 MOST_FILES = 8192  # twice the connections that the web process accepts (portal/server/connections.py)
 
 
+CELERY = ["celery", "-A", "portal", "--quiet"]
+CELERY_WORKER = [
+    *CELERY, "worker", "--pool", "threads", "--without-gossip", "--without-mingle", "--without-heartbeat",
+]  # fmt: skip
+
+
+def stream_worker(name: str, capacity: int) -> list[str]:
+    """The arguments of `python -m` that start a stream worker, here and on each further machine.
+
+    A thread a camera, and four for tests of cameras.
+    """
+    queues = ["-n", f"streams@{name}", "-Q", f"streams.{name},probes.{name}"]
+    return [*CELERY_WORKER, *queues, "--concurrency", str(capacity + 4), "--prefetch-multiplier", "1"]
+
+
 class StartError(Exception):
     """The portal cannot start; the text is a single line that says why and what to do."""
 
@@ -190,8 +205,6 @@ class Supervisor:
             raise StartError("")
 
     def programs(self) -> list[Child]:
-        celery = ["celery", "-A", "portal", "--quiet"]
-        worker = [*celery, "worker", "--pool", "threads", "--without-gossip", "--without-mingle", "--without-heartbeat"]
         proxies = variables.read("TRUSTED_PROXIES")
         web = ["uvicorn", "portal.asgi:application", "--host", self.bind, "--port", str(self.port)]
         web += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--ws-max-size", "655360"]
@@ -204,15 +217,14 @@ class Supervisor:
             web += ["--ssl-keyfile", str(self.certificate / "portal.key")]
         name = variables.read("WORKER_NAME")
         os.environ["WORKER_NAME"] = name
-        threads = variables.worker_capacity() + 4
-        queues = f"streams.{name},probes.{name}"
-        streams = [*worker, "-n", f"streams@{name}", "-Q", queues, "--concurrency", str(threads)]
-        watching = [Child("streams", "module", [*streams, "--prefetch-multiplier", "1"])]
+        capacity = variables.worker_capacity()
+        watching = [Child("streams", "module", stream_worker(name, capacity))] if capacity else []
+        jobs = [*CELERY_WORKER, "-n", f"jobs@{name}", "-Q", "default", "--concurrency", "2"]
         return [
             Child("web", "module", web),
-            *(watching if variables.worker_capacity() else []),
-            Child("jobs", "module", [*worker, "-n", f"jobs@{name}", "-Q", "default", "--concurrency", "2"]),
-            Child("beat", "module", [*celery, "beat", "--scheduler", "redbeat.RedBeatScheduler", "--pidfile", ""]),
+            *watching,
+            Child("jobs", "module", jobs),
+            Child("beat", "module", [*CELERY, "beat", "--scheduler", "redbeat.RedBeatScheduler", "--pidfile", ""]),
         ]
 
     def spawn(self, child: Child) -> None:

@@ -40,6 +40,7 @@ from cameras.replay.replay import replay
 from cameras.replay.rtsp_server import CLOCK, RecordedVideo
 from cameras.replay.stream_load import copy_as_camera
 from cameras.watching.spool import read_records
+from portal.server.run import stream_worker
 from portal.server.slow_peers import ROOT, portal
 
 CLIPS = ROOT / "portal" / "demo" / "clips"
@@ -205,10 +206,7 @@ class Workers:
                 self._start(name)
 
     def _start(self, name: str) -> None:
-        command = [sys.executable, "-m", "celery", "-A", "portal", "--quiet", "worker", "--pool", "threads"]
-        command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1"]
-        command += ["--concurrency", str(self._capacity + 4), "-n", f"streams@{name}"]
-        command += ["-Q", f"streams.{name},probes.{name}"]
+        command = [sys.executable, "-m", *stream_worker(name, self._capacity)]
         environment = self._environment | {"WORKER_NAME": name, "WORKER_CAPACITY": str(self._capacity)}
         self._running[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,11 +77,3 @@ def network(*names: str) -> Iterator[dict[str, Host]]:
     finally:
         for namespace in (*(host.namespace for host in hosts.values()), switch):
             subprocess.run(["ip", "netns", "delete", namespace], capture_output=True)
-
-
-def worker(name: str, threads: int = 20) -> list[str]:
-    """A stream worker, as deploy/systemd/mask-portal-worker.service starts it."""
-    command = [sys.executable, "-m", "celery", "-A", "portal", "--quiet", "worker", "--pool", "threads"]
-    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1"]
-    command += ["--concurrency", str(threads), "-n", f"streams@{name}", "-Q", f"streams.{name},probes.{name}"]
-    return command

@@ -15,11 +15,12 @@ from typing import Any
 from cameras.replay.stream_load import copy_as_camera
 from cameras.watching.leases import TIME_TO_LIVE_S
 from cameras.watching.spool import read_records
+from portal.server.run import stream_worker
 from tests.conftest import DEMO_CLIPS, ROOT
 from tests.on_postgres import postgres_server
 from tests.portal_process import MARKER, PortalProcess, python_in, wait_for
 from tests.services import valkey_binary
-from tests.system.hosts import Host, network, worker
+from tests.system.hosts import Host, network
 
 CUT_S = 30.0
 PASSWORD = "0123456789abcdef"
@@ -117,7 +118,9 @@ def test_a_worker_whose_line_is_cut_watches_on_and_what_it_saw_comes_with_its_ow
 
             def at(host: Host, sites: str) -> tuple[list[str], dict[str, str]]:
                 own_data = {"DATA_DIR": str(own), "WORKER_NAME": host.name, "WORKER_SITES": sites}
-                return [*host.with_own(own), *worker(host.name)], common | own_data | {MARKER: portal.marker}
+                return [*host.with_own(own), sys.executable, "-m", *stream_worker(host.name, 16)], common | own_data | {
+                    MARKER: portal.marker
+                }
 
             first, its = at(south, f"{shared},{souths}")
             second, others = at(west, f"{shared},{wests}")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cameras.watching.leases import TIME_TO_LIVE_S
+from portal.server.run import stream_worker
 from tests.cameras.footage import waiting
 from tests.conftest import ROOT
 from tests.portal_process import MARKER, PortalProcess, Visitor, python_in, wait_for
@@ -47,8 +48,6 @@ mine = Reign.objects.get(camera_id={camera}, token={token})
 rows = Passage.objects.filter(camera_id={camera}, token__lt={token}, last_seen_at__gt=mine.taken_at)
 print(json.dumps(list(rows.values_list('token', flat=True))))
 """
-WORKER = ["-m", "celery", "-A", "portal", "--quiet", "worker", "--pool", "threads", "--without-gossip",
-          "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1", "--concurrency", "20"]  # fmt: skip
 
 
 @contextmanager
@@ -56,8 +55,8 @@ def one_more(portal: PortalProcess, name: str = "south") -> Iterator[subprocess.
     """One more worker, as deploy/systemd/mask-portal-worker.service starts it."""
     given = {"DATA_DIR": str(portal.data_dir), "WORKER_NAME": name, "DEMO": "1", MARKER: portal.marker}
     keep = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    own = ["-n", f"streams@{name}", "-Q", f"streams.{name},probes.{name}"]
-    process = subprocess.Popen([sys.executable, *WORKER, *own], cwd=ROOT, env=keep | given, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", *stream_worker(name, capacity=16)]
+    process = subprocess.Popen(command, cwd=ROOT, env=keep | given, stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:
