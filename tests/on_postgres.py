@@ -90,8 +90,8 @@ def postgres_server(host: str = "127.0.0.1", on: tuple[str, ...] = ()) -> Iterat
     try:
         server.start()
         yield server
+    finally:  # of a test that failed, too: nothing may outlive it
         server.end()
-    finally:
         shutil.rmtree(server.folder, ignore_errors=True)
 
 

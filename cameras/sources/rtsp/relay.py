@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import cast
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from cameras.errors import CameraError, StreamError
 from cameras.reach import addresses
@@ -31,11 +30,6 @@ log = logging.getLogger(__name__)
 TO_CAMERA = ("accept", "session", "range", "scale", "content-type")
 TO_FFMPEG = ("public", "session", "content-type", "scale")
 RECONNECTS = 2  # to a camera that hangs up when it asks for a login
-
-
-HUNG_UP = gettext_lazy(
-    "It ended the connection without an answer. Is this the camera's RTSP port (usually 554)? If so, restart it."
-)
 
 
 class Relay(threading.Thread):
@@ -165,7 +159,11 @@ class Relay(threading.Thread):
         data = one.recv(CHUNK)
         if not data:
             if one is not client and not self._conversation.has_answered:
-                raise StreamError(str(HUNG_UP))
+                text = _(
+                    "It ended the connection without an answer. Is this the camera's RTSP port (usually 554)? "
+                    "If so, restart it."
+                )
+                raise StreamError(text)
             return False
         reader.feed(data)
         while (part := reader.next()) is not None:

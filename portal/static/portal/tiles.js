@@ -182,12 +182,14 @@ function startMore(tiles, elements) {
   if (!line) return () => {};
   const button = line.querySelector("button");
   const fold = () => {
-    const needy = elements.filter((each) => !SEEN.has(each.dataset.state) && each.dataset.state !== "paused");
+    let needy = 0;
     elements.forEach((each) => {
-      each.toggleAttribute("data-more", needy.indexOf(each) >= FIRST);
+      const isNeedy = !SEEN.has(each.dataset.state) && each.dataset.state !== "paused";
+      if (isNeedy) needy += 1;
+      each.toggleAttribute("data-more", isNeedy && needy > FIRST);
     });
-    line.hidden = needy.length <= FIRST;
-    line.querySelector("[data-more-count]").textContent = needy.length;
+    line.hidden = needy <= FIRST;
+    line.querySelector("[data-more-count]").textContent = needy;
   };
   const show = (isShown) => {
     tiles.toggleAttribute("data-hides-more", !isShown);
@@ -206,11 +208,12 @@ function startChoice() {
 }
 
 export function startTiles(live) {
+  const place = document.querySelector("[data-tiles]");
   startChoice();
-  startPaused(document.querySelector("[data-tiles]"));
+  startPaused(place);
   const elements = [...document.querySelectorAll(".tile")];
   if (!elements.length) return;
-  const fold = startMore(document.querySelector("[data-tiles]"), elements);
+  const fold = startMore(place, elements);
   const tiles = new Map(elements.map((element) => [Number(element.dataset.camera), new Tile(element, live)]));
 
   const look = () => {
