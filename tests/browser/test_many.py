@@ -56,6 +56,7 @@ def test_what_needs_somebody_comes_first_and_what_is_paused_is_folded_away(porta
 
 def test_a_site_and_a_name_are_chosen_and_kept(portal: PortalProcess, visit: Visit) -> None:
     page = visit(portal, portal.login(), viewport={"width": 390, "height": 844})
+    expect(page.locator("body")).to_have_attribute("data-live", "live")  # its scripts listen
     page.get_by_label("Site").select_option("Aster Court")
     page.wait_for_url("**/?site=*")
     expect(page.locator(".tile .site").filter(has_not_text="Aster Court")).to_have_count(0)
