@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 
@@ -41,7 +42,9 @@ class Pictures:
         The matrix (a, b, u, c, d, v, x, y, w), as FFmpeg's libavutil/display.h has it, moves a point of the stored
         picture to (a·x + c·y, b·x + d·y); an EXIF orientation arrives as one, too.
         """
-        side_data = frame.side_data.get("DISPLAYMATRIX")
+        # Not frame.side_data: the frame would hold its container and be held by it, and stay until the next full
+        # collection of garbage, hours later.
+        side_data = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
         converted = self._reformatter.reformat(frame, format="bgr24", threads=1)
         image = np.asarray(converted.to_ndarray(), np.uint8)
         if side_data is None:

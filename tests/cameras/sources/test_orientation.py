@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import struct
 from pathlib import Path
@@ -15,6 +16,7 @@ from cameras.sources.clip import Clip
 from cameras.sources.pictures import Pictures
 from detection import Image
 from detection.pictures import decode_picture
+from tests.conftest import DEMO_CLIPS
 
 # How a point (x, y) of the stored picture is moved, as (a, b, c, d): to (a·x + c·y, b·x + d·y).
 WAYS = [
@@ -90,3 +92,23 @@ def test_each_exif_orientation_gives_the_same_picture(seen: Image, orientation: 
     assert_same(decode_picture(data), seen)
     with av.open(io.BytesIO(data), "r", format="mjpeg") as container:
         assert_same(Pictures().upright(next(container.decode(video=0))), seen)
+
+
+def test_a_frame_goes_as_soon_as_nobody_needs_it() -> None:
+    """Not at the next full collection of garbage: by then, hundreds of megabytes may wait."""
+    pictures = Pictures()
+
+    def frames() -> int:
+        return sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+
+    gc.collect()
+    before = frames()
+    gc.disable()
+    try:
+        with av.open(str(DEMO_CLIPS / "harbour-house.mp4")) as container:
+            for _number, frame in zip(range(5), container.decode(video=0), strict=False):
+                assert pictures.upright(frame).size
+                del frame
+        assert frames() == before
+    finally:
+        gc.enable()
