@@ -47,7 +47,7 @@ def restore(path: Path, passphrase: str) -> Contents:
             manifest = _unpack(path, passphrase, staging)
             _check(manifest, staging)
             _install(manifest, staging, root)
-        except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+        except (OSError, tarfile.TarError, ValueError, KeyError, pyrage.DecryptError) as error:
             raise BackupError(f"{path.name} is damaged, or no backup of ours. Take another one.") from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
