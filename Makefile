@@ -1,4 +1,5 @@
 # make run    start everything and print the address
+# make worker watch the cameras of a site for a portal elsewhere: make worker PORTAL=https://... KEY=...
 # make check  the fast part of the tests: style, types, imports between packages, migrations, unit tests
 # make test   everything, with real services and a real browser
 # make test-slow   what runs for minutes: training, soak tests, kills
@@ -19,9 +20,14 @@ FAST := tests/test_docs.py tests/test_supply.py tests/detection tests/cameras te
 COVERAGE_FLOOR := 86
 COVERED := --cov --cov-report= --cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: run check static test quick whole test-slow clean install install-dev lock try
+.PHONY: run worker check static test quick whole test-slow clean install install-dev lock try
 
 run: $(VENV)/.installed
+	@exec $(BIN)/python -m portal.server.run
+
+worker: $(VENV)/.installed
+	@if [ -z "$(PORTAL)" ] || [ -z "$(KEY)" ]; then \
+	    echo "Write make worker PORTAL=https://... KEY=..., with a key from the site's page “Workers”."; exit 2; fi
 	@exec $(BIN)/python -m portal.server.run
 
 install: $(VENV)/.installed

@@ -38,6 +38,12 @@ class Site(models.Model):
         _("time zone"), max_length=64, default="UTC", validators=[check_time_zone], help_text=_("Like Europe/Lisbon.")
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    has_workers = models.BooleanField(
+        _("has workers of its own"),
+        default=False,
+        editable=False,
+        help_text=_("Its network cameras are then watched by workers at the site alone (SiteWorker)."),
+    )
 
     class Meta:
         verbose_name = _("site")
@@ -124,6 +130,11 @@ class Camera(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_at_site(self) -> bool:
+        """Whether only a worker at its site reaches it. A device sends its pictures to the portal from anywhere."""
+        return self.site.has_workers and self.kind != self.Kind.DEVICE
 
     @staticmethod
     def wanted(prefix: str = "") -> models.Q:
@@ -226,6 +237,34 @@ class Outage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.began_at:%Y-%m-%d %H:%M:%S} {self.reason}"
+
+
+class SiteWorker(models.Model):
+    """A stream worker at a site, behind its firewall: it calls the portal, with a key for this one site.
+
+    The key is not stored, only its hash.
+    """
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="workers", verbose_name=_("site"))
+    name = models.CharField(_("name"), max_length=80, help_text=_("Like the name of its machine."))
+    key_hash = models.CharField(_("hash of its key"), max_length=64, unique=True, editable=False)
+    made_at = models.DateTimeField(_("made"), auto_now_add=True)
+    last_seen_at = models.DateTimeField(_("last seen"), null=True, blank=True)
+    version = models.CharField(_("version"), max_length=40, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("worker at a site")
+        verbose_name_plural = _("workers at sites")
+        ordering = ("name", "pk")
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def worker_name(self) -> str:
+        """Its name among all stream workers."""
+        return f"site:{self.site_id}:{self.pk}"  # leases.AT_SITE
 
 
 class ProbeRequest(models.Model):

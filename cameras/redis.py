@@ -57,6 +57,11 @@ def in_view_key(camera_id: int) -> str:
     return f"in-view:{camera_id}"
 
 
+def site_calls_key(worker: str) -> str:
+    """What a worker at a site is asked to do (cameras/watching/site_calls.py)."""
+    return f"site-calls:{worker}"
+
+
 def worker_key(name: str) -> str:
     """Holds what a stream worker reports about itself, as JSON."""
     return f"worker:{name}"

@@ -9,7 +9,7 @@ from django.db import close_old_connections
 from kombu.exceptions import OperationalError
 
 from cameras.setup import probe
-from cameras.watching import leases, worker
+from cameras.watching import leases, site_calls, worker
 
 EXPIRES_S = 10
 
@@ -43,22 +43,37 @@ def ring(name: str, camera_id: int, token: int) -> None:
     send("cameras.tasks.watch_camera", (camera_id, token), f"streams.{name}")
 
 
-def send_probe(probe_id: UUID, site_id: int) -> bool:
-    """Let the least busy worker that serves the site carry out a test; False if there is no living one."""
-    name = serving_worker(site_id)
-    if name:
-        send("cameras.tasks.probe_camera", (str(probe_id),), f"probes.{name}")
-    return bool(name)
+def send_probe(probe_id: UUID, site_id: int, at_site: bool) -> bool:
+    """Let the least busy worker that serves the site carry out a test; False if there is no living one.
+
+    Args:
+        at_site: by one of the site's own.
+    """
+    return ask_worker("cameras.tasks.probe_camera", probe_id, serving_worker(site_id, at_site))
 
 
-def serving_worker(site_id: int, camera_id: int = 0) -> str:
-    """A living worker that serves the site: the one that watches the camera, else the least busy. Empty if none."""
-    serving = [state for state in leases.living_workers() if state.serves(site_id)]
+def serving_worker(site_id: int, at_site: bool, camera_id: int = 0) -> leases.WorkerState | None:
+    """A living worker that serves the site: the one that watches the camera, else the least busy."""
+    serving = [state for state in leases.living_workers() if state.serves(site_id, at_site)]
 
     def fitness(state: leases.WorkerState) -> tuple[bool, int, str]:
         return camera_id in state.watching, state.capacity - len(state.watching), state.name
 
-    return max(serving, key=fitness).name if serving else ""
+    return max(serving, key=fitness, default=None)
+
+
+def ask_worker(task: str, row: UUID, worker: leases.WorkerState | None) -> bool:
+    """Ask a worker to carry out a task about one row; False if there is none. One at a site hears of it when it calls.
+
+    Raises ConnectionError, or one of cameras.redis.Errors.
+    """
+    if worker is None:
+        return False
+    if worker.is_at_site:
+        site_calls.leave(worker.name, task, row)
+    else:
+        send(task, (str(row),), f"probes.{worker.name}")
+    return True
 
 
 def send(task: str, arguments: tuple[object, ...], queue: str) -> None:

@@ -110,9 +110,12 @@ CHANNEL_LAYERS = {
 CELERY_BROKER_URL = env.celery_broker_url(REDIS_URL)
 
 # A stream worker: its name is its queue, its lease, and its folder in DATA_DIR/spool.
-WORKER_NAME = variables.read("WORKER_NAME")
+WORKER_NAME = env.worker_name()
 WORKER_CAPACITY = variables.worker_capacity()
 WORKER_SITES = [int(site) for site in variables.names("WORKER_SITES")]
+
+# A worker at a site, for a portal elsewhere: its address, our key, and who signed its certificate (site_workers/).
+PORTAL, KEY, PORTAL_AUTHORITY = env.portal_elsewhere()
 
 # Networks in which cameras may be although those are otherwise refused (loopback, link-local).
 CAMERA_NETWORKS = env.networks("CAMERA_NETWORKS")

@@ -29,6 +29,7 @@ def pulse() -> None:
 
 @shared_task(name="portal.tasks.states")
 def states() -> None:
+    camera_states.hand_out_at_sites()
     camera_states.tell_changes()
 
 

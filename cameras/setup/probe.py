@@ -107,6 +107,14 @@ class Report:
     def encode(self) -> str:
         return json.dumps(asdict(self))
 
+    @classmethod
+    def decode(cls, text: bytes | str) -> Report:
+        """Raises ValueError, KeyError or TypeError if this is no report."""
+        given = json.loads(text)
+        steps = [StepReport(Step(step["name"]).value, Status(step["status"]).value, str(step["text"]))
+                 for step in given["steps"]]  # fmt: skip
+        return cls(steps, bool(given["done"]), bool(given["picture"]))
+
 
 @dataclass(frozen=True)
 class Typed:
@@ -158,10 +166,7 @@ def publish(probe_id: UUID, report: Report) -> None:
 def read_report(probe_id: UUID) -> Report | None:
     """The current report; None once it has expired."""
     value = cast("bytes | None", connection().get(report_key(probe_id)))
-    if value is None:
-        return None
-    given = json.loads(value)
-    return Report([StepReport(**step) for step in given["steps"]], given["done"], given["picture"])
+    return None if value is None else Report.decode(value)
 
 
 def read_picture(probe_id: UUID) -> bytes | None:

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 from cameras.redis import METRICS_KEY, connection, stages_key
-from cameras.watching.health import HealthCounts
+from cameras.watching.health import FRAMES, HealthCounts
 from cameras.watching.unsent import Unsent
 
 PUSH_EVERY_S = 5.0
 GONE_AFTER_S = 60  # a worker that has not pushed for this long has no stages any more
+COUNTED = ("frames", "reconnects")
 STAGES = ("decode", "detect", "follow")
 STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
@@ -74,6 +75,25 @@ class WatchCounts:
             pipeline.hset(stages_key(worker), mapping=times)
             pipeline.expire(stages_key(worker), GONE_AFTER_S)
             pipeline.execute()
+
+
+def read_counts() -> dict[str, int]:
+    """All counts of cameras so far, by field: "frames|7|analysed", "reconnects|7"."""
+    found = cast("dict[bytes, bytes]", connection().hgetall(METRICS_KEY))
+    counts = {field.decode(): int(value) for field, value in found.items()}
+    return {field: value for field, value in counts.items() if field.split("|")[0] in COUNTED}
+
+
+def add_counts(new: Mapping[str, int], camera_ids: Collection[int]) -> None:
+    """Add what was counted elsewhere of these cameras; what is no such count is left out."""
+    pipeline = connection().pipeline(transaction=False)
+    for field, by in new.items():
+        kind, _bar, rest = field.partition("|")
+        camera, _bar, what = rest.partition("|")
+        is_known = (what in FRAMES) if kind == "frames" else (kind == "reconnects" and not what)
+        if is_known and camera.isdecimal() and int(camera) in camera_ids:
+            pipeline.hincrby(METRICS_KEY, f"{kind}|{int(camera)}" + (f"|{what}" if what else ""), by)
+    pipeline.execute()
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ Each hour is one hash for all cameras and workers, and expires a day later, so n
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from cameras.redis import connection, health_key
 from cameras.watching.unsent import Unsent
@@ -74,6 +75,31 @@ class HealthCounts:
                     pipeline.hincrby(key, field, by)
             pipeline.expire(key, (KEPT_H + 2) * HOUR_S)
             pipeline.execute()
+
+
+def read_sums() -> dict[str, int]:
+    """What was counted in this hour and the one before, by hour, camera and name: "447392|7|analysed"."""
+    newest = hour_of(time.time())
+    found: dict[str, int] = {}
+    for hour in (newest - 1, newest):
+        sums = cast("dict[bytes, bytes]", connection().hgetall(health_key(hour)))
+        found |= {f"{hour}|{field.decode()}": int(value) for field, value in sums.items()}
+    return found
+
+
+def add_sums(new: Mapping[str, int], camera_ids: Collection[int]) -> None:
+    """Add what was counted elsewhere of these cameras, lately; what is no such count is left out."""
+    newest = hour_of(time.time())
+    pipeline = connection().pipeline(transaction=False)
+    for field, by in new.items():
+        hour, _bar, rest = field.partition("|")
+        camera, _bar, name = rest.partition("|")
+        if not (hour.isdecimal() and camera.isdecimal() and name in {*FRAMES, *TIMES_US, *FACES}):
+            continue
+        if int(camera) in camera_ids and newest - KEPT_H <= int(hour) <= newest:
+            pipeline.hincrby(health_key(int(hour)), f"{int(camera)}|{name}", by)
+            pipeline.expire(health_key(int(hour)), (KEPT_H + 2) * HOUR_S)
+    pipeline.execute()
 
 
 def hour_of(at: float) -> int:

@@ -45,6 +45,7 @@ CAMERA_LOAD = 0.04  # what a camera will need, as long as that was not measured
 LOAD_STEP = 0.05  # less than this is no difference
 MOST_CRASHES = 2  # of a worker, by one camera, within an hour: then it is handed out no more
 RINGS = 3  # unanswered, after which the camera goes to another worker
+AT_SITE = "site:"  # how the names of workers at a site begin
 Ring = Callable[[str, int, int], None]  # worker, camera, token
 
 
@@ -75,8 +76,14 @@ class WorkerState:
     calm: tuple[int, ...] = ()
     version: str = ""
 
-    def serves(self, site_id: int) -> bool:
-        return not self.site_ids or site_id in self.site_ids
+    @property
+    def is_at_site(self) -> bool:
+        """Whether it is one of a site's own workers (SiteWorker), and watches what no other reaches."""
+        return self.name.startswith(AT_SITE)
+
+    def serves(self, site_id: int, at_site: bool) -> bool:
+        """Whether it may watch a camera of this site; `at_site` as in Camera.is_at_site."""
+        return self.is_at_site == at_site and (not self.site_ids or site_id in self.site_ids)
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -276,6 +283,7 @@ class Wanted:
     site_id: int
     token: int
     worker: str
+    at_site: bool = False
 
 
 def wanted_cameras() -> list[Wanted]:
@@ -283,12 +291,15 @@ def wanted_cameras() -> list[Wanted]:
     yet. Usually one query.
     """
     wanted = Camera.objects.filter(Camera.wanted()).exclude(in_quarantine("lease__"))
-    rows = wanted.values_list("pk", "site_id", "lease__token", "lease__worker")
+    rows = wanted.values_list("pk", "site_id", "lease__token", "lease__worker", "site__has_workers", "kind")
     found = list(rows.order_by("pk"))
-    missing = [pk for pk, _site, token, _worker in found if token is None]
+    missing = [pk for pk, _site, token, *_rest in found if token is None]
     if missing:
         CameraLease.objects.bulk_create([CameraLease(camera_id=pk) for pk in missing], ignore_conflicts=True)
-    return [Wanted(pk, site_id, token or 0, worker or "") for pk, site_id, token, worker in found]
+    return [
+        Wanted(pk, site_id, token or 0, worker or "", has_workers and kind != Camera.Kind.DEVICE)
+        for pk, site_id, token, worker, has_workers, kind in found
+    ]
 
 
 def in_quarantine(prefix: str = "") -> Q:
@@ -364,7 +375,7 @@ class Reconciler:
     def _hand_out(self, camera: Wanted, workers: dict[str, WorkerState], load: dict[str, int], settled: bool) -> bool:
         holder = workers.get(camera.worker)
         rings, rung_at = self._rings.get((camera.camera_id, camera.token), (0, float("-inf")))
-        if holder is not None and holder.serves(camera.site_id) and rings < RINGS:
+        if holder is not None and holder.serves(camera.site_id, camera.at_site) and rings < RINGS:
             if time.monotonic() - rung_at < RING_AGAIN_S:
                 return False
             return self._ring(camera.camera_id, camera.token, camera.worker, rings)
@@ -382,7 +393,8 @@ class Reconciler:
 
     def _ring(self, camera_id: int, token: int, worker: str, rings: int) -> bool:
         self._rings[camera_id, token] = (rings + 1, time.monotonic())
-        self.ring(worker, camera_id, token)
+        if not worker.startswith(AT_SITE):  # those ask by themselves
+            self.ring(worker, camera_id, token)
         return True
 
     def _living(self) -> dict[str, WorkerState]:
@@ -427,10 +439,12 @@ def era_age_s() -> float:
     return now - int(began or now)
 
 
-def why_waiting(site_id: int, workers: Iterable[WorkerState]) -> str:
+def why_waiting(site_id: int, at_site: bool, workers: Iterable[WorkerState]) -> str:
     """Why no worker takes a camera of this site, and what to do, as a sentence; empty if one is about to."""
     workers = list(workers)
-    serving = [worker for worker in workers if worker.serves(site_id)]
+    serving = [worker for worker in workers if worker.serves(site_id, at_site)]
+    if at_site and not serving:
+        return _("No worker at this site has been heard of. Is its machine on, and does it reach the portal?")
     taken, places = sum(len(worker.watching) for worker in serving), sum(worker.capacity for worker in serving)
     if not workers:
         return _("No stream worker is running. Ask the operator of this portal to start one.")
@@ -463,7 +477,7 @@ def choose_worker(camera: Wanted, workers: Iterable[WorkerState], load: dict[str
     free = []
     for worker in workers:
         given = load.get(worker.name, 0)
-        if worker.serves(camera.site_id) and worker.capacity > given:
+        if worker.serves(camera.site_id, camera.at_site) and worker.capacity > given:
             added = max(0, given - len(worker.watching)) * CAMERA_LOAD
             doing = round((worker.load + added) / LOAD_STEP)
             free.append((not worker.trouble, -doing, worker.capacity - given, worker.name))

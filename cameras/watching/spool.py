@@ -39,6 +39,7 @@ SEGMENT_BYTES = 8_000_000
 MOST_WAITING_BYTES = 64_000_000  # in memory while the disk accepts none
 RETRY_S = 1.0
 _FRAME = struct.Struct(">II")
+FRAME_BYTES = _FRAME.size  # before a payload
 _LENGTH = struct.Struct(">I")
 MOST_BYTES = 64_000_000  # a greater length is a cut record, not a record
 

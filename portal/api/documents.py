@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import login_not_required
 from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
 
-from portal.api import cameras, problems, reading
+from portal.api import cameras, problems, reading, site_workers
 
 ABOUT = """**Reading**: a program reads a site's figures, people, violations and outages, and waits for events. Its
 token is made on the site's page “Programs”, says what the program may do, and can be revoked there. In a browser,
@@ -32,6 +32,7 @@ api = NinjaAPI(
 )
 api.add_router("/v1", reading.router)
 api.add_router("/v1", cameras.router)
+api.add_router("/v1/site-worker", site_workers.router)
 problems.use(api)
 
 

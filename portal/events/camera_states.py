@@ -7,9 +7,12 @@ a person who pauses or adds a camera. So what pages were last told is compared w
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import cast
+from uuid import uuid4
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -17,13 +20,32 @@ from cameras.models import Camera, CameraLease, Outage
 from cameras.redis import connection
 from cameras.states import CameraState
 from cameras.watching import seen
-from cameras.watching.leases import TIME_TO_LIVE_S, alive_leases, era_age_s, living_workers, why_waiting
+from cameras.watching.leases import (
+    TIME_TO_LIVE_S,
+    Reconciler,
+    alive_leases,
+    era_age_s,
+    living_workers,
+    why_waiting,
+)
 from cameras.watching.outages import OPENS_AFTER_S
 from portal.events import feed, messages
 from portal.models import Pause
 
 judge = seen.Judge()  # one a process: the job worker's
+_reconciler = Reconciler(f"{settings.WORKER_NAME}.jobs", uuid4().hex[:12], lambda worker, camera, token: None)
+_handing_out = threading.Lock()
 TOLD_KEY = "camera-told"  # a hash: what pages were last told, by camera
+
+
+def hand_out_at_sites() -> None:
+    """Where all workers are at sites, none of which reaches the database, nobody else hands cameras out."""
+    workers = living_workers()
+    if workers and all(worker.is_at_site for worker in workers) and _handing_out.acquire(blocking=False):
+        try:
+            _reconciler.step()
+        finally:
+            _handing_out.release()
 
 
 def tell_changes() -> int:
@@ -75,11 +97,12 @@ def settle_outages() -> None:
 def say_why_waiting() -> None:
     """Beside a camera that waits for a worker stands why it gets none. One query, and one for each new reason."""
     waiting = CameraLease.objects.filter(Camera.wanted("camera__"), state__in=(CameraState.WAITING, CameraState.PAUSED))
-    rows = list(waiting.values_list("camera_id", "camera__site_id", "worker", "state_detail"))
+    rows = list(waiting.select_related("camera__site"))
     workers = living_workers() if rows else []
     names = {worker.name for worker in workers}
-    for camera_id, site_id, worker, detail in rows:
-        why = "" if worker in names else why_waiting(site_id, workers)
+    for lease in rows:
+        camera_id, worker, detail, camera = lease.camera_id, lease.worker, lease.state_detail, lease.camera
+        why = "" if worker in names else why_waiting(camera.site_id, camera.is_at_site, workers)
         if why != detail:
             CameraLease.objects.filter(camera_id=camera_id, worker=worker, state_detail=detail).update(state_detail=why)
 

@@ -15,6 +15,7 @@ from cameras.models import Camera
 from cameras.redis import Errors, connection, ended_key
 from cameras.watching import crashes, spool
 from cameras.watching.spool import Record, SpoolReader, SpoolWriter
+from portal.events import outgoing
 from portal.events.follow_ups import CameraChange, follow
 from portal.events.recording import close_abandoned, record
 
@@ -83,6 +84,7 @@ class Recorder:
     def step(self) -> bool:
         """Record the next few records; False if there are none."""
         places = self._reader.batch()
+        outgoing.keep(place[0] for place in places)
         for place in places:
             apply(place[0], self.refused_root)
             self._reader.done(place, self.writer.active())
@@ -152,6 +154,7 @@ def drain_abandoned(spool_root: Path, refused_root: Path) -> int:
                 blame(camera_id)
             reader = SpoolReader(folder)
             while places := reader.batch():
+                outgoing.keep(place[0] for place in places)
                 for place in places:
                     apply(place[0], refused_root)
                     reader.done(place, None)

@@ -96,7 +96,7 @@ def _record_finding(told: Told, reign: Reign) -> None:
         case ViolationFinding():
             _record_violation(told.finding, told.picture, reign)
         case ReignFinding():
-            close_left_open(Q(camera_id=reign.camera_id, token__lt=reign.token), told.finding.goes_on)
+            _record_reign(told.finding, reign)
         case StateFinding():
             _record_state(told.finding, reign)
         case OutageFinding():
@@ -105,6 +105,12 @@ def _record_finding(told: Told, reign: Reign) -> None:
             _record_recovery(told.finding, reign)
         case SpotFinding():
             _record_spot(told.finding, reign)
+
+
+def _record_reign(finding: ReignFinding, reign: Reign) -> None:
+    """What others left open is over; so is what an earlier watch under this token did, as those of a site's worker."""
+    before = Q(token__lt=reign.token) | Q(token=reign.token, last_seen_at__lt=moment(finding.at))
+    close_left_open(Q(camera_id=reign.camera_id) & before, finding.goes_on)
 
 
 def _check_reign(last_seen_at: float, reign: Reign, body: Mapping[str, Any]) -> None:

@@ -40,6 +40,8 @@ class AuditEntry(models.Model):
         ZONE_DELETED = "zone-deleted", _("deleted a zone of")
         VOICE_CHANGED = "voice-changed", _("changed the voice of")
         VOICE_PLAYED = "voice-played", _("played a reminder at")
+        SITE_WORKER_ADDED = "site-worker-added", _("made a key for a worker at the site")
+        SITE_WORKER_REVOKED = "site-worker-revoked", _("revoked the key of a worker at the site")
         PROGRAM_ADDED = "program-added", _("let a program in")
         PROGRAM_REVOKED = "program-revoked", _("revoked the token of")
         READ_BY_API = "read-by-api", _("read through the API")

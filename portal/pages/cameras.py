@@ -80,7 +80,7 @@ def why_not_watched(camera: Camera) -> str:
     """Why none of the workers takes this camera just now; empty if one will, or if that is not known."""
     try:
         living = living_workers()
-        return why_waiting(camera.site_id, living) if living else ""
+        return why_waiting(camera.site_id, camera.is_at_site, living) if living else ""
     except Errors:
         return ""
 
@@ -144,7 +144,7 @@ def test_camera(request: HttpRequest) -> HttpResponse:
     typed = form.typed()
     try:
         asked = probe.ask(site.pk, person.pk, typed)
-        if not tasks.send_probe(asked.pk, site.pk):
+        if not tasks.send_probe(asked.pk, site.pk, site.has_workers):
             probe.fail(asked.pk, _("No worker serves this site now, so no test can run. Start one, then test again."))
     except (*Errors, ConnectionError):
         return problem(_("The portal cannot test at the moment. Try again soon."), 503)

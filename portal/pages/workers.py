@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from cameras.models import Camera, CameraLease, Site
+from cameras.models import Camera, CameraLease, Site, SiteWorker
 from cameras.redis import Errors
 from cameras.watching import leases
 from portal import __version__
@@ -25,7 +25,7 @@ ENGINES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 @require_safe
 def workers(request: HttpRequest) -> HttpResponse:
-    """All of them. Two queries, however many cameras there are."""
+    """All of them. Three queries, however many cameras there are."""
     require_superuser(request)
     try:
         living, is_known = leases.living_workers(), True
@@ -37,10 +37,11 @@ def workers(request: HttpRequest) -> HttpResponse:
     for worker, pk, name, site, why in rows.values_list(*columns):
         held[worker].append({"pk": pk, "name": name, "site": site, "why": why})
     unwatched = held.pop("", [])
+    own = {each.worker_name: each.name for each in SiteWorker.objects.filter(revoked_at=None)}
     names = dict(Site.objects.values_list("pk", "name"))
     context = {
         "is_known": is_known,
-        "workers": [shown(worker, held.get(worker.name, []), names) for worker in living],
+        "workers": [shown(each, held.get(each.name, []), names) | {"own_name": own.get(each.name)} for each in living],
         "unwatched": unwatched,
         "places": places(living),
         "portal": {

@@ -161,6 +161,31 @@ def pictures(folder: Path) -> dict[str, object]:
     return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": options}
 
 
+def worker_name() -> str:
+    """WORKER_NAME; those of workers at sites cannot be taken by others."""
+    name = variables.read("WORKER_NAME")
+    if ":" in name or " " in name:
+        raise SettingError(f"WORKER_NAME={name} has a colon or a space in it. Write one word, like north-2.")
+    return name
+
+
+def portal_elsewhere() -> tuple[str, str, str]:
+    """PORTAL, KEY and PORTAL_AUTHORITY, of a worker at a site; empty for a portal of its own."""
+    address, key = variables.read("PORTAL").rstrip("/"), variables.read("KEY")
+    authority = variables.read("PORTAL_AUTHORITY")
+    if not address:
+        return "", "", ""
+    parts = urlsplit(address)
+    is_here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_here)):
+        raise SettingError(f"PORTAL={address} cannot be used. Write https:// and the portal's name.")
+    if not key:
+        raise SettingError("PORTAL needs KEY, too. A manager makes one on the page “Workers” of the site.")
+    if authority and not Path(authority).is_file():
+        raise SettingError(f"PORTAL_AUTHORITY={authority} is no file. Get it from the portal, at /connect/.")
+    return address, key, authority
+
+
 def email(url: str) -> dict[str, object]:
     """Django's e-mail settings from EMAIL_URL (smtp+tls://user:password@host:587, consolemail://, filemail:///folder)."""
     try:

@@ -128,7 +128,8 @@ class Supervisor:
         self.lock()
         allow_many_files()
         processes.write(self.data_dir, {})
-        check_port(self.bind, self.port)
+        if not self.at_site:
+            check_port(self.bind, self.port)
         if not variables.read("REDIS_URL"):
             self.start_valkey()
         self.prepare()
@@ -138,13 +139,19 @@ class Supervisor:
         for child in needed:
             self.children.append(child)
             self.spawn(child)
-        self.wait_until_ready()
+        if not self.at_site:
+            self.wait_until_ready()
         if not self.stopping.is_set():  # nobody waits for it, and four at once are slower than three
             self.children.append(beat)
             self.spawn(beat)
         if not self.stopping.is_set():
             print(self.greeting(), flush=True)
             alive.notify("READY=1")
+
+    @property
+    def at_site(self) -> bool:
+        """Whether this is a worker at a site, for a portal elsewhere: without pages of its own."""
+        return bool(variables.read("PORTAL"))
 
     @property
     def certificate(self) -> Path | None:
@@ -220,8 +227,9 @@ class Supervisor:
         capacity = variables.worker_capacity()
         watching = [Child("streams", "module", stream_worker(name, capacity))] if capacity else []
         jobs = [*CELERY_WORKER, "-n", f"jobs@{name}", "-Q", "default", "--concurrency", "2"]
+        at_site = [Child("courier", "module", ["portal.site_workers.courier"])]
         return [
-            Child("web", "module", web),
+            *(at_site if self.at_site else [Child("web", "module", web)]),
             *watching,
             Child("jobs", "module", jobs),
             Child("beat", "module", [*CELERY, "beat", "--scheduler", "redbeat.RedBeatScheduler", "--pidfile", ""]),

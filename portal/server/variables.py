@@ -33,6 +33,9 @@ DEFAULTS: dict[str, str] = {
     "WORKER_NAME": os.uname().nodename.split(".")[0],
     "WORKER_CAPACITY": str(CAMERAS_PER_CORE * (os.cpu_count() or 1)),
     "WORKER_SITES": "",
+    "PORTAL": "",  # a portal elsewhere, for a worker at a site
+    "KEY": "",
+    "PORTAL_AUTHORITY": "",  # the machine's own list of authorities
     "HTTPS": "0",
     "TRY": "everybody",
     "REQUIRE_TWO_FACTOR": "nobody",

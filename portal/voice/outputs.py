@@ -107,10 +107,8 @@ def close() -> None:
 def _ask_worker(reminder: Reminder) -> None:
     why = ""
     try:
-        name = tasks.serving_worker(reminder.site_id, reminder.camera_id)
-        if name:
-            tasks.send("portal.tasks.say_reminder", (str(reminder.pk),), f"probes.{name}")
-        else:
+        worker = tasks.serving_worker(reminder.site_id, reminder.camera.is_at_site, reminder.camera_id)
+        if not tasks.ask_worker("portal.tasks.say_reminder", reminder.pk, worker):
             why = Silence.NO_WORKER
     except (*Errors, ConnectionError):
         why = Silence.UNREACHED

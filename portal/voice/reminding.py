@@ -35,6 +35,11 @@ def speaks(camera: Camera) -> bool:
     return voice is not None and voice.output != Voice.Output.NOWHERE and not voice.is_muted
 
 
+def _is_ours(camera: Camera) -> bool:
+    """Whether we decide: a worker at the site lets its doors speak itself, but for pages, which are open here."""
+    return speaks(camera) and (camera.voice.output in outputs.AT_PAGES or not camera.is_at_site)
+
+
 def consider_violation(violation: Violation, camera: Camera, bare_since: datetime) -> Reminder | None:
     """Remind this person if it is time; call within the transaction that recorded the violation.
 
@@ -43,7 +48,7 @@ def consider_violation(violation: Violation, camera: Camera, bare_since: datetim
     Args:
         bare_since: when the person was last seen masked, or arrived; a reopened violation began before that.
     """
-    if violation.ended_at is not None or violation.label not in AGAIN or not speaks(camera):
+    if violation.ended_at is not None or violation.label not in AGAIN or not _is_ours(camera):
         return None
     if (violation.last_seen_at - bare_since).total_seconds() < camera.reminder_after_s - 0.001:
         return None
@@ -62,7 +67,7 @@ def consider_violation(violation: Violation, camera: Camera, bare_since: datetim
 
 def consider_passage(passage: Passage, camera: Camera) -> None:
     """Thank this person, once; call within the transaction that recorded the passage."""
-    if passage.ended_at is not None or passage.label != "mask" or not speaks(camera):
+    if passage.ended_at is not None or passage.label != "mask" or not _is_ours(camera):
         return
     if not policy_of(camera.site).thanks:
         return

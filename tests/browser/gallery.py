@@ -156,6 +156,12 @@ def make_program(page: Page) -> None:
     page.get_by_label("Token", exact=True).wait_for()
 
 
+def make_worker(page: Page) -> None:
+    page.get_by_label("Name", exact=True).fill("Mini in the server room")
+    page.get_by_role("button", name="Make its key").click()
+    page.get_by_label("On that machine").wait_for()
+
+
 def wrong_login(page: Page) -> None:
     page.get_by_label("E-mail").fill(f"nobody{time.time_ns()}@example.org")
     page.get_by_label("Password").fill("wrong")
@@ -314,6 +320,8 @@ SHOTS = (
     Shot("deliveries-empty", "deliveries", "/sites/{empty}/deliveries/", "nina"),
     Shot("programs", "programs", "/sites/{harbour}/programs/"),
     Shot("program-made", "programs", "/sites/{harbour}/programs/", act=make_program),
+    Shot("site-workers", "site_workers", "/sites/{harbour}/workers/"),
+    Shot("site-worker-made", "site_workers", "/sites/{empty}/workers/", "nina", act=make_worker),
     Shot("rules", "rules", "/sites/{harbour}/rules/"),
     Shot("rule", "rule", "/rules/{rule}/"),
     Shot("rule-add", "rule_add", "/sites/{empty}/rules/add/", "nina"),

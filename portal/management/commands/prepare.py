@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 
+from cameras.models import Site
 from cameras.redis import Errors
 from cameras.redis import connection as redis_connection
 from portal import __version__
@@ -41,14 +42,34 @@ class Command(BaseCommand):
             )
         if not upgrade.is_up_to_date():
             call_command("migrate", interactive=False, verbosity=0)
-        static_files.collect()
-        if settings.OWN_CERTIFICATE:
+        self.check_whose_folder()
+        if not settings.PORTAL:
+            static_files.collect()
+        if settings.OWN_CERTIFICATE and not settings.PORTAL:
             names, addresses = certificates.machine_names(), certificates.machine_addresses()
             certificates.ensure(settings.CERTIFICATES, names, addresses)
         environment.private_file(settings.DATA_DIR / "greeting", self.greeting() + "\n")
 
+    def check_whose_folder(self) -> None:
+        """A worker at a site and a portal cannot share one: sites and cameras there have the other's numbers."""
+        mark = settings.DATA_DIR / "worker-at-a-site"
+        if settings.PORTAL and (User.objects.exists() or Site.objects.exists()) and not mark.exists():
+            raise CommandError(
+                f"{settings.DATA_DIR} is the folder of a portal. Name another one for this worker: DATA_DIR=..."
+            )
+        if mark.exists() and not settings.PORTAL:
+            raise CommandError(
+                f"{settings.DATA_DIR} is the folder of a worker at a site. Set PORTAL and KEY, or name another folder."
+            )
+        if settings.PORTAL:
+            mark.touch()
+
     def greeting(self) -> str:
         """What `make run` prints once everything is up."""
+        if settings.PORTAL:
+            lines = ["", f"  This worker watches for  {settings.PORTAL}/"]
+            lines += ["  The site's page “Workers” there says whether it is heard."]
+            return "\n".join([*lines, "", f"  Ctrl-C stops it. What it stored stays in {settings.DATA_DIR}.", ""])
         lines = ["", f"  The mask portal is ready:  {settings.BASE_URL}/", ""]
         login = seed.ensure_demo() if settings.DEMO else None
         if login:

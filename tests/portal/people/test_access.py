@@ -37,7 +37,7 @@ from portal.models import (
     Violation,
 )
 from portal.pages.people import UNDO_SALT
-from portal.people import access, memberships, programs
+from portal.people import access, memberships, programs, site_workers
 from portal.people.pictures import PictureView, render
 from tests.html import squeezed
 from tests.worlds import BOX, World, see
@@ -163,6 +163,12 @@ TABLE = [
     ("POST", "/sites/{site2}/programs/ name=P rights=figures", (200, 404, 404, 404, 200, 404, "login")),
     ("POST", "/programs/{program}/revoke/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/programs/{program2}/revoke/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/sites/{site}/workers/", (200, 200, 403, 403, 404, 404, "login")),
+    ("GET", "/sites/{site2}/workers/", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/sites/{site}/workers/ name=W", (200, 200, 403, 403, 404, 404, "login")),
+    ("POST", "/sites/{site2}/workers/ name=W", (200, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/site-workers/{worker}/revoke/", (302, 302, 403, 403, 404, 404, "login")),
+    ("POST", "/site-workers/{worker2}/revoke/", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/sites/{site}/rules/", (200, 200, 403, 403, 404, 404, "login")),
     ("GET", "/sites/{site2}/rules/", (200, 404, 404, 404, 200, 404, "login")),
     ("GET", "/sites/{site}/rules/add/", (200, 200, 403, 403, 404, 404, "login")),
@@ -289,6 +295,7 @@ def things_of(world: World) -> dict[str, object]:
             f"spot{mark}": CameraSpot.objects.create(
                 pk=uuid4(), camera=camera, box=BOX, visits=5, first_at=timezone.now(), last_at=timezone.now()
             ).pk,
+            f"worker{mark}": site_workers.make(site, "W")[0].pk,
             f"program{mark}": programs.make(site, "P", ["figures"], manager)[0].pk,
             f"rule{mark}": site.rules.get(name="Trouble").pk,
             f"destination{mark}": Destination.objects.create(
@@ -308,7 +315,7 @@ def clip(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     settings.DATA_DIR = tmp_path
     (clips_folder() / "x.mp4").write_bytes(b"x")
     monkeypatch.setattr("portal.pages.zones.PICTURE_WITHIN_S", 0.0)
-    monkeypatch.setattr(tasks, "send_probe", lambda probe_id, site_id: True)
+    monkeypatch.setattr(tasks, "send_probe", lambda probe_id, site_id, at_site: True)
 
 
 @pytest.mark.parametrize(("method", "path", "expected"), TABLE, ids=lambda value: str(value)[:90])
@@ -364,7 +371,7 @@ def test_every_address_has_its_row_or_is_public() -> None:
         ("violation", "violation2", "probe", "probe2", "told", "told2", "browser", "browser2", "spot", "spot2"), key
     )
     numbers = dict.fromkeys(("site", "camera", "device", "pairing", "invitation", "role", "kept", "bob", "charlie"), 1)
-    numbers |= dict.fromkeys(("delivery", "rule", "destination", "program", "zone"), 1)
+    numbers |= dict.fromkeys(("delivery", "rule", "destination", "program", "zone", "worker"), 1)
     numbers |= {f"{name}2": 1 for name in numbers}
     rows: dict[str, set[str]] = {}
     for _, path, _ in TABLE:

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management.base import CommandError
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cameras.models import Site
 from portal import __version__
+from portal.management.commands import prepare
 from portal.models import Heartbeat
 from portal.server import alive, health, variables
 from portal.server import environment as env
@@ -220,3 +223,60 @@ def test_a_process_beats_only_while_its_loops_go_round(tmp_path: Path, monkeypat
         return before == newest
 
     wait_for(stands, 5, "it stops beating")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"PORTAL": "http://masks.example.org", "KEY": "k"}, "Write https://"),
+        ({"PORTAL": "masks.example.org", "KEY": "k"}, "Write https://"),
+        ({"PORTAL": "https://masks.example.org"}, "needs KEY"),
+        ({"PORTAL": "https://masks.example.org", "KEY": "k", "PORTAL_AUTHORITY": "/nowhere.crt"}, "at /connect/"),
+    ],
+)
+def test_a_worker_at_a_site_is_told_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], says: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingError, match=re.escape(says)):
+        env.portal_elsewhere()
+
+
+def test_a_worker_at_a_site_knows_its_portal(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.portal_elsewhere() == ("", "", "")
+    monkeypatch.setenv("PORTAL", "https://masks.example.org/")
+    monkeypatch.setenv("KEY", "worker_x")
+    assert env.portal_elsewhere() == ("https://masks.example.org", "worker_x", "")
+    monkeypatch.setenv("PORTAL", "http://127.0.0.1:8000")  # a tunnel that ends here
+    assert env.portal_elsewhere()[0] == "http://127.0.0.1:8000"
+
+
+def test_the_name_of_a_worker_at_a_site_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_NAME", "site:1:1")
+    with pytest.raises(SettingError, match="colon"):
+        env.worker_name()
+
+
+@pytest.mark.django_db
+def test_a_portal_and_a_worker_at_a_site_do_not_share_a_folder(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    settings.PORTAL = "https://masks.example.org"
+    Site.objects.create(name="Here")
+    with pytest.raises(CommandError, match="folder of a portal"):
+        prepare.Command().check_whose_folder()
+    Site.objects.all().delete()
+    prepare.Command().check_whose_folder()
+    Site.objects.create(name="Mirrored")
+    prepare.Command().check_whose_folder()
+    settings.PORTAL = ""
+    with pytest.raises(CommandError, match="worker at a site"):
+        prepare.Command().check_whose_folder()
+
+
+def test_make_worker_says_what_it_needs() -> None:
+    made = subprocess.run(
+        ["make", "--no-print-directory", "-o", ".venv/.installed", "worker", "PORTAL=", "KEY="],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert made.returncode and "make worker PORTAL=https://" in made.stdout
