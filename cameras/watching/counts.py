@@ -80,8 +80,8 @@ class WatchCounts:
 def read_counts() -> dict[str, int]:
     """All counts of cameras so far, by field: "frames|7|analysed", "reconnects|7"."""
     found = cast("dict[bytes, bytes]", connection().hgetall(METRICS_KEY))
-    counts = {field.decode(): int(value) for field, value in found.items()}
-    return {field: value for field, value in counts.items() if field.split("|")[0] in COUNTED}
+    named = {field.decode(): value for field, value in found.items()}
+    return {field: int(value) for field, value in named.items() if field.split("|")[0] in COUNTED}
 
 
 def add_counts(new: Mapping[str, int], camera_ids: Collection[int]) -> None:
