@@ -24,8 +24,9 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
@@ -36,6 +37,8 @@ from cameras.errors import AddressError, StreamError
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 RESOLVE_S = 4.0
+LATE_ANSWER_S = 60.0
+MOST_QUESTIONS = 8  # about one host at a time: each waits in a thread
 CONNECT_S = 5.0
 TICK_S = 0.2  # how often a wait checks whether it should end
 DEFAULT_PORTS = {"rtsp": 554, "http": 80, "https": 443}
@@ -298,31 +301,69 @@ def is_this_machine(ip: IpAddress) -> bool:
 # -- resolving and connecting ---------------------------------------------------------------------------------------
 
 
+class _Questions:
+    """What the resolver is being asked about one host. It has no deadline: what comes too late for one try is there for
+    the next, and each asks anew, as one question may hang when the next is answered.
+    """
+
+    _hosts: ClassVar[dict[str, _Questions]] = {}
+    _guard = threading.Condition()
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.late: tuple[float, list[IpAddress]] = (float("-inf"), [])
+
+    @classmethod
+    def ask(cls, host: str, stop: threading.Event) -> list[IpAddress] | None:
+        """The host's addresses, none if it is unknown; None if that is not known within RESOLVE_S."""
+        mine: list[list[IpAddress]] = []
+        with cls._guard:
+            asked = cls._hosts.setdefault(host, cls())
+            if asked.open < MOST_QUESTIONS:
+                asked.open += 1
+                run = partial(asked._wait_for, host, mine)  # getaddrinfo has no deadline
+                threading.Thread(target=run, name="resolver", daemon=True).start()
+            until = time.monotonic() + RESOLVE_S
+            while not mine and not asked._is_answered() and not stop.is_set():
+                if time.monotonic() >= until:
+                    return None
+                cls._guard.wait(TICK_S)
+            found = mine[0] if mine else asked.late[1]
+            asked.late = (float("-inf"), [])
+            return found if mine or found else None
+
+    def _is_answered(self) -> bool:
+        return time.monotonic() - self.late[0] < LATE_ANSWER_S
+
+    def _wait_for(self, host: str, mine: list[list[IpAddress]]) -> None:
+        try:
+            found = _look_up(host)
+        except (OSError, UnicodeError):
+            found = []
+        with self._guard:
+            self.open -= 1
+            mine.append(found)
+            if found:
+                self.late = (time.monotonic(), found)
+            elif not self.open and not self._is_answered():
+                self._hosts.pop(host, None)
+            self._guard.notify_all()
+
+
 def resolve(host: str, port: int, stop: threading.Event) -> list[IpAddress]:
     """The addresses of a host that may be connected to, in the resolver's order, within RESOLVE_S.
 
+    An answer that comes later is used by the next call, if that comes within LATE_ANSWER_S.
+
     Raises StreamError if the name is unknown or the resolver silent, AddressError if every address is refused.
     """
-    answer: list[list[IpAddress] | OSError] = []
-
-    def ask() -> None:
-        try:
-            answer.append(_look_up(host))
-        except (OSError, UnicodeError) as error:
-            answer.append(error if isinstance(error, OSError) else OSError(str(error)))
-
-    thread = threading.Thread(target=ask, name="resolver", daemon=True)  # getaddrinfo has no deadline
-    thread.start()
-    until = time.monotonic() + RESOLVE_S
-    while thread.is_alive() and time.monotonic() < until and not stop.is_set():
-        thread.join(TICK_S)
-    if not answer:
+    found = _Questions.ask(host, stop)
+    if found is None:
         raise StreamError(
             _("The name “%(host)s” could not be looked up in time. Enter the camera's IP address, like 192.168.1.20.")
             % {"host": host}
         )
-    found = answer[0]
-    if isinstance(found, OSError) or not found:
+    if not found:
         raise StreamError(
             _("There is no “%(host)s” in this network. Check the spelling, or enter the camera's IP address.")
             % {"host": host}

@@ -263,6 +263,44 @@ def test_a_silent_resolver_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> N
     blocked.set()
 
 
+def test_an_answer_that_comes_late_is_used_by_the_next_try_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a resolver that takes longer than anybody waits, a camera would else never be found."""
+    monkeypatch.setattr(addresses, "RESOLVE_S", 0.2)
+    answers, asked = threading.Event(), []
+
+    def look_up(host: str) -> list[addresses.IpAddress]:
+        asked.append(host)
+        answers.wait(20)
+        return [ipaddress.ip_address("192.0.2.7")]
+
+    monkeypatch.setattr(addresses, "_look_up", look_up)
+    for _try in range(3):
+        with pytest.raises(StreamError, match="could not be looked up in time"):
+            addresses.resolve("late.example", 554, NEVER)
+    answers.set()
+    monkeypatch.setattr(addresses, "_look_up", lambda host: threading.Event().wait(20) and [])
+    assert addresses.resolve("late.example", 554, NEVER) == [ipaddress.ip_address("192.0.2.7")]
+    with pytest.raises(StreamError, match="could not be looked up in time"):
+        addresses.resolve("late.example", 554, NEVER)
+
+
+def test_a_name_that_hangs_holds_so_many_threads_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "RESOLVE_S", 0.05)
+    blocked, asked = threading.Event(), []
+
+    def hang(host: str) -> list[addresses.IpAddress]:
+        asked.append(host)
+        blocked.wait(20)
+        return []
+
+    monkeypatch.setattr(addresses, "_look_up", hang)
+    for _try in range(2 * addresses.MOST_QUESTIONS):
+        with pytest.raises(StreamError, match="could not be looked up in time"):
+            addresses.resolve("hangs.example", 554, NEVER)
+    assert len(asked) == addresses.MOST_QUESTIONS
+    blocked.set()
+
+
 # -- opening --------------------------------------------------------------------------------------------------------
 
 

@@ -99,6 +99,7 @@ class Line:
             target.shutdown(socket.SHUT_RDWR)
 
 
+SLOW_RESOLVER_S = 30.0
 FAULTS = {  # what is said of each, and until when it must be known
     "refuses": ("nothing listens", SOON_S),
     "says nothing": ("does not answer", SOON_S),
@@ -189,3 +190,31 @@ def test_faults_of_the_line_are_said_and_over_soon_after_them(
             assert each.found_s < FAULTS[each.fault][1], each.fault
         gaps = [later.captured_at - before.captured_at for before, later in pairwise(other.notes.offers[seen:])]
         assert len(gaps) > 10 and max(gaps) < 1.5, "the neighbour is watched all the time (once a second at rest)"
+
+
+def test_a_name_that_resolves_after_half_a_minute_is_watched_then(
+    clip: Path, watches: Callable[..., Notes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def slow(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host != "slow.example":
+            return real(host, *args, **kwargs)
+        time.sleep(SLOW_RESOLVER_S)  # as getaddrinfo does while no server answers
+        return real("127.0.0.1", *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with RtspCamera(clip) as camera:
+        began = time.monotonic()
+        place = Place("rtsp", f"rtsp://slow.example:{camera.port}/live", transport="tcp")
+        notes = watches(CameraSettings(1, "Door", place))
+
+        def is_said() -> bool:
+            return any("could not be looked up in time" in detail for _state, detail in notes.states)
+
+        wait_for(is_said, SOON_S, "the reason")
+        found_s = time.monotonic() - began
+        wait_for(lambda: bool(notes.offers), SLOW_RESOLVER_S + SOON_S - found_s, "the first picture")
+        print(
+            f"slow resolver: found after {found_s:.1f} s; back {time.monotonic() - began - SLOW_RESOLVER_S:.1f} s after"
+        )
