@@ -11,11 +11,20 @@ an FFmpeg error contains the whole address.
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 
 class CameraError(Exception):
     """Any camera fault."""
 
     permanent = False
+
+    def fresh(self) -> Self:
+        """The same, as if it had not been raised: one that is kept would hold all that its traceback names, pictures
+        too, and be held by it.
+        """
+        return copy.copy(self)
 
 
 class AddressError(CameraError):

@@ -60,7 +60,7 @@ class Body(Carrier):
 
     @property
     def fault(self) -> CameraError | None:
-        return self._fault
+        return self._fault and self._fault.fresh()
 
     def check(self) -> None:
         """Raise if reading should end now."""
@@ -72,8 +72,8 @@ class Body(Carrier):
             raise self._fail(self.watchdog.fault())
 
     def _fail(self, fault: CameraError) -> CameraError:
-        self._fault = self._fault or fault
-        return self._fault
+        self._fault = self._fault or fault.fresh()
+        return self._fault.fresh()
 
     def open(self, opening: Opening) -> str:
         """Ask for the stream; returns FFmpeg's name of its format. Raises CameraError."""
@@ -101,8 +101,8 @@ class Body(Carrier):
         return name
 
     def _http_fault(self, error: httpx.HTTPError) -> CameraError:
-        if self._fault is not None:
-            return self._fault
+        if (kept := self.fault) is not None:
+            return kept
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return StreamError(
                 _("The camera's certificate is not trusted here. Use http:// inside your own network, or "

@@ -59,7 +59,7 @@ class Relay(threading.Thread):
 
     @property
     def fault(self) -> CameraError | None:
-        return self._fault
+        return self._fault and self._fault.fresh()
 
     def taken_at(self, pts_s: float) -> float | None:
         return self._media.taken_at(pts_s)
@@ -96,7 +96,7 @@ class Relay(threading.Thread):
             self.join(2.0)
 
     def _fail(self, fault: CameraError) -> None:
-        self._fault = self._fault or fault
+        self._fault = self._fault or fault.fresh()
 
     def _accept(self) -> socket.socket | None:
         """Accept FFmpeg's connection, and no other afterwards."""

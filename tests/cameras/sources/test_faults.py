@@ -4,6 +4,7 @@ other camera loses an analysis over it. docs/promises.md has the seconds."""
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import threading
 import time
@@ -14,11 +15,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
+from cameras.errors import StreamError
 from cameras.reach.addresses import RESOLVE_S
 from cameras.reach.place import Place
 from cameras.settings import CameraSettings
+from cameras.sources import Opening, carrier, open_source
+from cameras.sources.stream import Stream
 from cameras.states import CameraState
 from tests.cameras.rtsp_server import RtspCamera
 from tests.cameras.sources.watched import settings_for
@@ -218,3 +223,32 @@ def test_a_name_that_resolves_after_half_a_minute_is_watched_then(
         print(
             f"slow resolver: found after {found_s:.1f} s; back {time.monotonic() - began - SLOW_RESOLVER_S:.1f} s after"
         )
+
+
+def test_of_a_connection_that_ended_nothing_is_left(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pictures go with it, and not at the next full collection of garbage, which may be hours away."""
+    monkeypatch.setattr(carrier, "LEAST_LIMIT_S", 1.0)
+    monkeypatch.setattr(carrier, "GAPS", 0)
+
+    def left() -> int:
+        return sum(isinstance(each, (av.VideoFrame, Stream)) for each in gc.get_objects())
+
+    def once(fault: str) -> None:
+        with RtspCamera(clip) as camera, contextlib.closing(Line(camera)) as line:
+            place = Place("rtsp", f"rtsp://127.0.0.1:{line.port}/live", transport="tcp")
+            with contextlib.closing(open_source(Opening(place))) as source:
+                for number, frame in enumerate(source.frames(threading.Event())):
+                    assert frame.image_bgr().size
+                    if number == 5:
+                        line.begin(fault)
+
+    gc.collect()
+    before = left()
+    gc.disable()
+    try:
+        for fault in ("freezes", "hangs up", "refuses"):
+            with pytest.raises(StreamError):
+                once(fault)
+            assert left() == before, fault
+    finally:
+        gc.enable()
