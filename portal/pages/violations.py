@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -20,18 +19,18 @@ from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
-from cameras.models import Camera, Site
 from portal.events import keyset
 from portal.events.erasure import erase_passage
 from portal.events.review import Outcome, review
 from portal.models import Violation
-from portal.models.events import WearLabel, newer_than
+from portal.models.events import newer_than
 from portal.pages import pending_review
 from portal.pages.pending_review import ReviewRequest, read_request
 from portal.pages.spots import OFFERED_FROM, dismissed_at_spot
+from portal.pages.violation_filter import ViolationFilterForm
 from portal.people import access, audit, looks
 from portal.people.access import AnyUser, Right
 from portal.people.audit import Action
@@ -41,107 +40,7 @@ from portal.voice import reminding
 
 PAGE_ROWS = 30
 MOST_TOLD = 30
-ALL = gettext_lazy("All")
-WRONG = {"invalid_choice": gettext_lazy("This is not in the list. Choose something that is.")}
-NO_DAY = gettext_lazy("This is not a day. Choose one.")
 MOST_COUNTED = 1000  # of what fits a filter: a count of everything would grow with history
-LABELS = [(label.value, label.label) for label in (WearLabel.NO_MASK, WearLabel.INCORRECT)]
-
-
-class ViolationFilterForm(forms.Form):
-    """Which part of the list is wanted; all of these are in the query string."""
-
-    status = forms.ChoiceField(
-        label=gettext_lazy("Status"),
-        required=False,
-        choices=[("", ALL), *Violation.Status.choices],
-        error_messages=WRONG,
-    )
-    site = forms.ModelChoiceField(
-        label=gettext_lazy("Site"), required=False, queryset=Site.objects.none(), empty_label=ALL, error_messages=WRONG
-    )
-    camera = forms.ModelChoiceField(
-        label=gettext_lazy("Camera"),
-        required=False,
-        queryset=Camera.objects.none(),
-        empty_label=ALL,
-        error_messages=WRONG,
-    )
-    label = forms.ChoiceField(
-        label=gettext_lazy("Kind"), required=False, choices=[("", ALL), *LABELS], error_messages=WRONG
-    )
-    day = forms.DateField(
-        label=gettext_lazy("Day"),
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        error_messages={"invalid": NO_DAY},
-    )
-    until = forms.DateField(
-        label=gettext_lazy("Until"),
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        error_messages={"invalid": NO_DAY},
-    )
-
-    def __init__(self, user: AnyUser, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.sites = list(access.sites(user))
-        for name, rows in (
-            ("site", access.sites(user)),
-            ("camera", access.cameras(user).order_by("site__name", "name")),
-        ):
-            field = self.fields[name]
-            if isinstance(field, forms.ModelChoiceField):
-                field.queryset = rows
-        self.fields["camera"].label_from_instance = lambda camera: f"{camera.site} · {camera}"  # type: ignore[attr-defined]
-
-    def chosen(self) -> dict[str, str]:
-        """What was chosen, as in the query string."""
-        return {name: value for name in self.fields if (value := str(self.data.get(name, "")))}
-
-    def clean_day(self) -> date | None:
-        return possible(self.cleaned_data["day"])
-
-    def clean_until(self) -> date | None:
-        until, day = possible(self.cleaned_data["until"]), self.cleaned_data.get("day")
-        if until is not None and day is not None and until < day:
-            raise ValidationError(_("This is before the first day. Choose a later one."))
-        return until
-
-    def summary(self) -> str:
-        """What was chosen, in words."""
-        labels = dict(self.fields["status"].choices) | dict(self.fields["label"].choices)  # type: ignore[attr-defined]
-        given = [self.cleaned_data.get(name) for name in self.fields] if self.is_valid() else []
-        return ", ".join(str(labels.get(value, value)) for value in given if value)
-
-    def narrow(self, rows: QuerySet[Violation]) -> QuerySet[Violation]:
-        given = self.cleaned_data
-        for name in ("status", "site", "camera", "label"):
-            if given.get(name):
-                rows = rows.filter(**{name: given[name]})
-        if given.get("day") or given.get("until"):
-            rows = rows.filter(on_days(self.sites, given.get("day"), given.get("until") or given.get("day")))
-        return rows
-
-
-def possible(day: date | None) -> date | None:
-    """Raises ValidationError for a day whose neighbours a database or a time zone may not know."""
-    if day is not None and not keyset.FIRST_YEAR < day.year < keyset.LAST_YEAR:
-        raise ValidationError(NO_DAY)
-    return day
-
-
-def on_days(sites: list[Site], first: date | None, last: date | None) -> Q:
-    """Violations that began on one of these days, in each site's own time zone; without a first, all until then."""
-    found = Q(pk__in=[])
-    for site in sites:
-        own = Q(site=site)
-        if first is not None:
-            own &= Q(started_at__gte=site.midnight(first))
-        if last is not None:
-            own &= Q(started_at__lt=site.midnight(last + timedelta(days=1)))
-        found |= own
-    return found
 
 
 def count_in_words(rows: QuerySet[Violation]) -> str:
@@ -152,32 +51,41 @@ def count_in_words(rows: QuerySet[Violation]) -> str:
     return ngettext("%(count)d violation", "%(count)d violations", count) % {"count": count}
 
 
+def cursor_of(row: Violation) -> str:
+    return keyset.cursor_of(row.started_at, row.pk)
+
+
 @require_safe
 def violations(request: HttpRequest) -> HttpResponse:
-    form = ViolationFilterForm(request.user, request.GET)
+    form = ViolationFilterForm(request.user, request.GET, is_list=True)
     rows = access.violations(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows.none()
     fitting = count_in_words(rows)
     if cursor := request.GET.get("before", ""):
         try:
-            rows = rows.filter(keyset.behind(*keyset.read_cursor(cursor)))
+            position = keyset.read_cursor(cursor)
         except ValueError:
             return redirect("violations")
-    page = list(rows.order_by("-started_at", "-pk")[: PAGE_ROWS + 1])
+        rows = rows.filter(newer_than(*position) if form.is_oldest_first else keyset.behind(*position))
+    order = ("started_at", "pk") if form.is_oldest_first else ("-started_at", "-pk")
+    page = list(rows.order_by(*order)[: PAGE_ROWS + 1])
     more = page[PAGE_ROWS:]
     page = page[:PAGE_ROWS]
     looks.note_list(request, page)
-    chosen = form.chosen()
+    chosen = form.chosen
     context = {
         "form": form,
         "waiting": pending_review.waiting(request),
         "rows": page,
-        "chosen": urlencode(chosen),
-        "filtered": bool(chosen),
+        "chosen": chosen,
+        "filtered": form.is_narrowed,
         "summary": form.summary(),
         "fitting": fitting,
+        "none_yet": not page and not access.violations(request.user).exists(),
         "first_page": not cursor,
-        "next_page": urlencode(chosen | {"before": keyset.cursor_of(page[-1].started_at, page[-1].pk)}) if more else "",
+        "next_page": f"{chosen}&{urlencode({'before': keyset.cursor_of(page[-1].started_at, page[-1].pk)})}"
+        if more
+        else "",
         "reviewable": set(access.sites(request.user, Right.REVIEW).values_list("pk", flat=True)),
     }
     return render(request, "violations/violations.html", context)
@@ -201,15 +109,16 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
     may_set_up = access.may(request.user, Right.SET_UP, found.site_id)
     return {
         "violation": found,
-        "chosen": urlencode(form.chosen()) if form.is_valid() else "",
+        "chosen": form.chosen if form.is_valid() else "",
         "waiting": waiting,
         "note": found.note if waiting is None or waiting.note is None else waiting.note,
         "may_review": access.may(request.user, Right.REVIEW, found.site_id),
         "may_erase": may_set_up,
         "at_spot": dismissed_at_spot(found) if may_set_up and found.status == Violation.Status.DISMISSED else 0,
         "may_see_faces": access.may(request.user, Right.SEE_FACES, found.site_id),
-        "older": next_older(rows, found),
-        "newer": next_newer(rows, found),
+        "after": next_newer(rows, found) if form.is_oldest_first else next_older(rows, found),
+        "before": next_older(rows, found) if form.is_oldest_first else next_newer(rows, found),
+        "is_oldest_first": form.is_oldest_first,
         "spoken": spoken,
         "told": found.deliveries.select_related("receiver", "destination").order_by("pk")[:MOST_TOLD],
         "masked_after_s": reminding.masked_after_s(found, spoken),
@@ -378,14 +287,18 @@ def offer_to_ignore(request: HttpRequest, row: Violation) -> None:
 
 
 def next_in_flow(request: HttpRequest, row: Violation) -> str:
-    """The next older violation to review, or else the newest one, or else the list."""
-    form = ViolationFilterForm(request.user, QueryDict(request.POST.get("filter", "")))
-    chosen = (form.chosen() if form.is_valid() else {}) | {"status": Violation.Status.OPEN.value}
-    waiting = form.narrow(access.violations(request.user)) if form.is_valid() else access.violations(request.user)
-    waiting = waiting.filter(status=Violation.Status.OPEN)
-    found = next_older(waiting, row) or waiting.order_by("-started_at", "-pk").first()
+    """The next violation to review in the list's order, or else the first one, or else the list."""
+    wanted = QueryDict(request.POST.get("filter", "")).copy()
+    wanted["status"] = Violation.Status.OPEN.value
+    form = ViolationFilterForm(request.user, wanted)
+    waiting = access.violations(request.user).filter(status=Violation.Status.OPEN)
+    waiting = form.narrow(waiting) if form.is_valid() else waiting
+    if form.is_oldest_first:
+        found = next_newer(waiting, row) or waiting.order_by("started_at", "pk").first()
+    else:
+        found = next_older(waiting, row) or waiting.order_by("-started_at", "-pk").first()
     page = reverse("violation", args=[found.pk]) if found else reverse("violations")
-    return f"{page}?{urlencode(chosen)}"
+    return f"{page}?{form.chosen if form.is_valid() else 'status=open'}"
 
 
 def safe_back(request: HttpRequest) -> str:

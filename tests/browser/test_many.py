@@ -75,3 +75,25 @@ def test_a_site_and_a_name_are_chosen_and_kept(portal: PortalProcess, visit: Vis
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("link", name="All cameras").click()
     expect(page.locator(".tile")).to_have_count(42)
+
+
+def test_several_cameras_are_chosen_of_a_list_that_a_press_elsewhere_closes(
+    portal: PortalProcess, visit: Visit
+) -> None:
+    page = visit(portal, portal.login())
+    page.goto("/violations/?status=")
+    expect(page.locator("body")).to_have_attribute("data-live", "live")
+    pick = page.locator(".pick", has_text="Cameras")
+    pick.locator("summary").click()
+    boxes = pick.get_by_role("checkbox")
+    boxes.nth(0).check()
+    boxes.nth(1).check()
+    expect(pick.locator(".pick-chosen")).to_have_text("2 chosen")
+    page.keyboard.press("Escape")
+    expect(boxes.nth(0)).to_be_hidden()
+    pick.locator("summary").click()
+    page.locator("h1").click()
+    expect(boxes.nth(0)).to_be_hidden()
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url("**camera=*&camera=*")
+    expect(pick.locator(".pick-chosen")).to_have_text("2 chosen")

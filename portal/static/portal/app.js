@@ -3,6 +3,7 @@
 import { startCameraForm, startPlay, startVoiceForm } from "./cameras.js";
 import { startChart } from "./figures.js";
 import { Live } from "./live.js";
+import { startPicks } from "./picks.js";
 import { startPush } from "./push.js";
 import { startKeySwitch, startList, startNewRows, startViolation } from "./review.js";
 import { startTiles } from "./tiles.js";
@@ -127,6 +128,7 @@ startNotifySwitch(find("[data-notify]"), find("[data-notify-note]"));
 startUndo();
 startKeySwitch(find("[data-keys]"));
 startNewRows(find("[data-new-rows]"), live);
+startPicks([...document.querySelectorAll(".pick")]);
 if (find("[data-copy]")) startCopy(find("[data-copy]"));
 if (find("[data-pairing]")) startPairing(find("[data-pairing]"));
 if (find("[data-camera-form]")) startCameraForm(find("[data-camera-form]"));

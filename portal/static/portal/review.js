@@ -136,9 +136,9 @@ export function startNewRows(note, live) {
   const wanted = note.dataset;
   live.addEventListener("violation", ({ detail }) => {
     const fits = ["status", "site", "camera", "label"].every(
-      (name) => !wanted[name] || wanted[name] === `${detail[name]}`,
+      (name) => !wanted[name] || wanted[name].split(" ").includes(`${detail[name]}`),
     );
-    if (detail.isNew && fits && !wanted.day) note.hidden = false;
+    if (detail.isNew && fits && !("hidesNew" in wanted)) note.hidden = false;
   });
 }
 

@@ -3,12 +3,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from unittest.mock import patch
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from cameras.models import Camera, CameraLease
+from cameras.watching import leases
 from portal.events.review import review
 from portal.models import SiteFeed, User, Violation
 from portal.pages.violations import PAGE_ROWS
@@ -59,11 +62,75 @@ def test_filters_by_status_site_camera_and_label_can_be_sent_as_an_address(world
     client = sign_in(world.root)
     bare, wrong, other = see(world.door), see(world.door, label="incorrect"), see(world.hall)
     review(world.root, {wrong.pk: 0}, "confirmed")
-    assert set(shown(client)) == {str(row.pk) for row in (bare, wrong, other)}
+    assert set(shown(client)) == {str(row.pk) for row in (bare, other)}, "it opens on what is to be reviewed"
+    assert set(shown(client, "?status=")) == {str(row.pk) for row in (bare, wrong, other)}
     assert shown(client, "?status=confirmed") == [str(wrong.pk)]
     assert shown(client, f"?site={world.there.pk}") == [str(other.pk)]
     assert shown(client, f"?camera={world.door.pk}&label=no_mask") == [str(bare.pk)]
     assert shown(client, "?status=dismissed") == []
+
+
+def test_several_sites_cameras_and_kinds_can_be_chosen_at_once(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.root)
+    side = Camera.objects.create(site=world.here, name="Side door", address="side.mp4")
+    CameraLease.objects.create(camera=side)
+    leases.take(side.pk, 0, "north")
+    front, back, far = see(world.door), see(side, label="incorrect"), see(world.hall)
+    both = f"?camera={world.door.pk}&camera={side.pk}"
+    assert set(shown(client, both)) == {str(front.pk), str(back.pk)}
+    assert shown(client, f"{both}&label=incorrect") == [str(back.pk)]
+    assert len(shown(client, f"{both}&label=incorrect&label=no_mask")) == 2
+    assert len(shown(client, f"?site={world.here.pk}&site={world.there.pk}")) == 3
+    page = client.get(f"/violations/?site={world.here.pk}&site={world.there.pk}&camera={world.hall.pk}")
+    assert page.context["summary"] == "To review, Harbour House, Maple Tower, Hall"
+    assert [row.pk for row in page.context["rows"]] == [far.pk]
+
+
+def test_hours_of_the_day_are_each_sites_own_and_may_run_past_midnight(world: World, sign_in: SignIn) -> None:
+    """15:30 UTC in January is 15:30 in Lisbon and 10:30 in Toronto."""
+    at = datetime(2026, 1, 15, 15, 30, tzinfo=UTC).timestamp()
+    lisbon, toronto = see(world.door, at), see(world.hall, at)
+    client, day = sign_in(world.root), "&day=2026-01-15"
+    assert shown(client, f"?hour_from=15:00&hour_to=16:00{day}") == [str(lisbon.pk)]
+    assert shown(client, f"?hour_from=10:30&hour_to=10:31{day}") == [str(toronto.pk)]
+    assert shown(client, f"?hour_from=10:31&hour_to=15:30{day}") == []
+    assert shown(client, f"?hour_from=22:00&hour_to=11:00{day}") == [str(toronto.pk)]
+    assert shown(client, "?hour_from=00:00&hour_to=23:59") == [], "without a day, of the last month"
+    assert "Enter both times" in client.get(f"/violations/?hour_from=15:00{day}").content.decode()
+    assert "Enter another one" in client.get(f"/violations/?hour_from=15:00&hour_to=15:00{day}").content.decode()
+    assert "This is not a time" in client.get("/violations/?hour_from=25:00&hour_to=1").content.decode()
+
+
+def test_notes_are_searched(world: World, sign_in: SignIn) -> None:
+    with_note, _without = see(world.door), see(world.door)
+    review(world.alice, {with_note.pk: 0}, note="The courier from Hermes; 100 % sure")
+    client = sign_in(world.alice)
+    assert shown(client, "?note=hermes") == shown(client, "?note=100 %25 s") == [str(with_note.pk)]
+    assert shown(client, "?note=100 _ s") == [], "what is typed is meant as it is"
+
+
+def test_the_oldest_come_first_if_that_is_wanted_in_the_list_and_in_the_flow(world: World, sign_in: SignIn) -> None:
+    rows = [see(world.door, time.time() - 100 + number) for number in range(3)]
+    client = sign_in(world.alice)
+    with patch("portal.pages.violations.PAGE_ROWS", 2):
+        first = client.get("/violations/?order=oldest")
+        assert [row.pk for row in first.context["rows"]] == [rows[0].pk, rows[1].pk]
+        second = client.get(f"/violations/?{first.context['next_page']}")
+        assert [row.pk for row in second.context["rows"]] == [rows[2].pk]
+    page = client.get(f"/violations/{rows[0].pk}/?order=oldest")
+    assert (page.context["before"], page.context["after"]) == (None, rows[1])
+    sent = {"seen": f"{rows[0].pk}:0", "decision": "confirm", "flow": "1", "filter": page.context["chosen"]}
+    onward = client.post("/violations/review/", sent)["Location"]
+    assert onward.startswith(f"/violations/{rows[1].pk}/?status=open&order=oldest")
+
+
+def test_a_filter_pasted_by_somebody_with_fewer_rights_shows_nothing_of_others(world: World, sign_in: SignIn) -> None:
+    mine, others = see(world.door), see(world.hall)
+    page = sign_in(world.alice).get(f"/violations/?site={world.here.pk}&site={world.there.pk}")
+    assert "Choose something that is" in page.content.decode() and not page.context["rows"]
+    for asked in (f"?camera={world.hall.pk}", f"?site={world.there.pk}"):
+        assert str(others.pk) not in sign_in(world.alice).get(f"/violations/{asked}").content.decode()
+    assert shown(sign_in(world.alice)) == [str(mine.pk)]
 
 
 def test_a_day_is_the_sites_own(world: World, sign_in: SignIn) -> None:
@@ -189,9 +256,11 @@ def test_the_flow_stays_within_the_filter_of_the_list(world: World, sign_in: Sig
     rows = [see(camera, now - age) for age, camera in enumerate((world.door, world.hall, world.door))]
     filtering = f"site={world.here.pk}"
     page = client.get(f"/violations/{rows[0].pk}/?{filtering}")
-    assert page.context["older"] == rows[2]
+    assert page.context["after"] == rows[2]
     form = {"seen": f"{rows[0].pk}:0", "decision": "confirm", "flow": "1", "filter": filtering}
-    assert client.post("/violations/review/", form)["Location"].startswith(f"/violations/{rows[2].pk}/?{filtering}")
+    assert client.post("/violations/review/", form)["Location"] == (
+        f"/violations/{rows[2].pk}/?status=open&{filtering}"
+    )
 
 
 def test_what_was_done_can_be_undone(world: World, client: Client) -> None:
@@ -293,6 +362,9 @@ def test_the_dashboard_costs_the_same_for_one_camera_and_for_twenty(world: World
 
 def test_empty_pages_say_what_they_will_show(client: Client, world: World, sign_in: SignIn) -> None:
     assert "Nobody without a mask so far" in client.get("/violations/").content.decode()
-    assert "No violation matches this filter" in client.get("/violations/?status=open").content.decode()
+    see(world.hall)
+    assert "Nobody without a mask so far" in client.get("/violations/?status=").content.decode(), "at this site"
+    see(world.door)
+    assert "No violation matches this filter" in client.get("/violations/?status=confirmed").content.decode()
     for path in ("/", "/violations/"):
         assert "You have no access to a site yet" in sign_in(world.stranger).get(path).content.decode()
