@@ -80,8 +80,9 @@ class PassageBody(Schema):
 
 
 class ViolationBody(Schema):
-    """One spell without a mask. `snapshot` is the path of its picture; `seen` is what a review has to name; `note` is
-    empty for a program that may not review."""
+    """One spell without a mask. `snapshot` is the path of its picture; `seen` is what a review has to name; `reason`
+    says why it was dismissed, if that was said: "nobody", "masked", "exempt" or "unclear"; `note` is empty for a
+    program that may not review."""
 
     id: UUID
     passage: UUID
@@ -93,6 +94,7 @@ class ViolationBody(Schema):
     ended_at: datetime | None
     masked_at: datetime | None
     status: str
+    reason: str
     note: str
     reviewed_at: datetime | None
     seen: int
@@ -200,6 +202,7 @@ class ReviewBody(Schema):
 
     status: Literal["open", "confirmed", "dismissed"] | None = None
     note: str | None = None
+    reason: Literal["", "nobody", "masked", "exempt", "unclear"] = ""
     seen: int
 
 
@@ -337,7 +340,8 @@ def violation_body(row: Violation) -> dict[str, Any]:
     return {
         "id": row.pk, "passage": row.passage_id, "site": row.site_id, "camera": row.camera_id, "label": row.label,
         "confidence": round(row.confidence, 3), "started_at": row.started_at, "ended_at": row.ended_at,
-        "masked_at": row.masked_at, "status": row.status, "note": row.note, "reviewed_at": row.reviewed_at,
+        "masked_at": row.masked_at, "status": row.status, "reason": row.reason, "note": row.note,
+        "reviewed_at": row.reviewed_at,
         "seen": row.review_version, "number": row.event_number,
         "snapshot": f"/api/v1/violations/{row.pk}/snapshot.jpg" if row.snapshot else None,
         "page": f"/violations/{row.pk}/",
@@ -392,7 +396,7 @@ def review_violation(request: HttpRequest, violation_id: UUID, body: ReviewBody)
     if body.status is None and body.note is None:
         raise Problem(422, _("Give a status, a note, or both."))
     try:
-        outcome = decide(request.auth, {found.pk: body.seen}, body.status, body.note)  # type: ignore[attr-defined]
+        outcome = decide(request.auth, {found.pk: body.seen}, body.status, body.note, body.reason)  # type: ignore[attr-defined]
     except PermissionDenied as error:
         raise Problem(403, _("You may read this violation, but not review it.")) from error
     except ValidationError as error:

@@ -45,12 +45,21 @@ def clean_note(text: str) -> str:
     return text
 
 
+def clean_reason(reason: str) -> str:
+    """Why it was dismissed; empty if that was not said. Raises ValidationError if there is no such reason."""
+    if reason and reason not in Violation.Reason:
+        raise ValidationError(_("There is no such reason. Choose one of those that are offered."))
+    return reason
+
+
 @transaction.atomic
-def review(user: Actor, seen: dict[UUID, int], status: str | None = None, note: str | None = None) -> Outcome:
+def review(
+    user: Actor, seen: dict[UUID, int], status: str | None = None, note: str | None = None, reason: str = ""
+) -> Outcome:
     """Decide about violations, each given with the `review_version` that was seen; None leaves a field as it is.
 
     Raises Http404 for a violation that this person may not know of, PermissionDenied for one that they may not review,
-    ValidationError for a bad note. A handful of queries per site, however many violations there are.
+    ValidationError for a bad note or reason. A handful of queries per site, however many violations there are.
     """
     if len(seen) > MOST_AT_ONCE:
         raise ValidationError(_("At most %(most)d at once. Choose fewer.") % {"most": MOST_AT_ONCE})
@@ -60,6 +69,7 @@ def review(user: Actor, seen: dict[UUID, int], status: str | None = None, note: 
         reviewer = user.pk if decided and isinstance(user, User) else None  # a program has no account
         changes = {"status": Status(status).value, "reviewed_by_id": reviewer}
         changes["reviewed_at"] = timezone.now() if decided else None
+        changes["reason"] = clean_reason(reason) if status == Status.DISMISSED else ""
     if note is not None:
         changes["note"] = clean_note(note)
     rows = access.get_violations(user, list(seen), Right.REVIEW)

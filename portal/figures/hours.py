@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, Min, OuterRef, Q, Sum
+from django.db.models import Exists, Min, OuterRef, Q, Subquery, Sum
 from django.utils import timezone
 
 from cameras.models import Camera, Outage, Reign, Site
@@ -26,6 +26,7 @@ from portal.models import Figures, FiguresState, LateHour, Passage, Pause, Remin
 AN_HOUR = timedelta(hours=1)
 STEP = timedelta(days=7)  # of a long time that is counted
 Span, Status, Step = Figures.Span, Violation.Status, Reminder.Step
+COUNTED_AS = {Violation.Reason.MASKED: "mask", Violation.Reason.UNCLEAR: "unsure"}  # who was dismissed as that
 Key = tuple[int, datetime]  # a camera and the beginning of its hour
 Counts = dict[str, int]
 
@@ -147,7 +148,8 @@ def _sum_days(site: Site, start: datetime, end: datetime) -> None:
 
 
 def _add_people(site: Site, start: datetime, end: datetime, counts: dict[Key, Counts]) -> None:
-    """By what was last seen of each person; of whom a reviewer said that it was no violation, neither nor.
+    """By what was last seen of each person; of whom a reviewer said that it was no violation, neither nor, unless that
+    was for a mask after all, or as nobody can tell.
 
     People who were only where masks are not required say nothing about how well masks are worn: they do not count.
     """
@@ -156,9 +158,12 @@ def _add_people(site: Site, start: datetime, end: datetime, counts: dict[Key, Co
         of_passage.exclude(status=Status.DISMISSED)
     )
     rows = Passage.asked().filter(site=site, started_at__gte=start, started_at__lt=end)
-    seen = rows.annotate(is_dismissed=dismissed).values_list("camera_id", "label", "started_at", "is_dismissed")
-    for camera, label, at, is_dismissed in seen.iterator(2000):
-        counts[camera, hour_of(site, at)]["dismissed" if is_dismissed else label] += 1
+    reason = of_passage.filter(status=Status.DISMISSED).order_by("-reviewed_at").values("reason")[:1]
+    seen = rows.annotate(is_dismissed=dismissed, why=Subquery(reason))
+    for camera, label, at, is_dismissed, why in seen.values_list(
+        "camera_id", "label", "started_at", "is_dismissed", "why"
+    ).iterator(2000):
+        counts[camera, hour_of(site, at)][COUNTED_AS.get(why, "dismissed") if is_dismissed else label] += 1
 
 
 def _add_violations(site: Site, start: datetime, end: datetime, counts: dict[Key, Counts]) -> None:

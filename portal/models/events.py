@@ -113,6 +113,14 @@ class Violation(models.Model):
         CONFIRMED = "confirmed", _("Confirmed")
         DISMISSED = "dismissed", _("Dismissed")
 
+    class Reason(models.TextChoices):
+        """Why it was dismissed. Figures count who was masked after all as such."""
+
+        NOBODY = "nobody", _("No person")
+        MASKED = "masked", _("Is masked")
+        EXEMPT = "exempt", _("May be without")
+        UNCLEAR = "unclear", _("Cannot be seen")
+
     id = models.UUIDField(primary_key=True, editable=False)
     passage = models.ForeignKey(Passage, on_delete=models.CASCADE, related_name="violations", verbose_name=_("passage"))
     site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="violations", verbose_name=_("site"))
@@ -140,6 +148,15 @@ class Violation(models.Model):
     snapshot_at = models.DateTimeField(_("snapshot taken"), null=True, blank=True)
 
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.OPEN)
+    reason = models.CharField(
+        _("reason"),
+        max_length=8,
+        choices=Reason.choices,
+        blank=True,
+        default="",
+        db_default="",  # so that a million rows get the column at once
+        help_text=_("Of a dismissal."),
+    )
     note = models.TextField(_("note"), max_length=2000, blank=True)
     reviewed_by = models.ForeignKey(
         "portal.User", on_delete=models.SET_NULL, null=True, blank=True, verbose_name=_("reviewed by")

@@ -47,6 +47,7 @@ class ReviewRequest:
     seen: dict[UUID, int]
     decision: str
     note: str | None
+    reason: str = ""
 
     @property
     def status(self) -> str | None:
@@ -62,11 +63,11 @@ def read_request(request: HttpRequest) -> ReviewRequest:
             seen[UUID(key)] = int(version)
         except ValueError as error:
             raise ValidationError("no version") from error
-    decision = request.POST.get("decision", "")
-    if decision not in MEANT:
+    decision, _sep, reason = request.POST.get("decision", "").partition(":")
+    if decision not in MEANT or (reason and (decision != "dismiss" or reason not in Violation.Reason)):
         raise ValidationError("no decision")
     note = request.POST.get("note") if decision == "note" or len(seen) == 1 else None
-    return ReviewRequest(seen, decision, note)
+    return ReviewRequest(seen, decision, note, reason)
 
 
 def keep_for_later(request: HttpRequest) -> HttpResponse:
@@ -80,7 +81,7 @@ def keep_for_later(request: HttpRequest) -> HttpResponse:
     if may and given.seen and len(given.seen) <= MOST_AT_ONCE:
         request.session[KEY] = {
             "seen": [f"{key}:{version}" for key, version in given.seen.items()],
-            "decision": given.decision,
+            "decision": f"{given.decision}:{given.reason}" if given.reason else given.decision,
             "note": given.note and given.note[: 2 * NOTE_CHARACTERS],
         }
         if len(given.seen) == 1:
@@ -107,7 +108,8 @@ class Waiting:
 
     @property
     def meant(self) -> str:
-        return str(MEANT[self.decision])
+        decision, _sep, reason = self.decision.partition(":")
+        return str(Violation.Reason(reason).label if reason else MEANT[decision])
 
     @property
     def told(self) -> str:

@@ -86,6 +86,7 @@ def violations(request: HttpRequest) -> HttpResponse:
         "next_page": f"{chosen}&{urlencode({'before': keyset.cursor_of(page[-1].started_at, page[-1].pk)})}"
         if more
         else "",
+        "reasons": Violation.Reason.choices,
         "reviewable": set(access.sites(request.user, Right.REVIEW).values_list("pk", flat=True)),
     }
     return render(request, "violations/violations.html", context)
@@ -112,6 +113,7 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
         "chosen": form.chosen if form.is_valid() else "",
         "waiting": waiting,
         "note": found.note if waiting is None or waiting.note is None else waiting.note,
+        "reasons": Violation.Reason.choices,
         "may_review": access.may(request.user, Right.REVIEW, found.site_id),
         "may_erase": may_set_up,
         "at_spot": dismissed_at_spot(found) if may_set_up and found.status == Violation.Status.DISMISSED else 0,
@@ -197,7 +199,7 @@ def review_violations(request: HttpRequest) -> HttpResponse:
         messages.warning(request, _("Choose at least one violation first."))
         return redirect(back)
     try:
-        outcome = review(request.user, given.seen, given.status, given.note)
+        outcome = review(request.user, given.seen, given.status, given.note, given.reason)
     except ValidationError as error:
         return refuse_review(request, given, " ".join(error.messages), back)
     if outcome.late and has_new_note(outcome.late[0], given):
@@ -243,7 +245,8 @@ def refuse_review(request: HttpRequest, given: ReviewRequest, reason: str, back:
 def note_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:
     """Write one row per site to the audit log, however many were decided at once."""
     for site, count in Counter(row.site for row in outcome.done).items():
-        audit.note(request, Action.REVIEWED, f"{given.decision}: {count}", site)
+        what = f"{given.decision} ({given.reason})" if given.reason else given.decision
+        audit.note(request, Action.REVIEWED, f"{what}: {count}", site)
 
 
 def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:

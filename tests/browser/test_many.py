@@ -97,3 +97,41 @@ def test_several_cameras_are_chosen_of_a_list_that_a_press_elsewhere_closes(
     page.get_by_role("button", name="Show", exact=True).click()
     page.wait_for_url("**camera=*&camera=*")
     expect(pick.locator(".pick-chosen")).to_have_text("2 chosen")
+
+
+def test_the_one_it_is_about_is_framed_and_reasons_have_keys(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal, portal.login())
+    page.goto("/violations/?status=open")
+    page.locator(".row-link").first.click()
+    page.wait_for_url("**/violations/*-*/**")
+    frame, picture = page.locator(".snapshot rect"), page.locator(".snapshot img")
+    expect(frame).to_be_visible()
+    around, whole = frame.bounding_box(), picture.bounding_box()
+    box = [float(edge) for edge in str(page.locator("[data-accused]").get_attribute("data-accused")).split()]
+    assert around and whole
+    assert abs((around["x"] - whole["x"]) / whole["width"] - box[0]) < 0.02
+    assert abs((around["y"] - whole["y"]) / whole["height"] - box[1]) < 0.02
+    page.keyboard.press("b")
+    expect(frame).to_be_hidden()
+    key = page.locator("[data-violation]").get_attribute("data-violation")
+    page.keyboard.press("4")
+    page.wait_for_url(lambda url: str(key) not in url)
+    page.goto(f"/violations/{key}/")
+    expect(page.locator("[data-status]")).to_contain_text("Cannot be seen")
+    expect(frame).to_be_hidden()  # as it was left
+
+
+def test_on_a_phone_the_decision_stays_at_the_thumb(portal: PortalProcess, visit: Visit) -> None:
+    page = visit(portal, portal.login(), viewport={"width": 390, "height": 700})
+    page.goto("/violations/?status=open")
+    page.locator(".row-link").first.click()
+    page.wait_for_url("**/violations/*-*/**")
+    confirm = page.get_by_role("button", name="Confirm")
+    for where in (0, 99_999):
+        page.evaluate(f"scrollTo({{top: {where}, behavior: 'instant'}})")
+        box = confirm.bounding_box()
+        assert box is not None and 600 < box["y"] < 700 and box["height"] >= 44
+    last, box = page.locator(".violation > *").last.bounding_box(), confirm.bounding_box()
+    assert last is not None and box is not None and last["y"] + last["height"] <= box["y"], (
+        "it covers nothing at the end of the page"
+    )

@@ -4,13 +4,16 @@ import { say } from "./words.js";
 
 const KEYS = "keys"; // in localStorage: "off" if the user switched single keys off (WCAG 2.1.4)
 
+const BOX = "box"; // in localStorage: "off" if the frame around the face is switched off
+const REASONS = ["nobody", "masked", "exempt", "unclear"]; // by the keys 1 to 4
+
 const keysAreOff = () => localStorage.getItem(KEYS) === "off";
 
 const typing = (target) => target.closest("input:not([type=checkbox]), textarea, select") !== null;
 
 /** Send a review's form once: a second press, or a key that is held down, decides nothing. */
 function press(form, decision) {
-  const button = form.querySelector(`button[value=${decision}]:not(:disabled)`);
+  const button = form.querySelector(`button[value="${decision}"]:not(:disabled)`);
   if (button && !form.dataset.sent) form.requestSubmit(button);
 }
 
@@ -30,6 +33,11 @@ function onKeys(keys) {
     event.preventDefault();
     act();
   });
+}
+
+/** Keys that dismiss with a reason. */
+function forReasons(decide) {
+  return Object.fromEntries(REASONS.map((reason, at) => [`${at + 1}`, () => decide(`dismiss:${reason}`)]));
 }
 
 /** The button that switches single keys off and on. */
@@ -76,6 +84,7 @@ export function startList(form, live) {
     x: () => rows[current()]?.querySelector("[name=seen]")?.click(),
     c: () => decide("confirm"),
     d: () => decide("dismiss"),
+    ...forReasons(decide),
   });
   live.addEventListener("violation", ({ detail }) => updateRow(detail) && choosing.update());
   live.addEventListener("gone", ({ detail }) => {
@@ -170,6 +179,39 @@ function askBeforeNoteIsLost(form) {
 
 // -- one violation --------------------------------------------------------------------------------------------------
 
+/** Who it is about is framed in the picture, until that is switched off. Returns the switch. */
+function startBox(figure) {
+  const [picture, drawing, button] = ["img", "svg", "button"].map((name) => figure.querySelector(name));
+  const box = drawing.dataset.accused.split(" ").map(Number);
+  if (box.length !== 4) return () => {};
+  const draw = () => {
+    const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+    drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const edges = {
+      x: box[0] * width,
+      y: box[1] * height,
+      width: (box[2] - box[0]) * width,
+      height: (box[3] - box[1]) * height,
+    };
+    for (const [name, value] of Object.entries(edges)) drawing.firstElementChild.setAttribute(name, value);
+    button.hidden = false;
+    show();
+  };
+  const isOn = () => localStorage.getItem(BOX) !== "off";
+  const show = () => {
+    drawing.toggleAttribute("hidden", !isOn());
+    button.setAttribute("aria-pressed", isOn());
+  };
+  const flip = () => {
+    localStorage.setItem(BOX, isOn() ? "off" : "on");
+    show();
+  };
+  button.onclick = flip;
+  if (picture.complete && picture.naturalWidth) draw();
+  else picture.addEventListener("load", draw);
+  return flip;
+}
+
 /** c and d decide, j and k go to the next; somebody else's decision is shown at once. */
 export function startViolation(page, live) {
   const follow = (rel) => page.querySelector(`a[rel=${rel}]`)?.click();
@@ -181,8 +223,10 @@ export function startViolation(page, live) {
   onKeys({
     j: () => follow("next"),
     k: () => follow("prev"),
+    b: startBox(page.querySelector(".snapshot")),
     c: () => form && press(form, "confirm"),
     d: () => form && press(form, "dismiss"),
+    ...forReasons((decision) => form && press(form, decision)),
   });
   live.addEventListener("violation", ({ detail }) => {
     if (detail.id !== page.dataset.violation) return;
