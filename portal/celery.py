@@ -36,6 +36,7 @@ app.conf.update(
         "states": {"task": "portal.tasks.states", "schedule": 1.0, "options": {"expires": 2}},
         "spools": {"task": "portal.tasks.spools", "schedule": 2.0, "options": {"expires": 2}},
         "alerts": {"task": "portal.tasks.alerts", "schedule": 3.0, "options": {"expires": 3}},
+        "reviews": {"task": "portal.tasks.reviews", "schedule": 3.0, "options": {"expires": 3}},
         "figures": {"task": "portal.tasks.figures", "schedule": 60.0, "options": {"expires": 60}},
         "retention": {"task": "portal.tasks.retention", "schedule": 60.0, "options": {"expires": 60}},
         "back_up": {"task": "portal.tasks.back_up", "schedule": 600.0, "options": {"expires": 600}},

@@ -5,6 +5,8 @@ Each task parses its ids, calls one function, and is safe to run twice.
 
 from __future__ import annotations
 
+import logging
+import time
 from uuid import UUID
 
 from celery import shared_task
@@ -13,12 +15,15 @@ from django.utils import timezone
 
 from cameras.watching.worker import refused_root, spool_root
 from portal.alerts import digests, escalation, outages, trouble
-from portal.events import camera_states, notices, recorder
+from portal.events import bulk_review, camera_states, notices, recorder
 from portal.events import retention as keeping
 from portal.figures import hours
 from portal.people import audit
 from portal.server import daily_backup, health
 from portal.voice import outputs, speech
+
+log = logging.getLogger(__name__)
+REVIEWS_S = 5.0
 
 
 @shared_task(name="portal.tasks.pulse")
@@ -47,6 +52,18 @@ def alerts() -> None:
     trouble.consider_notices(notices.current_notices())
     digests.consider()
     escalation.consider()
+
+
+@shared_task(name="portal.tasks.reviews")
+def reviews() -> None:
+    """Decisions about many violations go on, as far as a few seconds reach; beat rings again for the rest."""
+    until = time.monotonic() + REVIEWS_S
+    for bulk_id in bulk_review.unfinished():
+        try:
+            while time.monotonic() < until and bulk_review.step(bulk_id):
+                pass
+        except Exception:  # one that cannot go on holds up no other
+            log.exception("the review %s of many cannot go on", bulk_id)
 
 
 @shared_task(name="portal.tasks.figures")

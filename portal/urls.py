@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 from portal.api import addresses as api_addresses
 from portal.pages import (
     audit,
+    bulk_review,
     cameras,
     connect,
     dashboard,
@@ -44,6 +45,8 @@ urlpatterns = [
     path("violations/", violations.violations, name="violations"),
     path("violations/review/", violations.review_violations, name="review"),
     path("violations/review/forget/", violations.forget_review, name="review_forget"),
+    path("violations/all/<uuid:bulk_id>/", bulk_review.progress, name="bulk_progress"),
+    path("violations/all/<uuid:bulk_id>/undo/", bulk_review.undo, name="bulk_undo"),
     path("violations/<uuid:violation_id>/", violations.violation, name="violation"),
     path("violations/<uuid:violation_id>/erase/", violations.erase_person, name="person_erase"),
     path("violations/<uuid:violation_id>/snapshot.jpg", violations.picture, {"view": "full"}, name="snapshot"),

@@ -21,7 +21,7 @@ from cameras.models import Camera, Outage, Reign, Site
 from cameras.redis import Errors
 from cameras.setup import probe
 from cameras.watching.worker import refused_root
-from portal.events import feed, notices, picture_files
+from portal.events import bulk_review, feed, notices, picture_files
 from portal.events.recording import close_abandoned
 from portal.models import Delivery, ErasedPassage, Passage, Reminder, SiteFeed, SitePolicy, Violation, Voice, policy_of
 from portal.models.events import newer_than
@@ -62,6 +62,7 @@ def sweep(now: datetime | None = None) -> Swept:
     attempt(lambda: prune_refused(now), 0)
     attempt(probe.drop_old, 0)
     attempt(lambda: forget_deleted(now), 0)
+    attempt(lambda: bulk_review.drop_old(now), 0)
     attempt(lambda: Outage.objects.filter(ended_at__lt=now - max(OUTAGE_AGE, reign_age())).delete(), None)
     attempt(recount, None)
     return Swept(violations, passages, for_space)

@@ -8,9 +8,11 @@ from portal.models.people import Invitation, Membership, SignedIn, Theme, User
 from portal.models.policy import SitePolicy, policy_of
 from portal.models.programs import Program
 from portal.models.reminders import Phrase, Reminder, Silence, SitePhrase, Voice
+from portal.models.reviews import BulkReview
 
 __all__ = [
     "AuditEntry",
+    "BulkReview",
     "CameraQuiet",
     "Delivery",
     "Destination",

@@ -27,7 +27,7 @@ from portal.events.erasure import erase_passage
 from portal.events.review import Outcome, review
 from portal.models import Violation
 from portal.models.events import newer_than
-from portal.pages import pending_review
+from portal.pages import bulk_review, pending_review
 from portal.pages.pending_review import ReviewRequest, read_request
 from portal.pages.spots import OFFERED_FROM, dismissed_at_spot
 from portal.pages.violation_filter import ViolationFilterForm
@@ -81,6 +81,9 @@ def violations(request: HttpRequest) -> HttpResponse:
         "filtered": form.is_narrowed,
         "summary": form.summary(),
         "fitting": fitting,
+        "bulk": bulk_review.shown(request),
+        "as_of": datetime.now(UTC).timestamp(),
+        "has_more": bool(more) or bool(cursor),
         "none_yet": not page and not access.violations(request.user).exists(),
         "first_page": not cursor,
         "next_page": f"{chosen}&{urlencode({'before': keyset.cursor_of(page[-1].started_at, page[-1].pk)})}"
@@ -193,8 +196,10 @@ def review_violations(request: HttpRequest) -> HttpResponse:
         given = read_request(request)
     except ValidationError:
         return HttpResponseBadRequest("This form was not made by the portal.")
-    pending_review.decided(request, given.seen)
     back = safe_back(request)
+    if "all" in request.POST:
+        return bulk_review.begin(request, given, back)
+    pending_review.decided(request, given.seen)
     if not given.seen:
         messages.warning(request, _("Choose at least one violation first."))
         return redirect(back)

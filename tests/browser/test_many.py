@@ -20,6 +20,22 @@ Camera.objects.filter(kind='clip').exclude(site__name='Aster Court').update(paus
 Camera.objects.filter(site__name__in=['Birch Lane 4', 'Canal Works']).update(
     kind='rtsp', address='rtsp://127.0.0.1:9/live', paused=False)  # sixteen, and nothing listens there
 """
+MUCH = """
+import uuid
+from django.db.models import F
+from django.utils import timezone
+from portal.models import Passage, SiteFeed, Violation
+first = Violation.objects.select_related('passage').first()
+now = timezone.now()
+for number in range(700):
+    passage = first.passage
+    passage.pk = uuid.uuid4()
+    passage.save(force_insert=True)
+    first.pk, first.passage_id, first.note, first.opened_at = uuid.uuid4(), passage.pk, 'pile', now
+    first.status, first.review_version = 'open', 0
+    first.save(force_insert=True)
+SiteFeed.objects.filter(pk=first.site_id).update(to_review=F('to_review') + 700)
+"""
 NEEDY = ".tile:not([data-state=online], [data-state=unknown], [data-state=paused])"
 
 
@@ -135,3 +151,22 @@ def test_on_a_phone_the_decision_stays_at_the_thumb(portal: PortalProcess, visit
     assert last is not None and box is not None and last["y"] + last["height"] <= box["y"], (
         "it covers nothing at the end of the page"
     )
+
+
+def test_all_that_fit_are_dismissed_with_progress_and_undone(portal: PortalProcess, visit: Visit) -> None:
+    python_in(portal, MUCH)
+    page = visit(portal, portal.login())
+    page.goto("/violations/?status=open&note=pile")
+    expect(page.locator("body")).to_have_attribute("data-live", "live")
+    expect(page.get_by_text("700 violations")).to_be_visible()
+    page.get_by_label("All that fit").check()
+    expect(page.locator("[name=seen]").first).to_be_disabled()
+    page.locator(".bulk").get_by_role("button", name="Dismiss all").click()
+    told = page.locator("[data-told]")
+    expect(told).to_have_text("700 dismissed.", timeout=30_000)
+    page.goto("/violations/?status=open&note=pile")
+    expect(page.get_by_text("No violation matches this filter")).to_be_visible()
+    page.locator("[data-bulk]").get_by_role("button", name="Undo").click()
+    expect(told).to_have_text("700 are as they were before.", timeout=30_000)
+    page.goto("/violations/?status=open&note=pile")
+    expect(page.get_by_text("700 violations")).to_be_visible()

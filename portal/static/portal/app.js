@@ -5,7 +5,7 @@ import { startChart } from "./figures.js";
 import { Live } from "./live.js";
 import { startPicks } from "./picks.js";
 import { startPush } from "./push.js";
-import { startKeySwitch, startList, startNewRows, startViolation } from "./review.js";
+import { startKeySwitch, startList, startNewRows, startProgress, startViolation } from "./review.js";
 import { startTiles } from "./tiles.js";
 import { startNotifySwitch, Toasts } from "./toasts.js";
 import { ago, say } from "./words.js";
@@ -139,6 +139,7 @@ if (find("[data-zones]")) startZones(find("[data-zones]"));
 if (find("[data-push]")) startPush(find("[data-push]"));
 if (find("[data-play]")) startPlay(find("[data-play]"));
 if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));
+startProgress(find("[data-bulk]"));
 if (find("[data-list]")) startList(find("[data-list]"), live);
 if (find("[data-page=violation]")) startViolation(find("[data-page=violation]"), live);
 // Reviewers have the counter, and the list its note: a toast would cover the very buttons they need.

@@ -5,6 +5,7 @@ import { say } from "./words.js";
 const KEYS = "keys"; // in localStorage: "off" if the user switched single keys off (WCAG 2.1.4)
 
 const BOX = "box"; // in localStorage: "off" if the frame around the face is switched off
+const PROGRESS_EVERY_MS = 1000;
 const REASONS = ["nobody", "masked", "exempt", "unclear"]; // by the keys 1 to 4
 
 const keysAreOff = () => localStorage.getItem(KEYS) === "off";
@@ -67,7 +68,7 @@ export function startList(form, live) {
   const choosing = startChoosing(form);
   const decide = (decision) => {
     const box = rows[current()]?.querySelector("[name=seen]");
-    if (!choosing.count() && box) {
+    if (!choosing.count() && !form.querySelector("[data-all-fitting]:checked") && box) {
       box.checked = true;
       choosing.update();
     }
@@ -93,6 +94,27 @@ export function startList(form, live) {
   });
 }
 
+/** How far a decision about all that fit has come. The list stays as it is: nothing shifts under anybody's hand. */
+export function startProgress(banner) {
+  if (!banner || "over" in banner.dataset) return;
+  const ask = async () => {
+    const answer = await fetch(banner.dataset.bulk, { credentials: "same-origin" }).catch(() => null);
+    const now = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (now) {
+      banner.querySelector("[data-told]").textContent = now.told;
+      banner.querySelector("progress").value = now.position;
+    }
+    if (!now?.is_over) {
+      setTimeout(ask, PROGRESS_EVERY_MS);
+      return;
+    }
+    banner.querySelector("progress").remove();
+    banner.querySelector("[data-again]").hidden = false;
+    banner.querySelector("[data-undo-all]").hidden = !now.may_undo;
+  };
+  setTimeout(ask, PROGRESS_EVERY_MS);
+}
+
 /** The checkboxes, the one for all, and how many rows the buttons apply to. */
 function startChoosing(form) {
   const all = form.querySelector("[data-all]");
@@ -103,8 +125,10 @@ function startChoosing(form) {
     const chosen = count();
     all.checked = chosen > 0 && chosen === boxes().length;
     all.indeterminate = chosen > 0 && !all.checked;
+    const everything = form.querySelector("[data-all-fitting]")?.checked;
+    for (const box of [all, ...boxes()]) box.disabled = Boolean(everything); // they are among all that fit
     form.querySelectorAll("[data-chosen]").forEach((note) => {
-      note.textContent = chosen || "";
+      note.textContent = everything ? say("all") : chosen || "";
     });
   };
   all?.addEventListener("change", () => {

@@ -16,7 +16,7 @@ from django.utils import timezone
 from PIL import Image
 
 from cameras import tasks
-from cameras.models import Camera, CameraSpot, CameraZone, Outage, Site
+from cameras.models import Camera, CameraSpot, CameraZone, Outage, Site, SiteWorker
 from cameras.reach.addresses import clips_folder
 from cameras.reach.credentials import seal
 from cameras.reach.place import Place
@@ -24,6 +24,7 @@ from cameras.redis import connection as redis_connection
 from cameras.setup import probe
 from portal.devices import pairing
 from portal.models import (
+    BulkReview,
     Delivery,
     Destination,
     DeviceToken,
@@ -163,6 +164,10 @@ TABLE = [
     ("POST", "/sites/{site2}/programs/ name=P rights=figures", (200, 404, 404, 404, 200, 404, "login")),
     ("POST", "/programs/{program}/revoke/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/programs/{program2}/revoke/", (302, 404, 404, 404, 302, 404, "login")),
+    ("GET", "/violations/all/{bulk}/", (404, 200, 404, 404, 404, 404, "login")),
+    ("GET", "/violations/all/{bulk2}/", (404, 404, 404, 404, 200, 404, "login")),
+    ("POST", "/violations/all/{bulk}/undo/", (404, 302, 404, 404, 404, 404, "login")),
+    ("POST", "/violations/all/{bulk2}/undo/", (404, 404, 404, 404, 302, 404, "login")),
     ("GET", "/sites/{site}/workers/", (200, 200, 403, 403, 404, 404, "login")),
     ("GET", "/sites/{site2}/workers/", (200, 404, 404, 404, 200, 404, "login")),
     ("POST", "/sites/{site}/workers/ name=W", (200, 200, 403, 403, 404, 404, "login")),
@@ -295,6 +300,7 @@ def things_of(world: World) -> dict[str, object]:
             f"spot{mark}": CameraSpot.objects.create(
                 pk=uuid4(), camera=camera, box=BOX, visits=5, first_at=timezone.now(), last_at=timezone.now()
             ).pk,
+            f"bulk{mark}": BulkReview.objects.create(user=manager, status="confirmed").pk,
             f"worker{mark}": site_workers.make(site, "W")[0].pk,
             f"program{mark}": programs.make(site, "P", ["figures"], manager)[0].pk,
             f"rule{mark}": site.rules.get(name="Trouble").pk,
@@ -346,7 +352,8 @@ def test_who_may_do_what(
 
 
 CHANGEABLE = (
-    Violation, Camera, Site, Membership, Invitation, User, Pairing, DeviceToken, Rule, Destination, Program, CameraZone
+    Violation, Camera, Site, Membership, Invitation, User, Pairing, DeviceToken, Rule, Destination, Program, CameraZone,
+    SiteWorker, BulkReview,
 )  # fmt: skip
 
 
@@ -367,9 +374,8 @@ def test_every_address_has_its_row_or_is_public() -> None:
     from portal.urls import urlpatterns
 
     key = "00000000-0000-0000-0000-000000000001"
-    names = dict.fromkeys(
-        ("violation", "violation2", "probe", "probe2", "told", "told2", "browser", "browser2", "spot", "spot2"), key
-    )
+    kinds = ("violation", "probe", "told", "browser", "spot", "bulk")
+    names = dict.fromkeys((*kinds, *(f"{kind}2" for kind in kinds)), key)
     numbers = dict.fromkeys(("site", "camera", "device", "pairing", "invitation", "role", "kept", "bob", "charlie"), 1)
     numbers |= dict.fromkeys(("delivery", "rule", "destination", "program", "zone", "worker"), 1)
     numbers |= {f"{name}2": 1 for name in numbers}
