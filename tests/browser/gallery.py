@@ -364,6 +364,7 @@ NOT_PAGES = {
         "authority",
         "audit_export",
         "figures_export",
+        "violations_export",
         "metrics",
         "bulk_progress",
         "bulk_undo",

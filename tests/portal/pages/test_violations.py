@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from cameras.models import Camera, CameraLease
 from cameras.watching import leases
 from portal.events.review import review
-from portal.models import SiteFeed, User, Violation
+from portal.models import AuditEntry, SiteFeed, User, Violation
 from portal.pages.violations import PAGE_ROWS
 from tests.worlds import World, see
 
@@ -131,6 +133,29 @@ def test_a_filter_pasted_by_somebody_with_fewer_rights_shows_nothing_of_others(w
     for asked in (f"?camera={world.hall.pk}", f"?site={world.there.pk}"):
         assert str(others.pk) not in sign_in(world.alice).get(f"/violations/{asked}").content.decode()
     assert shown(sign_in(world.alice)) == [str(mine.pk)]
+
+
+def test_what_fits_goes_into_a_spreadsheet_with_each_sites_clock_and_the_log_says_so(
+    world: World, sign_in: SignIn
+) -> None:
+    at = datetime(2026, 1, 15, 15, 30, tzinfo=UTC).timestamp()
+    here, there = see(world.door, at), see(world.hall, at + 1)
+    review(world.alice, {here.pk: 0}, "dismissed", note="=cmd|' /C calc'!A0", reason="masked")
+    see(world.door)
+
+    def table(client: Client, query: str) -> list[dict[str, str]]:
+        answer = client.get(f"/violations.csv{query}")
+        text = b"".join(answer).decode()
+        return list(csv.DictReader(io.StringIO(text)))
+
+    first, second = table(sign_in(world.root), "?status=&day=2026-01-15&order=oldest")
+    assert (first["began"], first["site"], first["reason"]) == ("2026-01-15 15:30:00", "Harbour House", "Is masked")
+    assert first["note"].startswith("'="), "no spreadsheet runs it"
+    assert first["reviewed by"] and (second["began"], second["number"]) == ("2026-01-15 10:30:01", str(there.pk))
+    noted = AuditEntry.objects.filter(action="exported").values_list("site", "subject")
+    assert set(noted) == {("Harbour House", "violations: 1"), ("Maple Tower", "violations: 1")}
+    assert [row["site"] for row in table(sign_in(world.vera), "")] == ["Harbour House"], "what is to be reviewed"
+    assert sign_in(world.vera).get("/violations.csv?day=never")["Location"].startswith("/violations/?")
 
 
 def test_a_day_is_the_sites_own(world: World, sign_in: SignIn) -> None:

@@ -223,6 +223,7 @@ TABLE = [
     ("GET", "/figures/", (200, 200, 200, 200, 200, 200, "login")),
     ("GET", "/figures/?site={site}", (200, 200, 200, 200, 404, 404, "login")),
     ("GET", "/figures/?site={site2}", (200, 404, 404, 404, 200, 404, "login")),
+    ("GET", "/violations.csv", (200, 200, 200, 200, 200, 404, "login")),
     ("GET", "/figures.csv?camera={camera}", (200, 200, 200, 200, 404, 404, "login")),
     ("GET", "/figures.csv?camera={camera2}", (200, 404, 404, 404, 200, 404, "login")),
     ("GET", "/news/", (200, 200, 200, 200, 200, 200, "login")),
