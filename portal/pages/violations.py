@@ -24,7 +24,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from portal.events import keyset
 from portal.events.erasure import erase_passage
-from portal.events.review import Outcome, review
+from portal.events.review import MOST_AT_ONCE, Outcome, review
 from portal.models import Violation
 from portal.models.events import newer_than
 from portal.pages import bulk_review, pending_review
@@ -38,7 +38,8 @@ from portal.people.pictures import PictureGoneError, PictureView
 from portal.people.pictures import render as render_picture
 from portal.voice import reminding
 
-PAGE_ROWS = 30
+PAGE_ROWS = 30  # or groups
+TOGETHER = timedelta(minutes=1)
 MOST_TOLD = 30
 MOST_COUNTED = 1000  # of what fits a filter: a count of everything would grow with history
 
@@ -49,6 +50,25 @@ def count_in_words(rows: QuerySet[Violation]) -> str:
     if count > MOST_COUNTED:
         return _("More than %(count)d violations") % {"count": MOST_COUNTED}
     return ngettext("%(count)d violation", "%(count)d violations", count) % {"count": count}
+
+
+def grouped(rows: list[Violation]) -> list[list[Violation]]:
+    """The first PAGE_ROWS groups of these rows: of one camera, within a minute of the group's first.
+
+    They hold the first so many rows, and no other: whatever cannot join a group any more begins the next page.
+    """
+    groups: list[list[Violation]] = []
+    newest: dict[int, list[Violation]] = {}
+    for row in rows:
+        group = newest.get(row.camera_id)
+        if group is not None and abs(group[0].started_at - row.started_at) < TOGETHER:
+            group.append(row)
+            continue
+        if len(groups) == PAGE_ROWS:
+            break
+        newest[row.camera_id] = [row]
+        groups.append(newest[row.camera_id])
+    return groups
 
 
 def cursor_of(row: Violation) -> str:
@@ -68,15 +88,17 @@ def violations(request: HttpRequest) -> HttpResponse:
             return redirect("violations")
         rows = rows.filter(newer_than(*position) if form.is_oldest_first else keyset.behind(*position))
     order = ("started_at", "pk") if form.is_oldest_first else ("-started_at", "-pk")
-    page = list(rows.order_by(*order)[: PAGE_ROWS + 1])
-    more = page[PAGE_ROWS:]
-    page = page[:PAGE_ROWS]
+    found = list(rows.order_by(*order)[: MOST_AT_ONCE + 1])
+    groups = grouped(found[:MOST_AT_ONCE])
+    page = [row for group in groups for row in group]
+    more, last = found[len(page) :], found[len(page) - 1] if page else None
     looks.note_list(request, page)
     chosen = form.chosen
     context = {
         "form": form,
         "waiting": pending_review.waiting(request),
         "rows": page,
+        "groups": groups,
         "chosen": chosen,
         "filtered": form.is_narrowed,
         "summary": form.summary(),
@@ -86,9 +108,7 @@ def violations(request: HttpRequest) -> HttpResponse:
         "has_more": bool(more) or bool(cursor),
         "none_yet": not page and not access.violations(request.user).exists(),
         "first_page": not cursor,
-        "next_page": f"{chosen}&{urlencode({'before': keyset.cursor_of(page[-1].started_at, page[-1].pk)})}"
-        if more
-        else "",
+        "next_page": f"{chosen}&{urlencode({'before': cursor_of(last)})}" if more and last else "",
         "reasons": Violation.Reason.choices,
         "reviewable": set(access.sites(request.user, Right.REVIEW).values_list("pk", flat=True)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -22,17 +23,19 @@ Camera.objects.filter(site__name__in=['Birch Lane 4', 'Canal Works']).update(
 """
 MUCH = """
 import uuid
+from datetime import timedelta
 from django.db.models import F
 from django.utils import timezone
 from portal.models import Passage, SiteFeed, Violation
 first = Violation.objects.select_related('passage').first()
-now = timezone.now()
+now, APART = timezone.now(), 0
 for number in range(700):
     passage = first.passage
     passage.pk = uuid.uuid4()
     passage.save(force_insert=True)
     first.pk, first.passage_id, first.note, first.opened_at = uuid.uuid4(), passage.pk, 'pile', now
     first.status, first.review_version = 'open', 0
+    first.started_at -= timedelta(minutes=APART)
     first.save(force_insert=True)
 SiteFeed.objects.filter(pk=first.site_id).update(to_review=F('to_review') + 700)
 """
@@ -151,6 +154,61 @@ def test_on_a_phone_the_decision_stays_at_the_thumb(portal: PortalProcess, visit
     assert last is not None and box is not None and last["y"] + last["height"] <= box["y"], (
         "it covers nothing at the end of the page"
     )
+
+
+def test_a_group_opens_and_is_decided_as_a_whole_while_it_is_closed(portal: PortalProcess, visit: Visit) -> None:
+    python_in(portal, MUCH.replace("700", "12").replace("'pile'", "'group'"))
+    page = visit(portal, portal.login())
+    page.goto("/violations/?status=open&note=group")
+    expect(page.locator("body")).to_have_attribute("data-live", "live")
+    rows = page.locator(".row")
+    expect(rows).to_have_count(12)
+    expect(rows.filter(visible=True)).to_have_count(1)
+    page.get_by_text("11 more of this camera within a minute").click()
+    expect(rows.filter(visible=True)).to_have_count(12)
+    rows.first.get_by_role("checkbox").check()
+    expect(page.locator("[name=seen]:checked")).to_have_count(1)
+    rows.first.get_by_role("checkbox").uncheck()
+    page.get_by_text("11 more of this camera within a minute").click()
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    expect(page.locator("[name=seen]:checked")).to_have_count(12)
+    page.keyboard.press("1")
+    expect(page.get_by_text("12 dismissed.")).to_be_visible()
+    page.get_by_role("button", name="Undo").first.click()
+    page.goto("/violations/?status=open&note=group")
+    expect(rows).to_have_count(12)
+
+
+def test_sixty_are_reviewed_by_keys_within_a_minute_and_none_is_lost(portal: PortalProcess, visit: Visit) -> None:
+    """On pages of thirty, chosen one by one."""
+    apart = MUCH.replace("timezone.now(), 0", "timezone.now(), 2")
+    python_in(portal, apart.replace("700", "60").replace("'pile'", "'sixty'"))
+    page = visit(portal, portal.login())
+    page.goto("/violations/?status=open&note=sixty")
+    expect(page.locator("body")).to_have_attribute("data-live", "live")
+    began = time.monotonic()
+    for number in range(2):
+        expect(page.locator(".row")).to_have_count(30)
+        for _row in range(15):
+            page.keyboard.press("j")
+            page.keyboard.press("x")
+        page.keyboard.press("c")
+        expect(page.get_by_text("15 confirmed.")).to_be_visible()
+        expect(page.locator(".row")).to_have_count(30 if number == 0 else 15)
+        for _row in range(15):
+            page.keyboard.press("j")
+            page.keyboard.press("x")
+        page.keyboard.press("3")
+        expect(page.get_by_text("15 dismissed.")).to_be_visible()
+    took_s = time.monotonic() - began
+    print(f"sixty by keys in {took_s:.1f} s")
+    assert took_s < 60
+    page.goto("/violations/?status=open&note=sixty")
+    expect(page.get_by_text("No violation matches this filter")).to_be_visible()
+    for status in ("confirmed", "dismissed"):
+        page.goto(f"/violations/?status={status}&note=sixty")
+        expect(page.get_by_text("30 violations")).to_be_visible()
 
 
 def test_all_that_fit_are_dismissed_with_progress_and_undone(portal: PortalProcess, visit: Visit) -> None:

@@ -58,19 +58,18 @@ export function startKeySwitch(button) {
 /** j and k go up and down, x chooses, c and d decide about the chosen rows, or else about the current one. */
 export function startList(form, live) {
   sendOnce(form);
-  const rows = [...form.querySelectorAll(".row")];
-  const current = () => rows.findIndex((row) => row.contains(document.activeElement));
+  const rows = () => [...form.querySelectorAll(".row")].filter((row) => row.offsetParent); // not in closed groups
+  const current = () => rows().findIndex((row) => row.contains(document.activeElement));
   const go = (step) => {
-    const at = current();
-    const next = at < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, at + step));
-    rows[next].querySelector(".row-link").focus();
+    const [all, at] = [rows(), current()];
+    const next = at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + step));
+    all[next].querySelector(".row-link").focus();
   };
   const choosing = startChoosing(form);
   const decide = (decision) => {
-    const box = rows[current()]?.querySelector("[name=seen]");
+    const box = rows()[current()]?.querySelector("[name=seen]");
     if (!choosing.count() && !form.querySelector("[data-all-fitting]:checked") && box) {
-      box.checked = true;
-      choosing.update();
+      box.click();
     }
     press(form, decision);
   };
@@ -82,7 +81,7 @@ export function startList(form, live) {
   onKeys({
     j: () => go(1),
     k: () => go(-1),
-    x: () => rows[current()]?.querySelector("[name=seen]")?.click(),
+    x: () => rows()[current()]?.querySelector("[name=seen]")?.click(),
     c: () => decide("confirm"),
     d: () => decide("dismiss"),
     ...forReasons(decide),
@@ -137,7 +136,13 @@ function startChoosing(form) {
     });
     update();
   });
-  form.addEventListener("change", update);
+  form.addEventListener("change", ({ target }) => {
+    const group = target.closest(".row")?.nextElementSibling?.querySelector("[data-group]:not([open])");
+    if (target.name === "seen" && group) {
+      for (const box of group.querySelectorAll("[name=seen]")) box.checked = target.checked; // the closed group with it
+    }
+    update();
+  });
   window.addEventListener("pageshow", update);
   return { count, update };
 }

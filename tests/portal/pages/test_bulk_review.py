@@ -35,7 +35,7 @@ def press(client: Client, decision: str, query: str = "") -> Any:
 
 @pytest.fixture(autouse=True)
 def _pages_of_three() -> Any:
-    with patch("portal.pages.violations.PAGE_ROWS", 3):
+    with patch("portal.pages.violations.PAGE_ROWS", 3), patch("portal.pages.violations.TOGETHER", timedelta(0)):
         yield
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cameras.models import Camera, CameraLease
 from cameras.watching import leases
@@ -103,6 +106,34 @@ def test_hours_of_the_day_are_each_sites_own_and_may_run_past_midnight(world: Wo
     assert "This is not a time" in client.get("/violations/?hour_from=25:00&hour_to=1").content.decode()
 
 
+def test_what_one_camera_saw_within_a_minute_is_one_group(world: World, sign_in: SignIn) -> None:
+    now = time.time()
+    first, *others = [see(world.door, now - age) for age in (0, 5, 30, 59, 61)]
+    there = see(world.hall, now - 10)
+    answer = sign_in(world.root).get("/violations/")
+    groups = [[row.pk for row in group] for group in answer.context["groups"]]
+    assert groups == [[first.pk, *(row.pk for row in others[:3])], [there.pk], [others[3].pk]]
+    assert "3 more of this camera within a minute" in re.sub(r"\s+", " ", answer.content.decode())
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.booleans()), min_size=1, max_size=25), st.integers(1, 5))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_in_groups_too_pages_show_each_once(
+    world: World, sign_in: SignIn, seen: list[tuple[int, bool]], most: int
+) -> None:
+    Violation.objects.all().delete()
+    made = {str(see(world.hall if far else world.door, time.time() - age).pk) for age, far in seen}
+    client, query, shown_ones = sign_in(world.root), "", list[str]()
+    with patch("portal.pages.violations.PAGE_ROWS", most):
+        for _page in range(len(made) + 1):
+            page = client.get(f"/violations/?{query}")
+            assert len(page.context["groups"]) <= most
+            shown_ones += [str(row.pk) for row in page.context["rows"]]
+            if not (query := page.context["next_page"]):
+                break
+    assert sorted(shown_ones) == sorted(made)
+
+
 def test_notes_are_searched(world: World, sign_in: SignIn) -> None:
     with_note, _without = see(world.door), see(world.door)
     review(world.alice, {with_note.pk: 0}, note="The courier from Hermes; 100 % sure")
@@ -112,7 +143,7 @@ def test_notes_are_searched(world: World, sign_in: SignIn) -> None:
 
 
 def test_the_oldest_come_first_if_that_is_wanted_in_the_list_and_in_the_flow(world: World, sign_in: SignIn) -> None:
-    rows = [see(world.door, time.time() - 100 + number) for number in range(3)]
+    rows = [see(world.door, time.time() - 1000 + 100 * number) for number in range(3)]
     client = sign_in(world.alice)
     with patch("portal.pages.violations.PAGE_ROWS", 2):
         first = client.get("/violations/?order=oldest")
