@@ -12,7 +12,7 @@ from ninja import Router, Status
 from ninja.security import HttpBearer
 
 from cameras.models import SiteWorker
-from cameras.redis import Errors
+from cameras.redis import Errors, connection
 from portal.api.problems import Problem
 from portal.people import site_workers
 from portal.server import throttling
@@ -20,7 +20,9 @@ from portal.site_workers import intake, rounds
 from portal.site_workers.intake import IntakeError
 from portal.site_workers.messages import Reported, Round, RoundAnswer, SpokenReminders
 
-CALLS_A_MINUTE = 2400  # previews of eight cameras, five a second
+CALLS_A_MINUTE = 600
+PREVIEWS_A_MINUTE = 12_000  # of forty cameras, five a second
+BATCH_S = 60  # after which a batch counts as lost
 AGAIN_S = 2
 
 
@@ -34,11 +36,11 @@ class WorkerKey(HttpBearer):
 router = Router(auth=WorkerKey())
 
 
-def caller(request: HttpRequest) -> SiteWorker:
+def caller(request: HttpRequest, what: str = "site-worker", most: int = CALLS_A_MINUTE) -> SiteWorker:
     """Which worker calls; raises Problem if it calls too often, as no worker of ours does."""
     worker: SiteWorker = request.auth  # type: ignore[attr-defined]  # ninja's
     try:
-        if not throttling.allow("site-worker", str(worker.pk), CALLS_A_MINUTE):
+        if not throttling.allow(what, str(worker.pk), most):
             raise Problem(429, _("Too many calls. Wait a little."), AGAIN_S)
     except Errors as error:
         raise away() from error
@@ -66,8 +68,14 @@ def take_round(request: HttpRequest, told: Round) -> RoundAnswer:
 def take_findings(request: HttpRequest) -> dict[str, int]:
     """A batch of records, as they are in its spool."""
     worker = caller(request)
+    key = f"site-worker-batch:{worker.pk}"
     try:
-        return {"recorded": intake.take_findings(worker, request.body)}
+        if not connection().set(key, b"1", nx=True, ex=BATCH_S):
+            raise Problem(429, _("The batch before is still being recorded."), AGAIN_S)
+        try:
+            return {"recorded": intake.take_findings(worker, request.body)}
+        finally:
+            connection().delete(key)
     except IntakeError as error:
         raise Problem(422, str(error)) from error
     except (*Errors, DatabaseError) as error:
@@ -77,7 +85,7 @@ def take_findings(request: HttpRequest) -> dict[str, int]:
 @router.post("/previews/{camera_id}", response={204: None}, include_in_schema=False)
 def take_preview(request: HttpRequest, camera_id: int, pixelated: bool = False) -> Status[Any]:
     """A live picture, for who looks now."""
-    worker = caller(request)
+    worker = caller(request, "site-worker-previews", PREVIEWS_A_MINUTE)
     try:
         intake.take_preview(worker, camera_id, pixelated, request.body)
     except IntakeError as error:

@@ -44,6 +44,19 @@ def waiting(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.log"))
 
 
+def oldest_at(folder: Path) -> float:
+    """When the oldest of them was recorded, in seconds since the epoch; infinite if none waits."""
+    files = waiting(folder)
+    return int(files[0].stem) / 1e9 if files else float("inf")
+
+
+def drop_old(folder: Path, before: float) -> None:
+    """Delete what was recorded before this time."""
+    for path in waiting(folder):
+        if int(path.stem) / 1e9 < before:
+            path.unlink(missing_ok=True)
+
+
 def read(path: Path) -> list[Record]:
     with path.open("rb") as file:
         return [record for record, _position in read_records(file)]

@@ -38,6 +38,7 @@ class Recorder:
     stopping: threading.Event = field(default_factory=threading.Event)
     _idle_rounds: int = 0
     _trouble: str = ""
+    _kept: tuple[Path, int] = (Path(), 0)  # up to here, for the portal: a batch that failed comes again
 
     def __post_init__(self) -> None:
         self._reader = SpoolReader(self.writer.folder)
@@ -84,7 +85,8 @@ class Recorder:
     def step(self) -> bool:
         """Record the next few records; False if there are none."""
         places = self._reader.batch()
-        outgoing.keep(place[0] for place in places)
+        outgoing.keep(record for record, path, position in places if (path, position) > self._kept)
+        self._kept = max([self._kept, *((path, position) for _record, path, position in places)])
         for place in places:
             apply(place[0], self.refused_root)
             self._reader.done(place, self.writer.active())

@@ -78,6 +78,8 @@ def record(given: Record) -> None:
     try:
         told = findings.decode(given)
         if isinstance(told.finding, PassageFinding | ViolationFinding):
+            if told.finding.label not in WearLabel:
+                raise RefusedError(f"{told.finding.label!r} is no label")
             _check_reign(told.finding.last_seen_at, reign, given.body)
         _record_finding(told, reign)
     except ErasedError:
@@ -219,7 +221,7 @@ def _write_violation(finding: ViolationFinding, picture: Picture | None, reign: 
 def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: Reign) -> Violation:
     if "snapshot" not in values:
         raise RefusedError("it has no picture")
-    if not Passage.objects.filter(pk=finding.passage).exists():
+    if not Passage.objects.filter(pk=finding.passage, camera_id=reign.camera_id).exists():
         _check_not_erased(finding.passage)
         raise RefusedError("its passage is gone")
     opened_at = moment(finding.opened_at)
@@ -264,7 +266,10 @@ def _record_outage(finding: OutageFinding, reign: Reign) -> None:
     if not _holds(reign):
         return
     reason, began_at = finding.reason[:300], moment(finding.began_at)
-    if not Outage.objects.filter(camera_id=reign.camera_id, ended_at__isnull=True).update(reason=reason):
+    of_camera = Outage.objects.filter(camera_id=reign.camera_id)
+    if of_camera.filter(began_at=began_at, ended_at__isnull=False).exists():
+        return  # told before, and over
+    if not of_camera.filter(ended_at__isnull=True).update(reason=reason):
         Outage.objects.create(camera_id=reign.camera_id, began_at=began_at, reason=reason)
     follow(CameraChange(reign.camera))
 
@@ -279,7 +284,7 @@ def _record_recovery(finding: RecoveryFinding, reign: Reign) -> None:
 @transaction.atomic
 def _record_spot(finding: SpotFinding, reign: Reign) -> None:
     """A spot that is doubted becomes a question, once; one that is doubted no more is no question any more."""
-    asked = CameraSpot.objects.filter(pk=finding.key, answer=CameraSpot.Answer.ASKED)
+    asked = CameraSpot.objects.filter(pk=finding.key, camera_id=reign.camera_id, answer=CameraSpot.Answer.ASKED)
     if not finding.is_doubted:
         asked.delete()
     elif _holds(reign):

@@ -363,7 +363,7 @@ class Supervisor:
         """Stream worker first (it flushes what it saw), then jobs and beat, web, Valkey; killed after STOP_WITHIN_S."""
         deadline = time.monotonic() + STOP_WITHIN_S
         alive.notify("STOPPING=1")
-        for names, share_s in ((("streams",), 2.0), (("jobs", "beat", "web"), 1.6), (("valkey",), 0.4)):
+        for names, share_s in ((("streams",), 2.0), (("jobs", "beat", "web", "courier"), 1.6), (("valkey",), 0.4)):
             group = [child for child in self.children if child.name in names]
             for child in group:
                 child.signal(signal.SIGTERM)

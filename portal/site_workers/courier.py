@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +32,7 @@ if __name__ == "__main__":
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
+from django.db.models import Max
 from django.utils import timezone
 
 from cameras import tasks
@@ -51,6 +53,7 @@ from portal.server import alive
 from portal.site_workers import mirror
 from portal.site_workers.messages import (
     MOST_BATCH_BYTES,
+    MOST_BATCH_RECORDS,
     LastSeen,
     Reported,
     Round,
@@ -67,14 +70,18 @@ log = logging.getLogger(__name__)
 
 ROUND_S = 2.0
 FINDINGS_S = 0.5
+FINDINGS_WITHIN_S = 45.0  # a batch is recorded while we wait
 PREVIEWS_S = 0.1
 TESTS_S = 0.3
 REMINDERS_S = 2.0
 AWAY_S = (1.0, 15.0)  # from one try to the next while the portal does not answer: growing
+SOON_AGAIN_S = (0.5, 2.0)  # the same for what may not wait: a lease ends after 8 s
 REVOKED_S = 30.0
 LOOKED_AT_S = 5
 SLACK_S = 2.0 * ROUND_S  # a camera is online for so much longer there, as we say it less often
-REMINDERS_OF = timedelta(hours=12)
+UNSENT_KEPT_S = 24 * 3600.0  # what a revoked key cannot send: for a new one of the same site
+REMINDERS_OF = timedelta(days=2)
+NO_WORKER = "no stream worker is running there"
 REVOKED = "The portal does not know this key (any more): nothing is watched. Make a new one on the site's page."
 
 
@@ -108,7 +115,7 @@ class PortalLine:
         if answer.is_success:
             return answer
         why = f"{answer.status_code}: {answer.text[:300]}"
-        if answer.status_code in {400, 404, 413, 422}:
+        if answer.status_code in {413, 422}:  # all else may be a proxy, or a portal of another version
             raise NotTakenError(why)
         raise AwayError(why)
 
@@ -151,10 +158,9 @@ class Courier:
             self.rounds[threading.current_thread().name] = time.monotonic()
             close_old_connections()
             try:
-                step()
-                pause_s, why = every_s, ""
+                pause_s, why = (0.0 if step() is True else every_s), ""
             except AwayError as error:
-                least, most = AWAY_S
+                least, most = AWAY_S if step == self.send_findings else SOON_AGAIN_S
                 pause_s = max(least, min(most, 1.5 * pause_s)) if self._line.is_known else REVOKED_S
                 why = str(error)
             except (*Errors, DatabaseError, NotTakenError, OSError) as error:
@@ -182,6 +188,7 @@ class Courier:
                 self._digest = ""
                 if mirror.forget():
                     log.error(REVOKED)
+                outgoing.drop_old(outgoing.root(), time.time() - UNSENT_KEPT_S)
             raise
         self._counted = counted
         if answer.settings is not None:
@@ -201,13 +208,16 @@ class Courier:
         watching = sorted(camera_id for camera_id, _token in alive_ones)
         out = set(Outage.objects.filter(ended_at=None).values_list("camera_id", flat=True))
         workers, now = leases.living_workers(), timezone.now()
+        well = dict(Camera.objects.annotate(out=Max("outages__ended_at")).values_list("pk", "out"))
+        born = dict(Camera.objects.values_list("pk", "created_at"))
+        well = {camera_id: at or born[camera_id] for camera_id, at in well.items() if camera_id in born}
         return Round(
             instance=self._instance,
             version=__version__,
             beat=self._beat,
-            capacity=settings.WORKER_CAPACITY,
+            capacity=sum(worker.capacity for worker in workers),
             load=max((worker.load for worker in workers), default=0.0),
-            trouble=next((worker.trouble for worker in workers if worker.trouble), ""),
+            trouble=next((worker.trouble for worker in workers if worker.trouble), "") if workers else NO_WORKER,
             dropped=sum(worker.dropped for worker in workers),
             watching=watching,
             calm=[camera_id for worker in workers for camera_id in worker.calm],
@@ -219,6 +229,7 @@ class Courier:
                     detail=row.state_detail,
                     for_s=max(0.0, (now - (row.state_since or now)).total_seconds()),
                     is_out=row.camera_id in out,
+                    well_s=max(0.0, (now - well[row.camera_id]).total_seconds()) if row.camera_id in well else 0.0,
                 )
                 for row in rows
             ],
@@ -256,31 +267,34 @@ class Courier:
 
     # -- findings -----------------------------------------------------------------------------------------------------
 
-    def send_findings(self) -> None:
-        """What was recorded, in order; a file is deleted once the portal has all of it."""
+    def send_findings(self) -> bool:
+        """Some of what was recorded, in order; a file is deleted once the portal has all of it. True if more waits."""
+        files = outgoing.waiting(outgoing.root())
         batch: list[bytes] = []
         whole: list[Path] = []
-        for path in outgoing.waiting(outgoing.root()):
+        for path in files:
+            if len(batch) > MOST_BATCH_RECORDS / 2:
+                break
             for record in outgoing.read(path):
                 data = record.encode()
-                if batch and sum(map(len, batch)) + len(data) > MOST_BATCH_BYTES:
+                if batch and (sum(map(len, batch)) + len(data) > MOST_BATCH_BYTES or len(batch) >= MOST_BATCH_RECORDS):
                     self._send(batch)
                     batch = []
                 batch.append(data)
             whole.append(path)
             if sum(map(len, batch)) > MOST_BATCH_BYTES / 2:
-                self._send(batch)
-                batch = []
-                _delete(whole)
+                break
         self._send(batch)
-        _delete(whole)
+        for path in whole:
+            path.unlink(missing_ok=True)
+        return len(files) > len(whole)
 
     def _send(self, batch: list[bytes]) -> None:
         """A batch; if the portal will never take it, each record of it by itself, and what it refuses is set aside."""
         if not batch:
             return
         try:
-            self._line.post("/findings", content=b"".join(batch))
+            self._line.post("/findings", content=b"".join(batch), timeout=FINDINGS_WITHIN_S)
         except NotTakenError as error:
             if len(batch) > 1:
                 for data in batch:
@@ -332,24 +346,21 @@ class Courier:
     def send_reminders(self) -> None:
         """What the doors said since; after the findings, of which they speak."""
         recent = Reminder.objects.filter(decided_at__gte=timezone.now() - REMINDERS_OF).order_by("decided_at")
-        now = {each.pk: spoken(each) for each in recent}
+        oldest = outgoing.oldest_at(outgoing.root())
+        now = {each.pk: spoken(each) for each in recent if each.decided_at.timestamp() < oldest}
         new = [each for key, each in now.items() if self._said.get(key) != each][:100]
-        if not new or outgoing.waiting(outgoing.root()):
+        if not new:
             return
         self._line.post("/reminders", json=SpokenReminders(reminders=new).model_dump(mode="json"))
-        self._said = {key: each for key, each in self._said.items() if key in now} | {each.id: each for each in new}
+        self._said |= {each.id: each for each in new}
+        known = set(recent.values_list("pk", flat=True))
+        self._said = {key: each for key, each in self._said.items() if key in known}
 
 
 def grown(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
     """By how much counts have grown; one that is smaller than before was begun again."""
     new = {field: value - before.get(field, 0) for field, value in now.items()}
     return {field: by if by > 0 else now[field] for field, by in new.items() if by}
-
-
-def _delete(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-    paths.clear()
 
 
 def _decoded(data: bytes) -> Record:
@@ -364,6 +375,8 @@ def main() -> None:
     courier.start()
     alive.beat_while(lambda: list(courier.rounds.values()))
     courier.stopping.wait()
+    with suppress(Exception):  # the rest goes with the next start
+        courier.send_findings()
 
 
 if __name__ == "__main__":

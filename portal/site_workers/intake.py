@@ -19,7 +19,7 @@ from portal.devices.pushing import FrameError, check_picture
 from portal.events import recorder
 from portal.events.recording import moment
 from portal.models import Passage, Reminder, Silence, Violation
-from portal.site_workers.messages import Spoken
+from portal.site_workers.messages import MOST_BATCH_RECORDS, Spoken
 from portal.site_workers.rounds import cameras_of
 
 
@@ -36,6 +36,8 @@ def take_findings(worker: SiteWorker, body: bytes) -> int:
     read = list(read_records(io.BytesIO(body)))
     if not read or read[-1][1] != len(body):
         raise IntakeError("This is no batch of records, or it was cut.")
+    if len(read) > MOST_BATCH_RECORDS:
+        raise IntakeError(f"At most {MOST_BATCH_RECORDS} records at once.")
     records = [record for record, _position in read]
     tokens = _Reigns(worker, {record.camera_id for record in records})
     ours = cameras_of(worker)
@@ -63,16 +65,19 @@ class _Reigns:
     """
 
     def __init__(self, worker: SiteWorker, camera_ids: set[int]) -> None:
-        rows = Reign.objects.filter(camera_id__in=camera_ids, camera__site=worker.site_id, worker=worker.worker_name)
-        self._reigns = {(row.camera_id, row.token): row for row in rows}
+        of_site = worker.worker_name.rpartition(":")[0] + ":"  # an earlier key of the same machine, too
+        rows = Reign.objects.filter(camera_id__in=camera_ids, camera__site=worker.site_id, worker__startswith=of_site)
+        found = {(row.camera_id, row.token): row for row in rows}
+        self._known = found.keys()
+        self._reigns = {key: row for key, row in found.items() if row.worker == worker.worker_name}
 
     def has(self, record: Record) -> bool:
-        return (record.camera_id, record.token) in self._reigns
+        return (record.camera_id, record.token) in self._known
 
     def current(self, record: Record) -> Record:
         camera_id, token = record.camera_id, record.token
         at = record.body.get("last_seen_at")
-        while (camera_id, token + 1) in self._reigns:
+        while (camera_id, token) in self._reigns and (camera_id, token + 1) in self._reigns:
             ended_at = self._reigns[camera_id, token].ended_at
             if isinstance(at, int | float) and (ended_at is None or moment(float(at)) <= ended_at):
                 break

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 
 MOST_CAMERAS = 200  # of a stream worker
 MOST_BATCH_BYTES = 1_900_000  # the portal takes no larger body
+MOST_BATCH_RECORDS = 200
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Counts = Annotated[dict[str, Annotated[int, Field(ge=0, le=10**12)]], Field(max_length=10_000)]
@@ -39,6 +40,7 @@ class State(BaseModel):
     detail: str = Field("", max_length=300)
     for_s: Seconds = 0.0
     is_out: bool = False  # an outage is open
+    well_s: Seconds = 0.0  # for how long there has been none
 
 
 class Round(BaseModel):

@@ -100,7 +100,8 @@ def _take_over(lease: CameraLease, told: State) -> None:
     ).update(state=told.state, state_detail=told.detail, state_since=since)
     if told.state == CameraState.ONLINE and not told.is_out:
         outages = Outage.objects.filter(camera_id=lease.camera_id, ended_at=None)
-        ended = outages.filter(began_at__gte=since - ABOUT).delete()[0] or outages.update(ended_at=since)
+        well_since = timezone.now() - timedelta(seconds=told.well_s)
+        ended = outages.filter(began_at__gte=well_since - ABOUT).delete()[0] or outages.update(ended_at=well_since)
         changed = changed or ended
     if changed:
         follow(CameraChange(lease.camera))

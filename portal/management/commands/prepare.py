@@ -62,7 +62,11 @@ class Command(BaseCommand):
                 f"{settings.DATA_DIR} is the folder of a worker at a site. Set PORTAL and KEY, or name another folder."
             )
         if settings.PORTAL:
-            mark.touch()
+            if mark.exists() and (known := mark.read_text().strip()) not in {"", settings.PORTAL}:
+                raise CommandError(
+                    f"{settings.DATA_DIR} holds what was seen for {known}. Name another folder for {settings.PORTAL}."
+                )
+            mark.write_text(settings.PORTAL + "\n")
 
     def greeting(self) -> str:
         """What `make run` prints once everything is up."""

@@ -215,12 +215,12 @@ def test_an_outage_of_the_line_alone_is_none_of_the_camera(world: World, caller:
     Outage.objects.all().delete()  # as another worker held it before
     began = timezone.now() - timedelta(seconds=30)
     Outage.objects.create(camera=world.door, began_at=began, reason="The worker that watched it ended.")
-    caller.round(states=[{"camera": world.door.pk, "state": "online", "for_s": 300}])
+    caller.round(states=[{"camera": world.door.pk, "state": "online", "for_s": 3, "well_s": 300}])
     assert not Outage.objects.exists(), "it was online there all the time"
     Outage.objects.create(camera=world.door, began_at=began, reason="No answer.")
-    caller.round(states=[{"camera": world.door.pk, "state": "online", "for_s": 5, "is_out": True}])
+    caller.round(states=[{"camera": world.door.pk, "state": "online", "for_s": 5, "is_out": True, "well_s": 0}])
     assert Outage.objects.get().ended_at is None, "not steady yet"
-    caller.round(states=[{"camera": world.door.pk, "state": "online", "for_s": 15}])
+    caller.round(states=[{"camera": world.door.pk, "state": "online", "for_s": 3, "well_s": 15}])
     ended = Outage.objects.get().ended_at
     assert ended is not None and timedelta(seconds=13) < timezone.now() - ended < timedelta(seconds=20)
 
