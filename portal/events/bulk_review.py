@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -25,6 +26,7 @@ from portal.people import access, audit
 from portal.people.access import Right
 
 MOST = 20_000
+MOST_SHOWN = 3
 KEPT = timedelta(days=1)
 Status = Violation.Status
 
@@ -32,10 +34,13 @@ Status = Violation.Status
 def begin(user: User, rows: QuerySet[Violation], status: str, reason: str = "") -> BulkReview:
     """Note which of these rows this person may decide about, as they are now. Raises ValidationError for too many."""
     mine = rows.filter(site__in=access.sites(user, Right.REVIEW)).exclude(status=status, reason=clean_reason(reason))
-    chosen = list(mine.order_by("pk").values_list("pk", "review_version", "status", "reason")[: MOST + 1])
+    columns = ("pk", "review_version", "status", "reason", "reviewed_by", "reviewed_at")
+    chosen = list(mine.order_by("pk").values_list(*columns)[: MOST + 1])
     if len(chosen) > MOST:
         raise ValidationError(_("At most %(most)d at once. Choose fewer days, or fewer cameras.") % {"most": MOST})
-    listed = [[str(key), version, before, why] for key, version, before, why in chosen]
+    listed = [
+        [str(key), version, before, why, by, at and at.isoformat()] for key, version, before, why, by, at in chosen
+    ]
     return BulkReview.objects.create(
         user=user, status=Status(status).value, reason=reason, chosen=listed, count=len(listed)
     )
@@ -45,8 +50,8 @@ def undo(done: BulkReview) -> BulkReview:
     """Decide those that it decided as they were before; the same if that was asked before. None of the others."""
     late = set(done.late)
     listed = [
-        [key, version + 1, done.status, done.reason, before, why]
-        for place, (key, version, before, why, *_rest) in enumerate(done.chosen[: done.position])
+        [key, version + 1, *before]
+        for place, (key, version, *before) in enumerate(done.chosen[: done.position])
         if place not in late
     ]
     values = {"user": done.user, "status": Status.OPEN.value, "chosen": listed, "count": len(listed)}
@@ -81,13 +86,24 @@ def _decide(bulk: BulkReview, places: list[int]) -> set[int]:
     groups: dict[tuple[str, str], dict[UUID, int]] = defaultdict(dict)
     for key, place in keys.items():
         if key in left:
-            _key, version, _before, _why, *wanted = bulk.chosen[place]
-            status, reason = wanted if wanted else (bulk.status, bulk.reason)
+            _key, version, before, why, *_who = bulk.chosen[place]
+            status, reason = (before, why) if bulk.undoes_id else (bulk.status, bulk.reason)
             groups[status, reason][key] = version
     decided: set[int] = set()
     for (status, reason), seen in groups.items():
-        decided |= {keys[row.pk] for row in review(bulk.user, seen, status, reason=reason).done}
+        done = review(bulk.user, seen, status, reason=reason).done
+        if bulk.undoes_id and status != Status.OPEN:
+            _give_back(done, {row.pk: bulk.chosen[keys[row.pk]] for row in done})
+        decided |= {keys[row.pk] for row in done}
     return decided
+
+
+def _give_back(rows: list[Violation], chosen: dict[UUID, list[Any]]) -> None:
+    """It is again the decision of whoever made it before, and as old."""
+    for row in rows:
+        *_before, row.reviewed_by_id, at = chosen[row.pk]
+        row.reviewed_at = at and datetime.fromisoformat(at)
+    Violation.objects.bulk_update(rows, ["reviewed_by", "reviewed_at"])
 
 
 def _note(bulk: BulkReview) -> None:
@@ -111,9 +127,8 @@ def drop_old(now: datetime) -> int:
     return BulkReview.objects.filter(made_at__lt=now - KEPT).delete()[0]
 
 
-def newest_of(user: User, within: timedelta) -> BulkReview | None:
-    """This person's last decision about many, if it is not long over."""
-    recent = BulkReview.objects.filter(user=user, made_at__gte=timezone.now() - KEPT).select_related("undoes")
-    found = recent.defer("chosen").order_by("-made_at").first()
-    is_over = found is not None and found.ended_at is not None and found.ended_at < timezone.now() - within
-    return None if is_over else found
+def recent_of(user: User, within: timedelta) -> list[BulkReview]:
+    """This person's last decisions about many that go on, or are not long over; not those that were undone."""
+    own = BulkReview.objects.filter(user=user, made_at__gte=timezone.now() - KEPT, undone_by=None)
+    lasting = Q(ended_at=None) | Q(ended_at__gte=timezone.now() - within)
+    return list(own.filter(lasting).defer("chosen").order_by("-made_at")[:MOST_SHOWN])

@@ -25,7 +25,9 @@ class BulkReview(models.Model):
     )
     count = models.PositiveIntegerField(_("how many"), default=0)
     chosen: models.JSONField[Any, Any] = models.JSONField(
-        _("chosen"), default=list, help_text=_("[violation, version that was seen, status and reason before], …")
+        _("chosen"),
+        default=list,
+        help_text=_("[violation, version that was seen; status, reason, by whom and when before], …"),
     )
     position = models.PositiveIntegerField(_("how far it has come"), default=0)
     done = models.PositiveIntegerField(_("done"), default=0)

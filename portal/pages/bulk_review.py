@@ -55,10 +55,9 @@ def _ring() -> None:
         tasks.send("portal.tasks.reviews", (), "default")
 
 
-def shown(request: HttpRequest) -> dict[str, Any] | None:
-    """What a person's last decision about many has come to, as pages show it; None if there is none."""
-    found = bulk_review.newest_of(access.person(request), SHOWN_FOR)
-    return None if found is None else _described(found)
+def shown(request: HttpRequest) -> list[dict[str, Any]]:
+    """What a person's last decisions about many have come to, as pages show it. One query."""
+    return [_described(each) for each in bulk_review.recent_of(access.person(request), SHOWN_FOR)]
 
 
 def _described(bulk: BulkReview) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def violations(request: HttpRequest) -> HttpResponse:
         "filtered": form.is_narrowed,
         "summary": form.summary(),
         "fitting": fitting,
-        "bulk": bulk_review.shown(request),
+        "bulks": bulk_review.shown(request),
         "as_of": datetime.now(UTC).timestamp(),
         "has_more": bool(more) or bool(cursor),
         "none_yet": not page and not access.violations(request.user).exists(),

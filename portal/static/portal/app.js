@@ -139,7 +139,7 @@ if (find("[data-zones]")) startZones(find("[data-zones]"));
 if (find("[data-push]")) startPush(find("[data-push]"));
 if (find("[data-play]")) startPlay(find("[data-play]"));
 if (find("[data-strip-place]")) startStrip(find("[data-strip-place]"));
-startProgress(find("[data-bulk]"));
+document.querySelectorAll("[data-bulk]").forEach(startProgress);
 if (find("[data-list]")) startList(find("[data-list]"), live);
 if (find("[data-page=violation]")) startViolation(find("[data-page=violation]"), live);
 // Reviewers have the counter, and the list its note: a toast would cover the very buttons they need.

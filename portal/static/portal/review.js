@@ -95,7 +95,7 @@ export function startList(form, live) {
 
 /** How far a decision about all that fit has come. The list stays as it is: nothing shifts under anybody's hand. */
 export function startProgress(banner) {
-  if (!banner || "over" in banner.dataset) return;
+  if ("over" in banner.dataset) return;
   const ask = async () => {
     const answer = await fetch(banner.dataset.bulk, { credentials: "same-origin" }).catch(() => null);
     const now = answer?.ok ? await answer.json().catch(() => null) : null;

@@ -120,9 +120,24 @@ def test_all_of_it_is_undone_but_for_what_was_decided_since(world: World, sign_i
     assert Violation.objects.filter(status="open").count() == 3
     by_key = {row.pk: (row.status, row.reason) for row in Violation.objects.all()}
     assert by_key[rows[0].pk] == ("dismissed", "masked"), "as it was before"
+    assert Violation.objects.get(pk=rows[0].pk).reviewed_by == world.bob
     assert by_key[rows[1].pk] == ("dismissed", ""), "as somebody decided since"
     assert "4 are as they were before. 1 was not" in client.get("/violations/").content.decode()
     assert sign_in(world.bob).post(address).status_code == 404
+
+
+def test_each_of_several_can_be_undone(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.alice)
+    for label in ("no_mask", "incorrect"):
+        for _ in range(4):
+            see(world.door, label=label)
+        press(client, "confirm", f"?label={label}")
+        work()
+    undos = re.findall(r'action="(/violations/all/[^"]+/undo/)"', client.get("/violations/").content.decode())
+    assert len(undos) == 2
+    client.post(undos[1])
+    work()
+    assert set(Violation.objects.filter(status="open").values_list("label", flat=True)) == {"no_mask"}
 
 
 def test_whoever_loses_the_right_meanwhile_decides_nothing_more(world: World, sign_in: SignIn) -> None:
