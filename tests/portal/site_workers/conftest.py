@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,12 @@ class Caller:
         token = leases.take(camera.pk, lease.token, self.worker.worker_name)
         assert token is not None
         return token
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(settings: Any, tmp_path: Path) -> None:
+    """What is refused is kept there."""
+    settings.DATA_DIR = tmp_path
 
 
 @pytest.fixture
