@@ -12,6 +12,7 @@ from cameras.setup import probe
 from cameras.watching import leases, site_calls, worker
 
 EXPIRES_S = 10
+PROBE = "cameras.tasks.probe_camera"
 
 
 @shared_task(name="cameras.tasks.watch_camera", acks_late=False, ignore_result=True)
@@ -26,7 +27,7 @@ def watch_camera(camera_id: int, token: int) -> None:
         close_old_connections()
 
 
-@shared_task(name="cameras.tasks.probe_camera", acks_late=False, ignore_result=True)
+@shared_task(name=PROBE, acks_late=False, ignore_result=True)
 def probe_camera(probe_id: str) -> None:
     """Test what somebody typed; takes a quarter of a minute at most."""
     stream_worker = worker.current()
@@ -49,7 +50,7 @@ def send_probe(probe_id: UUID, site_id: int, at_site: bool) -> bool:
     Args:
         at_site: by one of the site's own.
     """
-    return ask_worker("cameras.tasks.probe_camera", probe_id, serving_worker(site_id, at_site))
+    return ask_worker(PROBE, probe_id, serving_worker(site_id, at_site))
 
 
 def serving_worker(site_id: int, at_site: bool, camera_id: int = 0) -> leases.WorkerState | None:

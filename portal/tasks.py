@@ -87,7 +87,7 @@ def back_up() -> None:
     daily_backup.keep()
 
 
-@shared_task(name="portal.tasks.say_reminder", acks_late=False, ignore_result=True)
+@shared_task(name=outputs.SAY, acks_late=False, ignore_result=True)
 def say_reminder(reminder_id: str) -> None:
     """Play a reminder by hand, from the worker that is near the loudspeaker."""
     try:

@@ -34,8 +34,7 @@ def export(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     counted = dict(rows.order_by().values_list("site").annotate(count=Count("pk")))
     for site in Site.objects.filter(pk__in=counted):
         audit.note(request, Action.EXPORTED, f"{_('violations')}: {counted[site.pk]}", site)
-    order = ("started_at", "pk") if form.is_oldest_first else ("-started_at", "-pk")
-    wanted = rows.select_related("site", "camera", "reviewed_by").order_by(*order)[:MOST_EXPORTED]
+    wanted = rows.select_related("site", "camera", "reviewed_by").order_by(*form.ordering)[:MOST_EXPORTED]
     columns = [
         _("began"), _("ended"), _("site"), _("camera"), _("kind"), _("masked"), _("status"), _("reason"), _("note"),
         _("reviewed by"), _("reviewed"), _("number"),

@@ -125,6 +125,11 @@ class ViolationFilterForm(forms.Form):
         return self.data.get("order") == "oldest"
 
     @property
+    def ordering(self) -> tuple[str, str]:
+        """The list's order, for `order_by`."""
+        return ("started_at", "pk") if self.is_oldest_first else ("-started_at", "-pk")
+
+    @property
     def hides_new(self) -> bool:
         """Whether what happens now does not belong on the list's first page, or nobody can tell here."""
         return any(self.data.get(name) for name in ("day", "until", "hour_from", "hour_to", "note", "order"))

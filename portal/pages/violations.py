@@ -87,8 +87,7 @@ def violations(request: HttpRequest) -> HttpResponse:
         except ValueError:
             return redirect("violations")
         rows = rows.filter(newer_than(*position) if form.is_oldest_first else keyset.behind(*position))
-    order = ("started_at", "pk") if form.is_oldest_first else ("-started_at", "-pk")
-    found = list(rows.order_by(*order)[: MOST_AT_ONCE + 1])
+    found = list(rows.order_by(*form.ordering)[: MOST_AT_ONCE + 1])
     groups = grouped(found[:MOST_AT_ONCE])
     page = [row for group in groups for row in group]
     more, last = found[len(page) :], found[len(page) - 1] if page else None
@@ -321,10 +320,8 @@ def next_in_flow(request: HttpRequest, row: Violation) -> str:
     form = ViolationFilterForm(request.user, wanted)
     waiting = access.violations(request.user).filter(status=Violation.Status.OPEN)
     waiting = form.narrow(waiting) if form.is_valid() else waiting
-    if form.is_oldest_first:
-        found = next_newer(waiting, row) or waiting.order_by("started_at", "pk").first()
-    else:
-        found = next_older(waiting, row) or waiting.order_by("-started_at", "-pk").first()
+    following = next_newer if form.is_oldest_first else next_older
+    found = following(waiting, row) or waiting.order_by(*form.ordering).first()
     page = reverse("violation", args=[found.pk]) if found else reverse("violations")
     return f"{page}?{form.chosen if form.is_valid() else 'status=open'}"
 

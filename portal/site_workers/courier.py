@@ -33,6 +33,7 @@ if __name__ == "__main__":
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.db.models import Max
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from cameras import tasks
@@ -208,9 +209,8 @@ class Courier:
         watching = sorted(camera_id for camera_id, _token in alive_ones)
         out = set(Outage.objects.filter(ended_at=None).values_list("camera_id", flat=True))
         workers, now = leases.living_workers(), timezone.now()
-        well = dict(Camera.objects.annotate(out=Max("outages__ended_at")).values_list("pk", "out"))
-        born = dict(Camera.objects.values_list("pk", "created_at"))
-        well = {camera_id: at or born[camera_id] for camera_id, at in well.items() if camera_id in born}
+        well_since = Coalesce(Max("outages__ended_at"), "created_at")
+        well = dict(Camera.objects.annotate(well=well_since).values_list("pk", "well"))
         return Round(
             instance=self._instance,
             version=__version__,
@@ -229,7 +229,7 @@ class Courier:
                     detail=row.state_detail,
                     for_s=max(0.0, (now - (row.state_since or now)).total_seconds()),
                     is_out=row.camera_id in out,
-                    well_s=max(0.0, (now - well[row.camera_id]).total_seconds()) if row.camera_id in well else 0.0,
+                    well_s=max(0.0, (now - well.get(row.camera_id, now)).total_seconds()),
                 )
                 for row in rows
             ],

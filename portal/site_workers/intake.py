@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from cameras.models import CameraLease, ProbeRequest, Reign, SiteWorker
+from cameras.models import Camera, CameraLease, ProbeRequest, Reign, SiteWorker
 from cameras.redis import ENCODED_KEY, connection, preview_key
 from cameras.setup import probe
 from cameras.watching.preview import TIME_TO_LIVE_S, read_header, read_picture
@@ -20,7 +20,6 @@ from portal.events import recorder
 from portal.events.recording import moment
 from portal.models import Passage, Reminder, Silence, Violation
 from portal.site_workers.messages import MOST_BATCH_RECORDS, Spoken
-from portal.site_workers.rounds import cameras_of
 
 
 class IntakeError(ValueError):
@@ -50,6 +49,11 @@ def take_findings(worker: SiteWorker, body: bytes) -> int:
         if record.camera_id in ours:  # else it was deleted meanwhile
             recorder.apply(tokens.current(record), refused_root())
     return len(records)
+
+
+def cameras_of(worker: SiteWorker) -> set[int]:
+    """The cameras of its site: of no other can it tell anything."""
+    return set(Camera.objects.filter(site=worker.site_id).values_list("pk", flat=True))
 
 
 def _check_jpeg(picture: bytes) -> None:

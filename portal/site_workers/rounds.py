@@ -14,7 +14,8 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from cameras.models import Camera, CameraLease, Outage, ProbeRequest, SiteWorker
+from cameras import tasks
+from cameras.models import CameraLease, Outage, ProbeRequest, SiteWorker
 from cameras.reach.credentials import unseal
 from cameras.states import CameraState
 from cameras.watching import counts, health, leases, preview, seen, site_calls
@@ -24,9 +25,8 @@ from portal.models import Reminder
 from portal.people import site_workers
 from portal.site_workers.messages import AskedTest, LookedAt, Round, RoundAnswer, Spoken, State
 from portal.site_workers.settings import digest, settings_for
+from portal.voice import outputs
 
-TEST = "cameras.tasks.probe_camera"
-SAY = "portal.tasks.say_reminder"
 ABOUT = timedelta(seconds=3)  # as exactly as two clocks and a round agree
 
 
@@ -63,9 +63,9 @@ def carry_out(worker: SiteWorker, told: Round) -> RoundAnswer:
         looked_at=[LookedAt(camera=view.camera_id, pixelated=view.pixelated) for view in sorted(looked_at)],
     )
     for task, row in site_calls.take(name):
-        if task == TEST:
+        if task == tasks.PROBE:
             answer.tests += [AskedTest(id=row, typed=unseal(sealed)) for sealed in _typed(worker, row)]
-        elif task == SAY:
+        elif task == outputs.SAY:
             answer.say += [spoken(each) for each in Reminder.objects.filter(pk=row, site=worker.site_id, sent_at=None)]
     return answer
 
@@ -132,8 +132,3 @@ def spoken(reminder: Reminder) -> Spoken:
         why_not=reminder.why_not,
         detail=reminder.detail,
     )
-
-
-def cameras_of(worker: SiteWorker) -> set[int]:
-    """The cameras of its site: of no other can it tell anything."""
-    return set(Camera.objects.filter(site=worker.site_id).values_list("pk", flat=True))

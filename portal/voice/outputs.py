@@ -34,6 +34,7 @@ AT_WORKER: dict[str, Sender] = {
     Voice.Output.LOCAL: local.say,
     Voice.Output.MQTT: broker.say,
 }
+SAY = "portal.tasks.say_reminder"
 THREADS = 32  # a slow or dead loudspeaker holds one for some seconds
 
 
@@ -108,7 +109,7 @@ def _ask_worker(reminder: Reminder) -> None:
     why = ""
     try:
         worker = tasks.serving_worker(reminder.site_id, reminder.camera.is_at_site, reminder.camera_id)
-        if not tasks.ask_worker("portal.tasks.say_reminder", reminder.pk, worker):
+        if not tasks.ask_worker(SAY, reminder.pk, worker):
             why = Silence.NO_WORKER
     except (*Errors, ConnectionError):
         why = Silence.UNREACHED
