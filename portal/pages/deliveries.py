@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -11,7 +11,6 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.alerts import outbox
 from portal.models import Delivery
 from portal.people import access, audit
-from portal.people.access import Right
 from portal.people.audit import Action
 
 MOST_SHOWN = 100
@@ -27,10 +26,7 @@ def deliveries(request: HttpRequest, site_id: int) -> HttpResponse:
 
 @require_POST
 def send_again(request: HttpRequest, delivery_id: int) -> HttpResponse:
-    found = Delivery.objects.filter(pk=delivery_id, site__in=access.sites(request.user)).select_related("site").first()
-    if found is None:
-        raise Http404
-    access.require(request.user, Right.SET_UP, found.site)
+    found = access.get_of_site(request, Delivery, delivery_id)
     outbox.send_again(found)
     audit.note(request, Action.SENT_AGAIN, found.to_whom, found.site)
     messages.success(request, _("It is sent again within seconds."))

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -55,10 +55,7 @@ def programs_of_site(request: HttpRequest, site_id: int) -> HttpResponse:
 
 @require_POST
 def revoke_program(request: HttpRequest, program_id: int) -> HttpResponse:
-    found = Program.objects.filter(pk=program_id, site__in=access.sites(request.user)).select_related("site").first()
-    if found is None:
-        raise Http404
-    access.require(request.user, access.Right.SET_UP, found.site)
+    found = access.get_of_site(request, Program, program_id)
     programs.revoke(found)
     audit.note(request, Action.PROGRAM_REVOKED, found.name, found.site)
     messages.success(request, _("The token of “%(name)s” is not valid any more.") % {"name": found.name})

@@ -13,7 +13,7 @@ from django.contrib import messages
 from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
@@ -172,9 +172,7 @@ def edit(request: HttpRequest, site: Site, form: RuleForm) -> HttpResponse:
 
 def get_rule(request: HttpRequest, rule_id: int) -> Rule:
     """A rule of a site that this person manages; raises as access.require does."""
-    found = get_object_or_404(Rule, pk=rule_id, site__in=access.sites(request.user))
-    access.get_site(request, found.site_id)
-    return found
+    return access.get_of_site(request, Rule, rule_id)
 
 
 @require_POST
@@ -310,9 +308,7 @@ def edit_destination(request: HttpRequest, site: Site, form: DestinationForm) ->
 
 
 def get_destination(request: HttpRequest, destination_id: int) -> Destination:
-    found = get_object_or_404(Destination, pk=destination_id, site__in=access.sites(request.user))
-    access.get_site(request, found.site_id)
-    return found
+    return access.get_of_site(request, Destination, destination_id)
 
 
 @require_POST

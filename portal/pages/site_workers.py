@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -55,10 +55,7 @@ def workers_of_site(request: HttpRequest, site_id: int) -> HttpResponse:
 
 @require_POST
 def revoke_worker(request: HttpRequest, worker_id: int) -> HttpResponse:
-    found = SiteWorker.objects.filter(pk=worker_id, site__in=access.sites(request.user)).select_related("site").first()
-    if found is None:
-        raise Http404
-    access.require(request.user, access.Right.SET_UP, found.site)
+    found = access.get_of_site(request, SiteWorker, worker_id)
     site_workers.revoke(found)
     audit.note(request, Action.SITE_WORKER_REVOKED, found.name, found.site)
     messages.success(request, _("The key of “%(name)s” is not valid any more.") % {"name": found.name})

@@ -9,19 +9,21 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 
-from cameras.models import Camera, Site
-from portal.models import Membership, Program, User, Violation
+from cameras.models import Camera, Site, SiteWorker
+from portal.models import Delivery, Destination, Membership, Program, Rule, User, Violation
 from portal.people import audit
 
 Role = Membership.Role
 AnyUser = User | AnonymousUser
 Actor = AnyUser | Program  # whoever may see or do something
+SiteRow = TypeVar("SiteRow", Delivery, Destination, Program, Rule, SiteWorker)  # what managers set up for a site
 
 
 def person(request: HttpRequest) -> User:
@@ -226,6 +228,17 @@ def sites_to_set_up(user: AnyUser) -> QuerySet[Site]:
 def get_camera(request: HttpRequest, camera_id: int) -> Camera:
     """A camera that this person may set up, noted as what the request is about; raises as `require` does."""
     found = cameras(request.user).filter(pk=camera_id).first()
+    if found is None:
+        raise Http404
+    require(request.user, Right.SET_UP, found.site)
+    audit.about(request, found.site)
+    return found
+
+
+def get_of_site(request: HttpRequest, model: type[SiteRow], key: int) -> SiteRow:
+    """A row of a site that this person may set up, noted as what the request is about; raises as `require` does."""
+    rows = model._default_manager.select_related("site")
+    found = rows.filter(pk=key, site__in=sites(request.user)).first()
     if found is None:
         raise Http404
     require(request.user, Right.SET_UP, found.site)
