@@ -18,7 +18,7 @@ from portal.people import site_workers
 from portal.server import throttling
 from portal.site_workers import intake, rounds
 from portal.site_workers.intake import IntakeError
-from portal.site_workers.messages import Reported, Round, RoundAnswer, SpokenReminders
+from portal.site_workers.messages import NotYet, Reported, Round, RoundAnswer, SpokenReminders
 
 CALLS_A_MINUTE = 600
 PREVIEWS_A_MINUTE = 12_000  # of forty cameras, five a second
@@ -117,8 +117,7 @@ def _report(request: HttpRequest, test: UUID, report: str, picture: bytes) -> St
     return Status(204, None)
 
 
-@router.post("/reminders", response={204: None}, include_in_schema=False)
-def take_reminders(request: HttpRequest, told: SpokenReminders) -> Status[Any]:
+@router.post("/reminders", response=NotYet, include_in_schema=False)
+def take_reminders(request: HttpRequest, told: SpokenReminders) -> NotYet:
     """What its doors said."""
-    intake.take_reminders(caller(request), told.reminders)
-    return Status(204, None)
+    return NotYet(reminders=intake.take_reminders(caller(request), told.reminders))

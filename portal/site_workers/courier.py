@@ -14,6 +14,7 @@ import signal
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -56,6 +57,7 @@ from portal.site_workers.messages import (
     MOST_BATCH_BYTES,
     MOST_BATCH_RECORDS,
     LastSeen,
+    NotYet,
     Reported,
     Round,
     RoundAnswer,
@@ -82,6 +84,7 @@ LOOKED_AT_S = 5
 SLACK_S = 2.0 * ROUND_S  # a camera is online for so much longer there, as we say it less often
 UNSENT_KEPT_S = 24 * 3600.0  # what a revoked key cannot send: for a new one of the same site
 REMINDERS_OF = timedelta(days=2)
+REMINDER_TRIES = 10
 NO_WORKER = "no stream worker is running there"
 REVOKED = "The portal does not know this key (any more): nothing is watched. Make a new one on the site's page."
 
@@ -134,6 +137,7 @@ class Courier:
         self._shown: dict[View, int] = {}
         self._tests: dict[UUID, str] = {}
         self._said: dict[UUID, Spoken] = {}
+        self._too_early: Counter[UUID] = Counter()  # how often the portal did not know of whom a reminder speaks
         self._counted: tuple[dict[str, int], dict[str, int]] | None = None  # what the portal knows of our counts
         self.stopping = threading.Event()
         self.rounds: dict[str, float] = {}
@@ -351,10 +355,13 @@ class Courier:
         new = [each for key, each in now.items() if self._said.get(key) != each][:100]
         if not new:
             return
-        self._line.post("/reminders", json=SpokenReminders(reminders=new).model_dump(mode="json"))
-        self._said |= {each.id: each for each in new}
+        answer = self._line.post("/reminders", json=SpokenReminders(reminders=new).model_dump(mode="json"))
+        self._too_early.update(not_yet := NotYet.model_validate_json(answer.content).reminders)
+        waiting = {key for key in not_yet if self._too_early[key] < REMINDER_TRIES}
+        self._said |= {each.id: each for each in new if each.id not in waiting}
         known = set(recent.values_list("pk", flat=True))
         self._said = {key: each for key, each in self._said.items() if key in known}
+        self._too_early = Counter({key: tries for key, tries in self._too_early.items() if key in waiting})
 
 
 def grown(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,8 @@ from portal.events import recorder
 from portal.events.recording import moment
 from portal.models import Passage, Reminder, Silence, Violation
 from portal.site_workers.messages import MOST_BATCH_RECORDS, Spoken
+
+log = logging.getLogger(__name__)
 
 
 class IntakeError(ValueError):
@@ -122,23 +125,26 @@ def take_report(worker: SiteWorker, test: UUID, report: str, picture: bytes = b"
             raise IntakeError("This is no report of a test.") from error
 
 
-def take_reminders(worker: SiteWorker, spoken: list[Spoken]) -> None:
-    """What its doors said, or why they did not. One of a person who was erased meanwhile is dropped."""
+def take_reminders(worker: SiteWorker, spoken: list[Spoken]) -> list[UUID]:
+    """What its doors said, or why they did not. Returns those of a passage that is not known: not yet, or erased."""
     ours = cameras_of(worker)
-    for each in spoken:
-        if each.camera in ours and each.step in Reminder.Step and each.why_not in {"", *Silence.values}:
-            _take_reminder(worker, each)
+    return [
+        each.id for each in spoken
+        if each.camera in ours and each.step in Reminder.Step and each.why_not in {"", *Silence.values}
+        and not _take_reminder(worker, each)
+    ]  # fmt: skip
 
 
-def _take_reminder(worker: SiteWorker, said: Spoken) -> None:
+def _take_reminder(worker: SiteWorker, said: Spoken) -> bool:
+    """Whether that is done with."""
     outcome: dict[str, Any] = {
         "sent_at": said.sent_at, "played_at": said.played_at, "why_not": said.why_not, "detail": said.detail,
     }  # fmt: skip
     if Reminder.objects.filter(pk=said.id, site=worker.site_id).update(**outcome):
-        return
+        return True
     site = worker.site_id
     if said.passage and not Passage.objects.filter(pk=said.passage, site=site).exists():
-        return
+        return False
     is_known = said.violation and Violation.objects.filter(pk=said.violation, site=site).exists()
     values = {name: getattr(said, name) for name in ("step", "text", "language", "output", "decided_at")} | outcome
     try:
@@ -148,4 +154,5 @@ def _take_reminder(worker: SiteWorker, said: Spoken) -> None:
                 violation_id=said.violation if is_known else None, **values,
             )  # fmt: skip
     except IntegrityError:
-        return  # that door said it already, before this worker did
+        log.info("a reminder of camera %s was known already", said.camera)  # that door said it before this worker did
+    return True

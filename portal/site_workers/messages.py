@@ -124,3 +124,9 @@ class SpokenReminders(BaseModel):
     """What the doors said, or why they did not."""
 
     reminders: list[Spoken] = Field(max_length=100)
+
+
+class NotYet(BaseModel):
+    """Reminders of passages that the portal does not know (yet): they are told again, a few times."""
+
+    reminders: list[UUID] = []

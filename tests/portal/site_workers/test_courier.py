@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -21,7 +22,7 @@ from detection import make_key
 from portal.events import outgoing, recorder
 from portal.models import Passage, Reminder
 from portal.people import site_workers
-from portal.site_workers.courier import AwayError, Courier, PortalLine
+from portal.site_workers.courier import REMINDER_TRIES, AwayError, Courier, PortalLine
 from portal.site_workers.messages import MOST_BATCH_RECORDS
 from tests.portal.site_workers.conftest import Caller
 from tests.worlds import World, jpeg, passage_record, violation_record
@@ -36,6 +37,7 @@ class OddPortal:
         self.status: Callable[[bytes], int] = lambda body: 200
         self.batches: list[list[Record]] = []
         self.asked: list[str] = []
+        self.answer = b"{}"
         portal = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,9 +48,9 @@ class OddPortal:
                 if status == 200 and self.path.endswith("/findings"):
                     portal.batches.append([record for record, _position in read_records(BytesIO(body))])
                 self.send_response(status)
-                self.send_header("Content-Length", "2")
+                self.send_header("Content-Length", str(len(portal.answer)))
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(portal.answer)
 
             def log_message(self, *given: object) -> None:
                 pass
@@ -162,6 +164,26 @@ def test_what_a_door_said_waits_for_what_was_seen_before_it_and_for_nothing_else
     courier.send_findings()
     courier.send_reminders()
     assert odd.asked == ["reminders", "findings", "reminders"]
+
+
+def test_what_a_door_said_to_somebody_unknown_there_is_told_again_but_not_for_ever(
+    world: World, courier: Courier, odd: OddPortal
+) -> None:
+    values = {"site": world.here, "camera": world.door, "text": "!", "language": "en", "output": "call"}
+    early = Reminder.objects.create(step="trial", decided_at=timezone.now() - timedelta(seconds=9), **values)
+    odd.answer = json.dumps({"reminders": [str(early.pk)]}).encode()
+    courier.send_reminders()
+    courier.send_reminders()
+    assert odd.asked == ["reminders"] * 2
+    odd.answer = b"{}"
+    courier.send_reminders()
+    courier.send_reminders()
+    assert odd.asked == ["reminders"] * 3, "taken now"
+    never = Reminder.objects.create(step="trial", decided_at=timezone.now() - timedelta(seconds=5), **values)
+    odd.answer = json.dumps({"reminders": [str(never.pk)]}).encode()
+    for _round in range(2 * REMINDER_TRIES):
+        courier.send_reminders()
+    assert len(odd.asked) == 3 + REMINDER_TRIES
 
 
 def test_without_a_stream_worker_it_takes_no_camera(world: World, courier: Courier) -> None:
