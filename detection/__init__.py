@@ -30,6 +30,7 @@ from detection.analyzer import (
 )
 from detection.detector import Box, Detection, Detector, Image
 from detection.errors import DataError, DetectionError, ModelError, PictureError
+from detection.filmstrip import Glimpse, StripPlace
 from detection.manifest import Manifest, model_names, read_manifest
 from detection.people import CarriedPerson
 
@@ -44,6 +45,8 @@ __all__ = [
     "DetectionError",
     "Detector",
     "FaceQuality",
+    "Glimpse",
+    "StripPlace",
     "Finding",
     "Image",
     "Manifest",

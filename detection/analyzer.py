@@ -25,6 +25,7 @@ from uuid_utils.compat import uuid7
 
 from detection.appearance import pixelate
 from detection.detector import Box, Detector, Image
+from detection.filmstrip import Glimpse, glimpse
 from detection.looks import SMALL_PX, PartPx
 from detection.motion import Motion
 from detection.people import CARRIED_S, Candidate, CarriedPerson, Person, Spell, carried, mean_confidence, person_of
@@ -89,6 +90,7 @@ class ViolationFinding:
     Args:
         bare_since: when the present stretch without a mask began; later than `started_at` if it was opened again.
         demand: where it began, masks are required, or only recommended.
+        glimpses: those that are new.
     """
 
     key: UUID
@@ -104,6 +106,7 @@ class ViolationFinding:
     box: Box
     snapshot: Snapshot | None = None
     demand: str = REQUIRED
+    glimpses: tuple[Glimpse, ...] = ()
 
 
 Finding = PassageFinding | ViolationFinding
@@ -288,6 +291,7 @@ class Analyzer:
         person.demand = strictest((person.demand, person.demand_now))
         if weight > 0:
             self._note_vote(person, weight, image_bgr)
+            self._note_glimpse(person, image_bgr)
         self.surroundings.spots.note_portrait(track)
         self.surroundings.sizes.see(track)
         if not track.confirmed:
@@ -317,6 +321,12 @@ class Analyzer:
         quality = weight * side(found.box) * framing(found.box)
         if person.candidate is None or quality > person.candidate.quality:
             person.candidate = Candidate(quality, image_bgr, found, self._others(found.box), at)
+
+    def _note_glimpse(self, person: Person, image_bgr: Image) -> None:
+        at, is_masked = person.track.last_seen_at, person.track.votes.decision == "mask"
+        ends_now = is_masked and person.spell is not None and person.spell.open
+        if person.demand_now != NOT_REQUIRED and (ends_now or person.strip.is_due(at)):
+            person.strip.add(glimpse(image_bgr, person.track.box, self._others(person.track.box), at))
 
     def _others(self, own: Box) -> tuple[Box, ...]:
         """Where others' faces may be. What is only suspected may be a part of this very face: it must not touch it."""
@@ -350,7 +360,7 @@ class Analyzer:
         if person.spell is None or not person.spell.open:
             return []
         person.spell.open, person.spell.ended_at = False, at
-        return [self._violation(person, person.spell)]
+        return [self._violation(person, person.spell, glimpses=person.strip.closing())]
 
     def _is_another(self, person: Person, spell: Spell) -> bool:
         """Whether this is no more of the same violation: they had a mask on, or more is asked of them here."""
@@ -378,13 +388,15 @@ class Analyzer:
 
     def _open(self, person: Person, label: str) -> list[Finding]:
         """Begin a violation, and end another; without a picture to show for it there is none."""
-        if person.candidate is None:
+        candidate = person.candidate
+        if candidate is None:
             return []
         at = person.track.last_seen_at
         before = self._close(person, at)
         started = person.bare_since if person.bare_since is not None and not before else at
         person.spell = Spell(make_key(started), label, started, at, started, person.demand_now)
-        return [*before, self._violation(person, person.spell, self._take_picture(person, person.spell))]
+        picture, best = self._take_picture(person, person.spell, candidate)
+        return [*before, self._violation(person, person.spell, picture, person.strip.opening(best))]
 
     def _better(self, person: Person, spell: Spell) -> list[Finding]:
         candidate, at = person.candidate, person.track.last_seen_at
@@ -393,22 +405,27 @@ class Analyzer:
         is_better = candidate.quality >= BETTER * spell.picture_quality
         if not is_better and not spell.is_carried:
             return []
-        return [self._violation(person, spell, self._take_picture(person, spell, is_spare=not is_better))]
+        picture, best = self._take_picture(person, spell, candidate, is_spare=not is_better)
+        return [self._violation(person, spell, picture, person.strip.better(best) if is_better else ())]
 
     def _still_bare(self, person: Person, spell: Spell) -> list[Finding]:
-        return [self._violation(person, spell)] if person.track.last_seen_at >= spell.next_at else []
+        if person.track.last_seen_at < spell.next_at:
+            return []
+        return [self._violation(person, spell, glimpses=person.strip.during(spell.opened_at))]
 
-    def _take_picture(self, person: Person, spell: Spell, is_spare: bool = False) -> Snapshot | None:
-        candidate, person.candidate = person.candidate, None
-        if candidate is None:
-            return None
+    def _take_picture(
+        self, person: Person, spell: Spell, candidate: Candidate, is_spare: bool = False
+    ) -> tuple[Snapshot, Glimpse]:
+        """The whole picture, and the person in it."""
+        person.candidate = None
+        best = glimpse(candidate.image_bgr, candidate.detection.box, candidate.others, candidate.captured_at)
         picture = candidate.image_bgr.copy()
         for box in candidate.others:
             pixelate(picture, box)
         spell.picture_quality = max(candidate.quality, spell.picture_quality)
         spell.picture_at, spell.is_carried = person.track.last_seen_at, False
         spell.box = candidate.detection.box
-        return Snapshot(picture, candidate.detection.box, candidate.captured_at, is_spare)
+        return Snapshot(picture, candidate.detection.box, candidate.captured_at, is_spare), best
 
     def _end(self, track: Track, has_left: bool) -> list[Finding]:
         began_at = self._began_at if self._began_at is not None else track.started_at
@@ -449,7 +466,9 @@ class Analyzer:
             person.demand,
         )
 
-    def _violation(self, person: Person, spell: Spell, snapshot: Snapshot | None = None) -> ViolationFinding:
+    def _violation(
+        self, person: Person, spell: Spell, snapshot: Snapshot | None = None, glimpses: tuple[Glimpse, ...] = ()
+    ) -> ViolationFinding:
         spell.seq += 1
         spell.next_at = next_tick(spell.bare_since, person.track.last_seen_at)
         return ViolationFinding(
@@ -466,6 +485,7 @@ class Analyzer:
             spell.box,
             snapshot,
             spell.demand,
+            glimpses,
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from detection.appearance import Patch, Signature
 from detection.detector import Box, Detection, Image
+from detection.filmstrip import Filmstrip
 from detection.tracks import Track
 from detection.votes import Votes
 from detection.zones import NOT_REQUIRED, REQUIRED
@@ -66,6 +67,7 @@ class Person:
     bare_since: float | None = None
     masked_since: float | None = None
     candidate: Candidate | None = None
+    strip: Filmstrip = field(default_factory=Filmstrip)
     doubted_at: float = float("-inf")  # when it was last not found again, when that was asked
     confidences: dict[str, tuple[float, int]] = field(default_factory=dict)  # sum and count, by label
 

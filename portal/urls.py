@@ -53,6 +53,7 @@ urlpatterns = [
     path("violations/<uuid:violation_id>/erase/", violations.erase_person, name="person_erase"),
     path("violations/<uuid:violation_id>/snapshot.jpg", violations.picture, {"view": "full"}, name="snapshot"),
     path("violations/<uuid:violation_id>/face.jpg", violations.picture, {"view": "face"}, name="face"),
+    path("violations/<uuid:violation_id>/strip/<int:place>.jpg", violations.glimpse, name="glimpse"),
     path("violations/<uuid:violation_id>/thumbnail.jpg", violations.picture, {"view": "thumbnail"}, name="thumbnail"),
     path("figures/", figures.figures, name="figures"),
     path("figures.csv", figures.export, name="figures_export"),

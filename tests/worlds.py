@@ -100,6 +100,15 @@ def violation_record(
     return Record(base | extra | ({"snapshot_at": base["last_seen_at"]} if data else {}), data)
 
 
+def glimpse_record(violation: Violation, place: int = 2, at: float | None = None, picture: bytes = b"") -> Record:
+    """A picture of its filmstrip, as its worker tells it."""
+    at = at or violation.started_at.timestamp()
+    given = {"kind": "glimpse", "camera": violation.camera_id, "token": violation.token, "key": str(violation.pk),
+             "passage": str(violation.passage_id), "place": place, "box": BOX, "snapshot_at": at,
+             "last_seen_at": at}  # fmt: skip
+    return Record(given, picture or jpeg())
+
+
 def see(camera: Camera, at: float | None = None, label: str = "no_mask", **body: Any) -> Violation:
     """A violation, recorded as a worker's finding is. `at` may be before the lease: the reign is made to fit."""
     at = at or time.time()

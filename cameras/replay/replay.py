@@ -10,7 +10,18 @@ from cameras.replay.clip_writer import ClipWriter
 from cameras.sources.clip import Clip
 from cameras.sources.pictures import Pictures
 from cameras.watching.watch import AnalysisPace
-from detection import Analyzer, Detector, Finding, Image, PassageFinding, Sighting, Snapshot, ViolationFinding
+from detection import (
+    Analyzer,
+    Detector,
+    Finding,
+    Glimpse,
+    Image,
+    PassageFinding,
+    Sighting,
+    Snapshot,
+    StripPlace,
+    ViolationFinding,
+)
 from detection.pictures import draw_box
 from detection.votes import UNSURE
 
@@ -22,6 +33,7 @@ class Replay:
     passages: dict[UUID, PassageFinding] = field(default_factory=dict)
     violations: dict[UUID, ViolationFinding] = field(default_factory=dict)
     snapshots: dict[UUID, Snapshot] = field(default_factory=dict)  # the best of each violation
+    glimpses: dict[UUID, dict[StripPlace, Glimpse]] = field(default_factory=dict)  # of each violation
     seconds: float = 0.0  # the clip's length
     analyses: dict[UUID, int] = field(default_factory=dict)  # in how many a person was seen, by passage key
     sure_after: dict[UUID, int] = field(default_factory=dict)  # after how many of them the vote was sure
@@ -41,6 +53,7 @@ class Replay:
                 self.violations[finding.key] = finding
                 if finding.snapshot is not None:
                     self.snapshots[finding.key] = finding.snapshot
+                self.glimpses.setdefault(finding.key, {}).update({each.place: each for each in finding.glimpses})
 
     def as_json(self) -> dict[str, list[dict[str, object]]]:
         """Passages and violations; a passage also has its number of analyses, and after how many the vote was sure."""

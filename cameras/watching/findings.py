@@ -4,7 +4,7 @@
     match findings.decode(record).finding: ...                 where it is recorded
 
 In the spool a finding is a record whose header has `kind`, `camera`, `token`, and the finding's own fields by name; a
-violation's picture follows the header as JPEG:
+violation's picture, or a glimpse, follows the header as JPEG:
 
     {"kind": "passage", "camera": 7, "token": 3, "key": "0198…", "seq": 1, "label": "no_mask", "confidence": 0.97,
      "started_at": 1767225600.2, "last_seen_at": 1767225602.4, "ended_at": null, "box": [0.4, 0.3, 0.6, 0.7],
@@ -21,11 +21,12 @@ from uuid import UUID
 
 from cameras.states import CameraState
 from cameras.watching.spool import Record
-from detection import Box, PassageFinding, ViolationFinding, encode_jpeg, scaled_down
+from detection import Box, Image, PassageFinding, StripPlace, ViolationFinding, encode_jpeg, scaled_down
 from detection.zones import DEMANDS, REQUIRED
 
 PICTURE_SIDE_PX = 1920
 PICTURE_QUALITY = 88
+GLIMPSE_QUALITY = 82
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,35 @@ class SpotFinding:
     is_doubted: bool
 
 
+@dataclass(frozen=True)
+class GlimpseFinding:
+    """One picture of a violation's filmstrip; it follows the violation.
+
+    Args:
+        key: of the violation.
+        box: the face, relative to this picture.
+        last_seen_at: of the finding with which it came.
+        image_bgr: none once it is read from a spool; then the JPEG is `Told.picture`.
+    """
+
+    key: UUID
+    passage: UUID
+    place: int
+    box: Box
+    captured_at: float
+    last_seen_at: float
+    image_bgr: Image | None = None
+
+
 WatchFinding = (
-    PassageFinding | ViolationFinding | ReignFinding | StateFinding | OutageFinding | RecoveryFinding | SpotFinding
+    PassageFinding
+    | ViolationFinding
+    | GlimpseFinding
+    | ReignFinding
+    | StateFinding
+    | OutageFinding
+    | RecoveryFinding
+    | SpotFinding
 )
 
 
@@ -115,7 +143,19 @@ def encode(camera_id: int, token: int, finding: WatchFinding) -> Record:
         if finding.snapshot.is_spare:
             body["snapshot_is_spare"] = True
         picture = encode_jpeg(scaled_down(finding.snapshot.image_bgr, PICTURE_SIDE_PX), PICTURE_QUALITY)
+    if isinstance(finding, GlimpseFinding) and finding.image_bgr is not None:
+        picture = encode_jpeg(finding.image_bgr, GLIMPSE_QUALITY)
     return Record({"kind": kind, "camera": camera_id, "token": token} | body, picture)
+
+
+def glimpses_of(finding: ViolationFinding) -> list[GlimpseFinding]:
+    """What is told after a violation: the pictures of its filmstrip that are new."""
+    return [
+        GlimpseFinding(
+            finding.key, finding.passage, each.place, each.box, each.captured_at, finding.last_seen_at, each.image_bgr
+        )
+        for each in finding.glimpses
+    ]
 
 
 def decode(record: Record) -> Told:
@@ -157,6 +197,17 @@ def _violation(finding: ViolationFinding) -> dict[str, Any]:
     return _person(finding) | own
 
 
+def _glimpse(finding: GlimpseFinding) -> dict[str, Any]:
+    return {
+        "key": str(finding.key),
+        "passage": str(finding.passage),
+        "place": int(finding.place),
+        "box": _rounded(finding.box),
+        "snapshot_at": finding.captured_at,
+        "last_seen_at": finding.last_seen_at,
+    }
+
+
 def _fields(finding: Any) -> dict[str, Any]:
     return dict(vars(finding))
 
@@ -164,6 +215,7 @@ def _fields(finding: Any) -> dict[str, Any]:
 KINDS: dict[type, str] = {
     PassageFinding: "passage",
     ViolationFinding: "violation",
+    GlimpseFinding: "glimpse",
     ReignFinding: "reign",
     StateFinding: "state",
     OutageFinding: "outage",
@@ -173,6 +225,7 @@ KINDS: dict[type, str] = {
 _bodies: Mapping[type, Callable[[Any], dict[str, Any]]] = {
     PassageFinding: _person,
     ViolationFinding: _violation,
+    GlimpseFinding: _glimpse,
     ReignFinding: lambda finding: {"at": finding.at, "goes_on": [str(key) for key in finding.goes_on]},
     StateFinding: lambda finding: _fields(replace(finding, state=finding.state.value)),
     OutageFinding: _fields,
@@ -242,6 +295,17 @@ def _read_violation(body: Mapping[str, Any]) -> ViolationFinding:
     )
 
 
+def _read_glimpse(body: Mapping[str, Any]) -> GlimpseFinding:
+    return GlimpseFinding(
+        key=UUID(_text(body["key"])),
+        passage=UUID(_text(body["passage"])),
+        place=int(StripPlace(_whole(body["place"]))),
+        box=_box(body["box"]),
+        captured_at=_number(body["snapshot_at"]),
+        last_seen_at=_number(body["last_seen_at"]),
+    )
+
+
 def _read_picture(record: Record) -> Picture:
     is_spare = _truth(record.body.get("snapshot_is_spare", False))
     return Picture(record.picture, float(record.body["snapshot_at"]), is_spare)
@@ -266,6 +330,7 @@ def _read_spot(body: Mapping[str, Any]) -> SpotFinding:
 _readers: Mapping[str, Callable[[Mapping[str, Any]], WatchFinding]] = {
     "passage": lambda body: PassageFinding(**_read_person(body)),
     "violation": _read_violation,
+    "glimpse": _read_glimpse,
     "reign": _read_reign,
     "state": lambda body: StateFinding(CameraState(body["state"]), _text(body["detail"]), _number(body["at"])),
     "outage": lambda body: OutageFinding(_number(body["began_at"]), _text(body["reason"]), _number(body["at"])),

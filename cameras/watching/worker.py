@@ -24,9 +24,10 @@ from cameras.reach import login_guard
 from cameras.redis import Errors, connection, ended_key
 from cameras.settings import CameraSettings, read_settings
 from cameras.states import CameraState
-from cameras.watching import counts, crashes, handover, leases, seen, uptime
+from cameras.watching import counts, crashes, handover, leases, memory, seen, uptime
 from cameras.watching.counts import WatchCounts
 from cameras.watching.findings import (
+    GlimpseFinding,
     OutageFinding,
     RecoveryFinding,
     ReignFinding,
@@ -34,6 +35,7 @@ from cameras.watching.findings import (
     StateFinding,
     WatchFinding,
     encode,
+    glimpses_of,
 )
 from cameras.watching.handover import Handover
 from cameras.watching.leases import Reconciler, WorkerState
@@ -83,12 +85,14 @@ class WorkerOutlet:
 
     def tell(self, finding: Finding) -> None:
         self.say(finding)
+        for each in glimpses_of(finding) if isinstance(finding, ViolationFinding) else ():
+            self.say(each)
 
     def say(self, finding: WatchFinding) -> None:
         """A violation that opens is on the disk when this returns, whatever it costs: it must not be lost."""
         is_urgent = isinstance(finding, ViolationFinding) and finding.seq == 1
         record = encode(self.camera_id, self.token, finding)
-        if isinstance(finding, ViolationFinding | PassageFinding):
+        if isinstance(finding, ViolationFinding | PassageFinding | GlimpseFinding):
             record.body.update(boot=uptime.boot_id(), uptime=uptime.uptime_at(finding.last_seen_at))
         self.worker.spool.put(record, is_urgent)
 
@@ -180,6 +184,7 @@ class StreamWorker:
                 (self._reconcile, leases.RECONCILE_EVERY_S, "reconcile"),
                 (self.note_pictures, seen.ROUND_S, "pictures"),
                 (lambda: self.counts.push(self.name), counts.PUSH_EVERY_S, "counts"),
+                (memory.trim, memory.TRIM_EVERY_S, "memory"),
             )
         ]
 

@@ -18,7 +18,7 @@ from cameras.models import Camera, CameraLease, Site
 from cameras.replay.replay import Replay, replay
 from cameras.states import CameraState
 from cameras.watching import leases
-from cameras.watching.findings import encode
+from cameras.watching.findings import encode, glimpses_of
 from detection import PassageFinding, make_key
 from portal import demo
 from portal.demo.seed import CLIPS, EMAIL
@@ -127,8 +127,13 @@ def show_bare(seen: Replay, key: UUID, camera: Camera, at: float) -> None:
         started_at=found.started_at + shift, opened_at=found.opened_at + shift, bare_since=found.bare_since + shift,
         last_seen_at=found.last_seen_at + shift, ended_at=found.last_seen_at + shift, box=snapshot.box,
         snapshot=replace(snapshot, captured_at=snapshot.captured_at + shift),
+        glimpses=tuple(
+            replace(each, captured_at=each.captured_at + shift) for each in seen.glimpses[found.key].values()
+        ),
     )  # fmt: skip
     record(encode(camera.pk, 1, violation))
+    for each in glimpses_of(violation):
+        record(encode(camera.pk, 1, each))
 
 
 def show_masked(seen: Replay, key: UUID, camera: Camera, at: float) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
 from django.core.files.storage import default_storage
 
 from cameras.redis import Errors, connection
+from portal.models import Violation, ViolationGlimpse
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,26 @@ def are_held() -> bool:
         return bool(connection().exists(HELD_KEY))
     except Errors:
         return False
+
+
+def names_of(violations: Iterable[Violation]) -> list[str]:
+    """All stored pictures of these violations. One query."""
+    rows = list(violations)
+    glimpses = ViolationGlimpse.objects.filter(violation__in=[row.pk for row in rows])
+    snapshots = (row.snapshot.name for row in rows)
+    return [name for name in (*snapshots, *glimpses.values_list("picture", flat=True)) if name]
+
+
+def known(names: Collection[str]) -> set[str]:
+    """Those of these files that a row names."""
+    snapshots = Violation.objects.filter(snapshot__in=names).values_list("snapshot", flat=True)
+    return {*snapshots, *ViolationGlimpse.objects.filter(picture__in=names).values_list("picture", flat=True)}
+
+
+def all_names() -> Iterator[str]:
+    """Every file that a row names, a few at a time."""
+    yield from Violation.objects.exclude(snapshot="").values_list("snapshot", flat=True).iterator(1000)
+    yield from ViolationGlimpse.objects.values_list("picture", flat=True).iterator(1000)
 
 
 def drop_replaced(name: str) -> None:

@@ -23,6 +23,7 @@ from django.db.models.functions import Greatest
 from cameras.models import CameraLease, CameraSpot, Outage, Reign
 from cameras.watching import findings
 from cameras.watching.findings import (
+    GlimpseFinding,
     OutageFinding,
     Picture,
     RecoveryFinding,
@@ -36,7 +37,7 @@ from detection import PassageFinding, ViolationFinding
 from detection.zones import REQUIRED
 from portal.events.follow_ups import CameraChange, PassageChange, ViolationChange, follow
 from portal.events.picture_files import drop_replaced
-from portal.models import ErasedPassage, Passage, Violation, policy_of
+from portal.models import ErasedPassage, Passage, Violation, ViolationGlimpse, policy_of
 from portal.models.events import WearLabel
 
 UTC = ZoneInfo("UTC")
@@ -77,9 +78,9 @@ def record(given: Record) -> None:
         raise RefusedError("its camera is deleted, or its lease was never given") from error
     try:
         told = findings.decode(given)
-        if isinstance(told.finding, PassageFinding | ViolationFinding):
-            if told.finding.label not in WearLabel:
-                raise RefusedError(f"{told.finding.label!r} is no label")
+        if isinstance(told.finding, PassageFinding | ViolationFinding) and told.finding.label not in WearLabel:
+            raise RefusedError(f"{told.finding.label!r} is no label")
+        if isinstance(told.finding, PassageFinding | ViolationFinding | GlimpseFinding):
             _check_reign(told.finding.last_seen_at, reign, given.body)
         _record_finding(told, reign)
     except ErasedError:
@@ -97,6 +98,8 @@ def _record_finding(told: Told, reign: Reign) -> None:
             _record_passage(told.finding, reign)
         case ViolationFinding():
             _record_violation(told.finding, told.picture, reign)
+        case GlimpseFinding():
+            _record_glimpse(told.finding, told.picture, reign)
         case ReignFinding():
             _record_reign(told.finding, reign)
         case StateFinding():
@@ -214,6 +217,38 @@ def _write_violation(finding: ViolationFinding, picture: Picture | None, reign: 
     for field, value in values.items():
         setattr(found, field, value)
     follow(ViolationChange(found, reign.camera, bare_since, is_shown=is_shown))
+    if old:
+        transaction.on_commit(lambda: drop_replaced(old), robust=True)
+
+
+def _record_glimpse(finding: GlimpseFinding, picture: Picture | None, reign: Reign) -> None:
+    """A picture of the filmstrip; one of a violation that is gone, or was refused, is dropped. File before row."""
+    at = moment(finding.captured_at)
+    known = ViolationGlimpse.objects.filter(violation=finding.key, place=finding.place)
+    of_it = Violation.objects.filter(pk=finding.key, camera_id=reign.camera_id)
+    if picture is None or known.filter(captured_at__gte=at).exists() or not of_it.exists():
+        return
+    folder = at.strftime("%Y/%m/%d")
+    file = f"{folder}/{finding.key}-{finding.place}-{int(finding.captured_at * 1000)}.jpg"
+    name = default_storage.save(file, ContentFile(picture.jpeg))
+    try:
+        _write_glimpse(finding, at, name)
+    except BaseException:
+        with contextlib.suppress(DatabaseError, OSError):
+            if not ViolationGlimpse.objects.filter(picture=name).exists():
+                default_storage.delete(name)
+        raise
+
+
+@transaction.atomic
+def _write_glimpse(finding: GlimpseFinding, at: datetime, name: str) -> None:
+    if not Violation.objects.select_for_update().filter(pk=finding.key).exists():
+        transaction.on_commit(lambda: drop_replaced(name), robust=True)  # it went meanwhile
+        return
+    values = {"captured_at": at, "box": list(finding.box), "picture": name}
+    found = ViolationGlimpse.objects.filter(violation=finding.key, place=finding.place).first()
+    old = found.picture.name if found else ""
+    ViolationGlimpse.objects.update_or_create(violation_id=finding.key, place=finding.place, defaults=values)
     if old:
         transaction.on_commit(lambda: drop_replaced(old), robust=True)
 

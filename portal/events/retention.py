@@ -134,11 +134,10 @@ def delete_violations(rows: list[Violation]) -> int:
     count = 0
     for site_id, site_rows in by_site.items():
         with transaction.atomic():
-            keys = [row.pk for row in site_rows]
+            keys, names = [row.pk for row in site_rows], picture_files.names_of(site_rows)
             waiting = Violation.objects.filter(pk__in=keys, status=Violation.Status.OPEN).count()
             count += Violation.objects.filter(pk__in=keys).delete()[1].get("portal.Violation", 0)
             feed.publish_gone(site_id, [str(key) for key in keys], waiting)
-            names = [row.snapshot.name for row in site_rows if row.snapshot.name]
             transaction.on_commit(lambda names=names: delete_pictures(names))  # type: ignore[misc]
     return count
 
@@ -168,7 +167,7 @@ def keep_disk_free(floor_mb: float) -> int:
         rows = list(Violation.objects.filter(old, passed).order_by("started_at", "pk")[: STEP_ROWS // 10])
         if not rows:
             break
-        names = [row.snapshot.name for row in rows if row.snapshot.name]
+        names = picture_files.names_of(rows)
         expected_mb = sum(size_mb(name) for name in names)
         delete_pictures(names)
         try:
@@ -227,8 +226,7 @@ def sweep_orphans(now: datetime, folder: str = "") -> int:
     """Delete pictures that no row refers to: recording was cut off between file and row. Folder by folder."""
     count = 0
     for names in () if picture_files.are_held() else stored_pictures(folder):
-        known = set(Violation.objects.filter(snapshot__in=names).values_list("snapshot", flat=True))
-        for name in set(names) - known:
+        for name in set(names) - picture_files.known(names):
             if now - default_storage.get_modified_time(name) > ORPHAN_AGE:
                 default_storage.delete(name)
                 count += 1

@@ -1,7 +1,7 @@
 from portal.models.alerts import CameraQuiet, Delivery, Destination, PushSubscription, Rule, Topic
 from portal.models.audit import AuditEntry
 from portal.models.devices import DeviceToken, Pairing, Purpose
-from portal.models.events import ErasedPassage, Passage, SiteFeed, Violation
+from portal.models.events import ErasedPassage, Passage, SiteFeed, Violation, ViolationGlimpse
 from portal.models.figures import Figures, FiguresState, LateHour, Pause
 from portal.models.heartbeat import Heartbeat
 from portal.models.people import Invitation, Membership, SignedIn, Theme, User
@@ -42,6 +42,7 @@ __all__ = [
     "Topic",
     "User",
     "Violation",
+    "ViolationGlimpse",
     "Voice",
     "policy_of",
 ]

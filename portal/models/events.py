@@ -192,3 +192,29 @@ class Violation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M:%S} {self.label}"
+
+
+class ViolationGlimpse(models.Model):
+    """One small picture of a violation's filmstrip: how this person looked before, during and after.
+
+    What its place means is in detection/filmstrip.py.
+    """
+
+    violation = models.ForeignKey(
+        Violation, on_delete=models.CASCADE, related_name="glimpses", verbose_name=_("violation")
+    )
+    place = models.PositiveSmallIntegerField(_("place"))
+    captured_at = models.DateTimeField(_("taken"))
+    box: models.JSONField[Any, Any] = models.JSONField(
+        _("box"), default=list, help_text=_("The face in this picture: x1, y1, x2, y2, from 0 to 1.")
+    )
+    picture = models.FileField(_("picture"), max_length=200)
+
+    class Meta:
+        verbose_name = _("glimpse")
+        verbose_name_plural = _("glimpses")
+        constraints = [models.UniqueConstraint(fields=("violation", "place"), name="one_glimpse_a_place")]
+        indexes = [models.Index(fields=("picture",), name="glimpse_by_picture")]
+
+    def __str__(self) -> str:
+        return f"{self.captured_at:%Y-%m-%d %H:%M:%S}"

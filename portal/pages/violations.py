@@ -13,8 +13,9 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timesince import timesince
@@ -22,6 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
+from detection import StripPlace
 from portal.events import keyset
 from portal.events.erasure import erase_passage
 from portal.events.review import MOST_AT_ONCE, Outcome, review
@@ -34,7 +36,7 @@ from portal.pages.violation_filter import ViolationFilterForm
 from portal.people import access, audit, looks
 from portal.people.access import AnyUser, Right
 from portal.people.audit import Action
-from portal.people.pictures import PictureGoneError, PictureView
+from portal.people.pictures import PictureGoneError, PictureView, render_glimpse
 from portal.people.pictures import render as render_picture
 from portal.voice import reminding
 
@@ -128,6 +130,8 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
     rows = access.violations(request.user)
     rows = form.narrow(rows) if form.is_valid() else rows
     spoken = list(found.reminders.order_by("decided_at"))
+    strip = list(found.glimpses.order_by("captured_at"))
+    best_at = next((each.captured_at for each in strip if each.place == StripPlace.BEST), found.snapshot_at)
     waiting = pending_review.waiting(request, found)
     may_set_up = access.may(request.user, Right.SET_UP, found.site_id)
     return {
@@ -144,9 +148,19 @@ def violation_context(request: HttpRequest, found: Violation, filtering: QueryDi
         "before": next_older(rows, found) if form.is_oldest_first else next_newer(rows, found),
         "is_oldest_first": form.is_oldest_first,
         "spoken": spoken,
+        "strip": [(each, seconds_from(best_at, each.captured_at)) for each in strip],
         "told": found.deliveries.select_related("receiver", "destination").order_by("pk")[:MOST_TOLD],
         "masked_after_s": reminding.masked_after_s(found, spoken),
     }
+
+
+def seconds_from(best_at: datetime | None, at: datetime) -> str:
+    """How much earlier or later than the best picture another was taken, in words."""
+    seconds = (at - best_at).total_seconds() if best_at else 0.0
+    if abs(seconds) < 0.05:
+        return _("the snapshot")
+    text = _("%(seconds)s s earlier") if seconds < 0 else _("%(seconds)s s later")
+    return text % {"seconds": number_format(abs(seconds), 1 if abs(seconds) < 9.95 else 0)}
 
 
 def next_older(rows: QuerySet[Violation], row: Violation) -> Violation | None:
@@ -168,11 +182,29 @@ def picture(request: HttpRequest, violation_id: UUID, view: str) -> HttpResponse
     except PictureGoneError as error:
         raise Http404 from error
     looks.note_picture(request, found, large=PictureView(view) is PictureView.FULL)
-    answer = HttpResponse(data, content_type="image/jpeg")
-    answer["Cache-Control"] = "private, no-store"
+    answer = jpeg_answer(data)
     if "download" in request.GET:
         name = f"{found.site.local(found.started_at):%Y-%m-%d %H-%M-%S}.jpg"
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
+
+
+@require_safe
+def glimpse(request: HttpRequest, violation_id: UUID, place: int) -> HttpResponse:
+    """One picture of the filmstrip; pixelated for a viewer."""
+    found = access.get_violation(request.user, violation_id)
+    row = get_object_or_404(found.glimpses, place=place)
+    try:
+        data = render_glimpse(row, access.audience(request.user, found))
+    except PictureGoneError as error:
+        raise Http404 from error
+    looks.note_picture(request, found, large=False)
+    return jpeg_answer(data)
+
+
+def jpeg_answer(data: bytes) -> HttpResponse:
+    answer = HttpResponse(data, content_type="image/jpeg")
+    answer["Cache-Control"] = "private, no-store"
     return answer
 
 

@@ -1,4 +1,4 @@
-"""The only way out for a stored picture: `render` for one violation and one audience."""
+"""The only way out for a stored picture: `render` for a violation and an audience, `render_glimpse` for its strip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 from django.core.files.storage import default_storage
 from PIL import Image, UnidentifiedImageError
 
-from portal.models import Violation
+from portal.models import Violation, ViolationGlimpse
 from portal.people.access import Audience
 
 MAX_PIXELS = 40_000_000
@@ -37,16 +37,10 @@ def render(violation: Violation, audience: Audience, view: PictureView = Picture
 
     Raises PictureGoneError. Costs no query; the file is read whole, and decoded unless it is returned unchanged.
     """
-    if not violation.snapshot:
-        raise PictureGoneError
-    try:
-        with default_storage.open(violation.snapshot.name or "", "rb") as file:
-            stored = bytes(file.read())
-        if view is PictureView.FULL and audience is Audience.FACES:
-            return stored
-        picture = Image.open(io.BytesIO(stored)).convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise PictureGoneError from error
+    stored = _stored(violation.snapshot.name)
+    if view is PictureView.FULL and audience is Audience.FACES:
+        return stored
+    picture = _decoded(stored)
     if audience is Audience.PIXELATED:
         pixelate(picture, violation.box)
     if view is PictureView.FACE:
@@ -55,6 +49,37 @@ def render(violation: Violation, audience: Audience, view: PictureView = Picture
     elif view is PictureView.THUMBNAIL:
         picture = picture.crop(around_person(picture.size, violation.box))
         picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    return _encoded(picture)
+
+
+def render_glimpse(glimpse: ViolationGlimpse, audience: Audience) -> bytes:
+    """A picture of a violation's filmstrip as JPEG, likewise."""
+    stored = _stored(glimpse.picture.name)
+    if audience is Audience.FACES:
+        return stored
+    picture = _decoded(stored)
+    pixelate(picture, glimpse.box)
+    return _encoded(picture)
+
+
+def _stored(name: str | None) -> bytes:
+    if not name:
+        raise PictureGoneError
+    try:
+        with default_storage.open(name, "rb") as file:
+            return bytes(file.read())
+    except OSError as error:
+        raise PictureGoneError from error
+
+
+def _decoded(stored: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(stored)).convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise PictureGoneError from error
+
+
+def _encoded(picture: Image.Image) -> bytes:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=84)
     return out.getvalue()

@@ -47,7 +47,7 @@ from django.utils import timezone
 
 from portal import __version__
 from portal.events import picture_files
-from portal.models import Violation
+from portal.models import Violation, ViolationGlimpse
 from portal.server.upgrade import latest_migrations
 from portal.server.variables import SHORTEST_PASSPHRASE
 
@@ -272,17 +272,17 @@ def _database(folder: Path) -> Iterator[tuple[str, IO[bytes], Iterable[str]]]:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 cursor.execute("SELECT pg_export_snapshot()")
                 _dump(path, str(cursor.fetchone()[0]))
-                names = Violation.objects.exclude(snapshot="").values_list("snapshot", flat=True)
                 with path.open("rb") as file:
-                    yield path.name, file, names.iterator(1000)
+                    yield path.name, file, picture_files.all_names()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _names(copy: sqlite3.Connection) -> Iterator[str]:
-    table = Violation._meta.db_table
-    for (name,) in copy.execute(f"SELECT snapshot FROM {table} WHERE snapshot <> ''"):  # noqa: S608 - our own table
-        yield name
+    for column, model in (("snapshot", Violation), ("picture", ViolationGlimpse)):
+        table = model._meta.db_table
+        for (name,) in copy.execute(f"SELECT {column} FROM {table} WHERE {column} <> ''"):  # noqa: S608 - our tables
+            yield name
 
 
 def _dump(path: Path, snapshot: str) -> None:

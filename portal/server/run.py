@@ -40,6 +40,9 @@ QUICK_S = 10.0  # a process that lives no longer has ended at its start
 KEEPS_ENDING = 3  # quick ends in a row, from which on it is told
 STANDS_S = 30.0  # a process that does not beat for so long is killed
 STARTING_S = 60.0
+LEAN = {
+    "MALLOC_ARENA_MAX": "2"
+}  # memory that one thread asks for and another frees is not kept (cameras/watching/memory.py)
 MOST_FILES = 8192  # twice the connections that the web process accepts (portal/server/connections.py)
 
 
@@ -238,7 +241,7 @@ class Supervisor:
     def spawn(self, child: Child) -> None:
         logs = self.data_dir / "logs"
         files = {"LOG_FILE": logs / f"{child.name}.log", "BEAT_FILE": self.beats / child.name}
-        environment = os.environ | {name: str(path) for name, path in files.items()}
+        environment = LEAN | os.environ | {name: str(path) for name, path in files.items()}
         environment.pop("NOTIFY_SOCKET", None)  # systemd hears from us alone
         child.started, child.has_ended, child.beat = time.monotonic(), False, (time.monotonic(), 0)
         output = (logs / f"{child.name}.out").open("wb")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.portal_process import PortalProcess, python_in
+from tests.portal_process import PortalProcess, python_in, wait_for
 
 Visit = Callable[..., Page]
 FILL = """
@@ -49,6 +49,14 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
     python_in(one, FILL)
     yield one
     one.kill()
+
+
+LONG_STRIP = """
+from django.db.models import Count
+from portal.models import Violation
+row = Violation.objects.annotate(count=Count('glimpses')).filter(count=5).first()
+print(row.pk if row else '')
+"""
 
 
 def test_what_needs_somebody_comes_first_and_what_is_paused_is_folded_away(portal: PortalProcess, visit: Visit) -> None:
@@ -119,14 +127,14 @@ def test_several_cameras_are_chosen_of_a_list_that_a_press_elsewhere_closes(
 
 
 def test_the_one_it_is_about_is_framed_and_reasons_have_keys(portal: PortalProcess, visit: Visit) -> None:
-    page = visit(portal, portal.login())
+    page = visit(portal, portal.login(), viewport={"width": 1440, "height": 1300})
     page.goto("/violations/?status=open")
     page.locator(".row-link").first.click()
     page.wait_for_url("**/violations/*-*/**")
     frame, picture = page.locator(".snapshot rect"), page.locator(".snapshot img")
     expect(frame).to_be_visible()
     around, whole = frame.bounding_box(), picture.bounding_box()
-    box = [float(edge) for edge in str(page.locator("[data-accused]").get_attribute("data-accused")).split()]
+    box = [float(edge) for edge in str(page.locator(".snapshot svg").get_attribute("data-accused")).split()]
     assert around and whole
     assert abs((around["x"] - whole["x"]) / whole["width"] - box[0]) < 0.02
     assert abs((around["y"] - whole["y"]) / whole["height"] - box[1]) < 0.02
@@ -138,6 +146,27 @@ def test_the_one_it_is_about_is_framed_and_reasons_have_keys(portal: PortalProce
     page.goto(f"/violations/{key}/")
     expect(page.locator("[data-status]")).to_contain_text("Cannot be seen")
     expect(frame).to_be_hidden()  # as it was left
+
+
+def test_a_filmstrip_shows_a_person_before_and_after(portal: PortalProcess, visit: Visit) -> None:
+    """Several moments of one person, each framed; the switch of the frames is one for all."""
+
+    def with_strip() -> str:
+        return python_in(portal, LONG_STRIP).strip()
+
+    page = visit(portal, portal.login())
+    page.goto(f"/violations/{wait_for(with_strip, 60, 'a violation with its whole filmstrip')}/")
+    pictures = page.locator(".filmstrip img")
+    expect(pictures).to_have_count(5)
+    shown = [str(pictures.nth(number).get_attribute("src")) for number in range(5)]
+    bodies = {page.request.get(src).body() for src in shown}
+    assert len(bodies) == 5, "five pictures, and not one repeated"
+    for number in range(5):
+        expect(page.locator(".filmstrip rect").nth(number)).to_be_visible()
+    expect(page.locator(".filmstrip figcaption", has_text="the snapshot")).to_have_count(1)
+    page.keyboard.press("b")
+    for number in range(5):
+        expect(page.locator(".filmstrip rect").nth(number)).to_be_hidden()
 
 
 def test_on_a_phone_the_decision_stays_at_the_thumb(portal: PortalProcess, visit: Visit) -> None:

@@ -208,12 +208,17 @@ function askBeforeNoteIsLost(form) {
 
 // -- one violation --------------------------------------------------------------------------------------------------
 
-/** Who it is about is framed in the picture, until that is switched off. Returns the switch. */
-function startBox(figure) {
-  const [picture, drawing, button] = ["img", "svg", "button"].map((name) => figure.querySelector(name));
-  const box = drawing.dataset.accused.split(" ").map(Number);
-  if (box.length !== 4) return () => {};
-  const draw = () => {
+/** Who it is about is framed in each picture, until that is switched off. Returns the switch. */
+function startBoxes(page) {
+  const button = page.querySelector("[data-box-switch]");
+  const isOn = () => localStorage.getItem(BOX) !== "off";
+  const show = () => {
+    for (const drawing of page.querySelectorAll("[data-framed]")) drawing.toggleAttribute("hidden", !isOn());
+    button.setAttribute("aria-pressed", isOn());
+  };
+  const frame = (drawing, picture) => {
+    const box = drawing.dataset.accused.split(" ").map(Number);
+    if (box.length !== 4) return;
     const [width, height] = [picture.naturalWidth, picture.naturalHeight];
     drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const edges = {
@@ -223,21 +228,20 @@ function startBox(figure) {
       height: (box[3] - box[1]) * height,
     };
     for (const [name, value] of Object.entries(edges)) drawing.firstElementChild.setAttribute(name, value);
+    drawing.dataset.framed = "";
     button.hidden = false;
     show();
   };
-  const isOn = () => localStorage.getItem(BOX) !== "off";
-  const show = () => {
-    drawing.toggleAttribute("hidden", !isOn());
-    button.setAttribute("aria-pressed", isOn());
-  };
+  for (const drawing of page.querySelectorAll("[data-accused]")) {
+    const picture = drawing.parentElement.querySelector("img");
+    if (picture.complete && picture.naturalWidth) frame(drawing, picture);
+    else picture.addEventListener("load", () => frame(drawing, picture));
+  }
   const flip = () => {
     localStorage.setItem(BOX, isOn() ? "off" : "on");
     show();
   };
   button.onclick = flip;
-  if (picture.complete && picture.naturalWidth) draw();
-  else picture.addEventListener("load", draw);
   return flip;
 }
 
@@ -252,7 +256,7 @@ export function startViolation(page, live) {
   onKeys({
     j: () => follow("next"),
     k: () => follow("prev"),
-    b: startBox(page.querySelector(".snapshot")),
+    b: startBoxes(page),
     c: () => form && press(form, "confirm"),
     d: () => form && press(form, "dismiss"),
     ...forReasons((decision) => form && press(form, decision)),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cameras.states import CameraState
 from cameras.watching.findings import (
     KINDS,
+    GlimpseFinding,
     OutageFinding,
     RecoveryFinding,
     ReignFinding,
@@ -21,9 +22,10 @@ from cameras.watching.findings import (
     WatchFinding,
     decode,
     encode,
+    glimpses_of,
 )
 from cameras.watching.spool import Record
-from detection import PassageFinding, Snapshot, ViolationFinding
+from detection import Glimpse, PassageFinding, Snapshot, StripPlace, ViolationFinding
 from detection.zones import DEMANDS, REQUIRED
 
 UUID_ONE = UUID(int=1)
@@ -45,6 +47,16 @@ anything = st.one_of(
     st.builds(PassageFinding, **persons),
     st.builds(
         ViolationFinding, **persons, passage=st.uuids(), opened_at=moments, bare_since=moments, snapshot=st.none()
+    ),
+    st.builds(
+        GlimpseFinding,
+        key=st.uuids(),
+        passage=st.uuids(),
+        place=st.integers(0, 4),
+        box=persons["box"],
+        captured_at=moments,
+        last_seen_at=moments,
+        image_bgr=st.none(),
     ),
     st.builds(ReignFinding, at=moments, goes_on=st.lists(st.uuids(), max_size=3).map(tuple)),
     st.builds(StateFinding, state=st.sampled_from(CameraState), detail=st.text(max_size=40), at=moments),
@@ -79,8 +91,19 @@ def test_a_snapshot_becomes_a_picture_with_its_time() -> None:
     assert spare is not None and spare.is_spare
 
 
+def test_a_violations_glimpses_follow_it_each_with_its_picture() -> None:
+    box = (0.1, 0.1, 0.2, 0.2)
+    taken = tuple(Glimpse(np.full((40, 30, 3), 9 * place, np.uint8), box, 1.0 + place, place) for place in StripPlace)
+    violation = ViolationFinding(
+        UUID_ONE, UUID_ONE, 1, "no_mask", 0.9, 1.0, 2.0, None, 2.0, 1.0, box, glimpses=taken
+    )  # fmt: skip
+    told = [decode(encode(7, 3, each)) for each in glimpses_of(violation)]
+    assert [(each.finding.place, each.finding.captured_at) for each in told] == [(n, 1.0 + n) for n in range(5)]  # type: ignore[union-attr]
+    assert len({each.picture.jpeg for each in told if each.picture}) == 5
+
+
 def test_every_kind_has_a_name_of_its_own() -> None:
-    assert len(set(KINDS.values())) == len(KINDS) == 7
+    assert len(set(KINDS.values())) == len(KINDS) == 8
 
 
 def test_a_spool_of_the_last_release_is_read() -> None:

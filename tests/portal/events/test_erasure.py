@@ -26,7 +26,7 @@ from portal.models import AuditEntry, ErasedPassage, Passage, Reminder, SiteFeed
 from portal.people.access import Audience
 from portal.people.pictures import PictureView, render
 from tests.portal.events.test_recording import stored
-from tests.worlds import World, passage_record, see, violation_record
+from tests.worlds import World, glimpse_record, passage_record, see, violation_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,6 +42,9 @@ def all_that_names(violation: Violation) -> list[object]:
 
 def test_a_manager_erases_a_person_and_nothing_is_left_of_them(world: World, sign_in: Callable[[User], Client]) -> None:
     gone, kept = see(world.door), see(world.door)
+    for place in range(5):
+        recording.record(glimpse_record(gone, place))
+    assert len(stored()) == 7
     Reminder.objects.create(site=world.here, camera=world.door, passage=gone.passage, violation=gone, step="first")
     alice = sign_in(world.alice)
     page = alice.get(f"/violations/{gone.pk}/").content.decode()
@@ -67,6 +70,7 @@ def test_what_still_comes_of_an_erased_person_is_dropped_and_set_aside_nowhere(w
     erase_passage(gone.passage)
     late = time.time()
     for given in (
+        glimpse_record(gone),
         passage_record(world.door, gone.passage_id, 1, 7, last_seen_at=late),
         violation_record(world.door, gone.pk, gone.passage_id, 1, 8, last_seen_at=late),
     ):

@@ -17,8 +17,8 @@ from cameras.watching import leases, uptime
 from cameras.watching.spool import Record
 from detection import make_key
 from portal.events.recording import RefusedError, close_abandoned, moment, record
-from portal.models import Passage, SiteFeed, Violation
-from tests.worlds import World, jpeg, passage_record, see, violation_record
+from portal.models import Passage, SiteFeed, Violation, ViolationGlimpse
+from tests.worlds import World, glimpse_record, jpeg, passage_record, see, violation_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -269,3 +269,28 @@ def test_a_fault_after_the_commit_keeps_the_picture(world: World, monkeypatch: p
     monkeypatch.setattr("portal.events.feed._send_violations", fail)
     violation = see(world.door)
     assert default_storage.exists(violation.snapshot.name or "")
+
+
+def test_a_filmstrip_has_one_picture_a_place_and_the_newest_of_them(world: World) -> None:
+    found = see(world.door)
+    at = found.started_at.timestamp()
+    record(glimpse_record(found, 4, at + 1))
+    first = found.glimpses.get().picture.name
+    record(glimpse_record(found, 4, at + 3))
+    record(glimpse_record(found, 4, at + 2))
+    record(glimpse_record(found, 4, at + 3))
+    record(glimpse_record(found, 0, at - 1))
+    rows = list(found.glimpses.order_by("place"))
+    assert [(row.place, round(row.captured_at.timestamp() - at)) for row in rows] == [(0, -1), (4, 3)]
+    assert set(stored()) == {found.snapshot.name, *(row.picture.name for row in rows)} and first not in stored()
+
+
+def test_a_glimpse_of_a_violation_that_is_gone_or_elsewhere_leaves_nothing(world: World) -> None:
+    found, other = see(world.door), see(world.hall)
+    gone = glimpse_record(found)
+    found.delete()
+    record(gone)
+    stray = glimpse_record(other)
+    lease = CameraLease.objects.get(camera=world.door)
+    record(Record(stray.body | {"camera": world.door.pk, "token": lease.token}, stray.picture))
+    assert not ViolationGlimpse.objects.exists() and len(stored()) == 2

@@ -15,9 +15,10 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from portal.events import notices, retention
+from portal.events.recording import record
 from portal.models import Passage, Reminder, SiteFeed, Violation
 from tests.portal.events.test_recording import stored
-from tests.worlds import World, see, set_policy
+from tests.worlds import World, glimpse_record, see, set_policy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY_S = 24 * 3600
@@ -26,8 +27,9 @@ DAY_S = 24 * 3600
 def test_what_is_older_than_the_sites_days_goes_with_its_picture(world: World) -> None:
     set_policy(world.there, retention_days=60)
     old = time.time() - 40 * DAY_S
-    see(world.door, old)
+    record(glimpse_record(see(world.door, old)))
     kept = [see(world.door), see(world.hall, old)]
+    assert len(stored()) == 4
     assert retention.sweep().violations == 1
     assert set(Violation.objects.all()) == set(kept)
     assert sorted(stored()) == sorted(row.snapshot.name or "" for row in kept)
@@ -51,11 +53,12 @@ def test_a_count_that_drifted_is_mended(world: World) -> None:
 
 def test_pictures_that_no_row_knows_are_swept_after_an_hour_and_others_never(world: World) -> None:
     kept = see(world.door)
+    record(glimpse_record(kept))
     lost = default_storage.save("2026/01/01/lost.jpg", ContentFile(b"x"))
     now = timezone.now()
     assert retention.sweep_orphans(now) == 0, "its row may be about to come"
     assert retention.sweep_orphans(now + timedelta(hours=2)) == 1
-    assert stored() == [kept.snapshot.name] and lost not in stored()
+    assert lost not in stored() and set(stored()) == {kept.snapshot.name, kept.glimpses.get().picture.name}
 
 
 @pytest.fixture

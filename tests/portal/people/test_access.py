@@ -23,6 +23,7 @@ from cameras.reach.place import Place
 from cameras.redis import connection as redis_connection
 from cameras.setup import probe
 from portal.devices import pairing
+from portal.events.recording import record
 from portal.models import (
     BulkReview,
     Delivery,
@@ -39,9 +40,9 @@ from portal.models import (
 )
 from portal.pages.people import UNDO_SALT
 from portal.people import access, memberships, programs, site_workers
-from portal.people.pictures import PictureView, render
+from portal.people.pictures import PictureView, render, render_glimpse
 from tests.html import squeezed
-from tests.worlds import BOX, World, see
+from tests.worlds import BOX, World, glimpse_record, see
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -62,6 +63,8 @@ TABLE = [
     ("GET", "/violations/{violation2}/snapshot.jpg", (200, 404, 404, 404, 200, 404, "login")),
     ("GET", "/violations/{violation}/snapshot.jpg?download", (200, 200, 200, 403, 404, 404, "login")),
     ("GET", "/violations/{violation2}/snapshot.jpg?download", (200, 404, 404, 404, 200, 404, "login")),
+    ("GET", "/violations/{violation}/strip/2.jpg", (200, 200, 200, 200, 404, 404, "login")),
+    ("GET", "/violations/{violation2}/strip/2.jpg", (200, 404, 404, 404, 200, 404, "login")),
     ("GET", "/violations/{violation}/face.jpg", (200, 200, 200, 200, 404, 404, "login")),
     ("GET", "/violations/{violation2}/face.jpg", (200, 404, 404, 404, 200, 404, "login")),
     ("GET", "/violations/{violation}/thumbnail.jpg", (200, 200, 200, 200, 404, 404, "login")),
@@ -285,11 +288,12 @@ def things_of(world: World) -> dict[str, object]:
         asked = probe.ask(site.pk, manager.pk, probe.Typed(Place("clip", "x.mp4")))
         redis_connection().set(probe.picture_key(asked.pk), b"jpeg")
         guest = User.objects.create_user(f"guest{mark}@example.org", name="Guest")
+        record(glimpse_record(shown := see(camera)))
         kept = {"user": guest.pk, "site": site.pk, "role": "viewer"}
         found |= {
             f"site{mark}": site.pk,
             f"camera{mark}": camera.pk,
-            f"violation{mark}": see(camera).pk,
+            f"violation{mark}": shown.pk,
             f"probe{mark}": asked.pk,
             f"invitation{mark}": memberships.invite("friend@example.org", site, "viewer", manager)[0].pk,
             f"role{mark}": Membership.objects.create(user=guest, site=site, role="reviewer").pk,
@@ -427,6 +431,9 @@ def test_every_view_of_a_picture_hides_the_face_from_a_viewer(world: World) -> N
     violation = see(world.door)
     for view in PictureView:
         assert render(violation, access.Audience.PIXELATED, view) != render(violation, access.Audience.FACES, view)
+    record(glimpse_record(violation))
+    glimpse = violation.glimpses.get()
+    assert render_glimpse(glimpse, access.Audience.PIXELATED) != render_glimpse(glimpse, access.Audience.FACES)
 
 
 def test_a_role_that_is_taken_away_or_an_account_that_is_off_sees_nothing(world: World, sign_in: SignIn) -> None:

@@ -34,20 +34,21 @@ from tests.worlds import World, make_world, see
 SECRET = "Correct horse"
 FILL = """
 from portal.models import *
-from tests.worlds import make_world, see
+from portal.events.recording import record
+from tests.worlds import glimpse_record, make_world, see
 world = make_world()
 for number in range(12):
-    see(world.door if number % 3 else world.hall)
+    record(glimpse_record(see(world.door if number % 3 else world.hall)))
 """
 ROWS = """
 import hashlib, json
 from django.apps import apps
 from django.core.files.storage import default_storage
-from portal.models import Violation
+from portal.events.picture_files import all_names
 rows = {model._meta.label: sorted(map(str, model._base_manager.values_list()))
         for model in apps.get_models(include_auto_created=True) if model._meta.managed}
 pictures = {name: hashlib.sha256(default_storage.open(name).read()).hexdigest()
-            for name in Violation.objects.values_list('snapshot', flat=True)}
+            for name in all_names()}
 print(json.dumps([rows, pictures]))
 """
 
@@ -96,7 +97,7 @@ def test_every_row_and_picture_is_there_again(two_databases: tuple[str, str], tm
     (here / "clips").mkdir(exist_ok=True)
     (here / "clips" / "lobby.mp4").write_bytes(b"a clip of the operator's")
     said = manage(here, "backup", str(file), DATABASE_URL=two_databases[0])
-    assert "the database and 12 pictures" in said and file.stat().st_mode & 0o777 == 0o600
+    assert "the database and 24 pictures" in said and file.stat().st_mode & 0o777 == 0o600
     before = json.loads(manage(here, "shell", "--no-imports", "-c", ROWS, DATABASE_URL=two_databases[0]))
     shutil.rmtree(here)
     there.mkdir(mode=0o700)
@@ -104,9 +105,9 @@ def test_every_row_and_picture_is_there_again(two_databases: tuple[str, str], tm
         there, "restore", str(file), fails=True, DATABASE_URL=two_databases[1], BACKUP_PASSPHRASE="incorrect"
     )
     assert "This is not the passphrase of that backup." in wrong and not (there / "pictures").exists()
-    assert "with 12 pictures" in manage(there, "restore", str(file), DATABASE_URL=two_databases[1])
+    assert "with 24 pictures" in manage(there, "restore", str(file), DATABASE_URL=two_databases[1])
     after = json.loads(manage(there, "shell", "--no-imports", "-c", ROWS, DATABASE_URL=two_databases[1]))
-    assert len(after[1]) == 12 and len(after[0]["portal.Violation"]) == 12
+    assert len(after[1]) == 24 and len(after[0]["portal.Violation"]) == 12
     for name, rows in before[0].items():
         assert after[0][name] == rows, name
     assert after[1] == before[1]
