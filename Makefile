@@ -20,7 +20,7 @@ FAST := tests/test_docs.py tests/test_supply.py tests/detection tests/cameras te
 COVERAGE_FLOOR := 86
 COVERED := --cov --cov-report= --cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: run worker check static test quick whole test-slow clean install install-dev lock try
+.PHONY: run worker words check static test quick whole test-slow clean install install-dev lock try
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m portal.server.run
@@ -51,6 +51,11 @@ BIOME := $(if $(shell command -v npm),node_modules/.bin/biome,$(if $(CI),npm,ech
 
 node_modules/.installed: package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund && touch $@; fi
+
+# What is to be translated, and the catalogues that the portal reads.
+words: $(VENV)/.installed
+	$(BIN)/python manage.py makemessages
+	$(BIN)/python manage.py compilemessages
 
 check: static
 	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST)

@@ -17,7 +17,7 @@ def check_hours(value: object) -> None:
             if day not in set("0123456") or time.fromisoformat(opens) == time.fromisoformat(closes):
                 raise ValueError
     except (ValueError, TypeError) as error:
-        raise ValidationError(_("Opening hours are a time from and a time until, for each day.")) from error
+        raise ValidationError(_("Opening hours need a start and an end time for each day.")) from error
 
 
 def lies_in(hours: Hours, local: datetime) -> bool:

@@ -88,7 +88,7 @@ class Camera(models.Model):
 
     class View(models.IntegerChoices):
         NEAR = 320, _("Near door: faces are large (320 px)")
-        WIDE = 512, _("Wide lobby: faces are small, needs twice the computing (512 px)")
+        WIDE = 512, _("Wide lobby: faces are small, needs twice the computing power (512 px)")
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="cameras", verbose_name=_("site"))
     name = models.CharField(_("name"), max_length=120, help_text=_("Like “Front door”. It is shown below the picture."))
@@ -98,7 +98,7 @@ class Camera(models.Model):
     )
     user = models.CharField(_("user"), max_length=120, blank=True)
     sealed_password = models.TextField(_("sealed password"), blank=True, editable=False)
-    transport = models.CharField(_("transport"), max_length=4, choices=Transport.choices, default=Transport.AUTO)
+    transport = models.CharField(_("connection type"), max_length=4, choices=Transport.choices, default=Transport.AUTO)
     view = models.PositiveSmallIntegerField(_("what it looks at"), choices=View.choices, default=View.NEAR)
     model = models.CharField(_("model"), max_length=80, choices=model_choices, default="default")
     analyses_per_second = models.FloatField(
@@ -152,9 +152,9 @@ class CameraZone(models.Model):
         PRIVACY = "privacy", _("Privacy: black in every picture, live and stored")
 
     class Demand(models.TextChoices):
-        REQUIRED = "required", _("Required: whoever wears none is asked, and somebody is told")
-        RECOMMENDED = "recommended", _("Recommended: whoever wears none is asked; nobody is told")
-        NOT_REQUIRED = "none", _("Not required: nobody is asked, and it does not count in the figures")
+        REQUIRED = "required", _("Required: anyone without a mask is asked to put one on, and somebody is notified")
+        RECOMMENDED = "recommended", _("Recommended: anyone without a mask is asked to put one on; nobody is notified")
+        NOT_REQUIRED = "none", _("Not required: nobody is asked, and people there do not count in the figures")
 
     camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="zones", verbose_name=_("camera"))
     kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices, default=Kind.WATCH)

@@ -30,21 +30,24 @@ class CameraState(models.TextChoices):
 _MEANINGS: dict[CameraState, tuple[str | Promise, str | Promise]] = {
     CameraState.WAITING: (
         _("No worker watches this camera yet."),
-        _("One takes it within seconds. If not, check that a stream worker is running and has room."),
+        _(
+            "One will take it within seconds. If not, ask the operator of this portal to check that a "
+            "worker is running and has room."
+        ),
     ),
     CameraState.CONNECTING: (_("The worker asks the camera for its pictures."), _("Nothing to do; it keeps trying.")),
-    CameraState.ONLINE: (_("Pictures come in and are looked at."), _("Nothing to do.")),
+    CameraState.ONLINE: (_("Pictures are coming in and being checked."), _("Nothing to do.")),
     CameraState.OFFLINE: (
-        _("No pictures come from this camera."),
+        _("No pictures are coming from this camera."),
         _("Check the camera's power and network."),
     ),
     CameraState.UNKNOWN: (
-        _("The portal's Redis does not answer, so live pictures stand still. Cameras go on being watched."),
+        _("The portal's Redis does not answer, so live pictures are frozen. The cameras are still being watched."),
         _("It comes back by itself. If not, ask the operator of this portal to check Redis (or Valkey)."),
     ),
     CameraState.QUARANTINE: (
-        _("It is not watched, so that the other cameras are."),
-        _("Its stream made the worker crash twice. Choose another stream or transport, then press “Try again”."),
+        _("It is not being watched, to protect the other cameras."),
+        _("Its video crashed the worker twice. Choose another stream or connection type, then press “Try again”."),
     ),
     CameraState.PAUSED: (_("Somebody paused this camera."), _("Resume it when it should watch again.")),
 }

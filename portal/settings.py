@@ -8,7 +8,6 @@ from pathlib import Path
 
 import django_stubs_ext
 from csp.constants import NONE, SELF
-from django.utils.translation import gettext_lazy as _
 
 from portal import demo
 from portal.server import environment as env
@@ -184,7 +183,19 @@ METRICS_TOKEN = variables.read("METRICS_TOKEN")
 BACKUP_DIR, BACKUP_PASSPHRASE, BACKUP_KEEP = env.backups()
 
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", _("English"))]
+# Each by its own name, so that whoever cannot read this page finds theirs.
+LANGUAGES = [
+    ("en", "English"),
+    ("de", "Deutsch"),
+    ("fr", "français"),
+    ("es", "español"),
+    ("ru", "русский"),
+    ("zh-hans", "简体中文"),
+    ("ar", "العربية"),
+    ("he", "עברית"),
+]
+LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
+FORMAT_MODULE_PATH = "portal.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 

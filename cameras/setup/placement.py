@@ -35,31 +35,34 @@ def advise(health: Health, people: int, unsure: int) -> list[Advice] | None:
     if health.small_share > MANY:
         found.append(
             Advice(
-                _("%(share)d %% of the faces are small: %(side)d px on average, where %(full)d are needed.")
+                _("%(share)d%% of the faces are small: %(side)d px on average, where %(full)d are needed.")
                 % {"share": 100 * health.small_share, "side": health.side_px, "full": FULL_SIDE_PX},
-                _("Zoom in, hang it nearer to where people come in, or set its view to a wide lobby."),
+                _("Zoom in, mount it closer to where people come in, or set its view to a wide lobby."),
             )
         )
     if health.dark_share > MANY:
         found.append(
             Advice(
-                _("%(share)d %% of the faces are dark.") % {"share": 100 * health.dark_share},
-                _("Light them from the front, and do not let it look at a window or a glass door."),
+                _("%(share)d%% of the faces are dark.") % {"share": 100 * health.dark_share},
+                _("Light them from the front, and do not point the camera at a window or a glass door."),
             )
         )
     if health.blurred_share > MANY:
         found.append(
             Advice(
-                _("%(share)d %% of the faces are blurred.") % {"share": 100 * health.blurred_share},
+                _("%(share)d%% of the faces are blurred.") % {"share": 100 * health.blurred_share},
                 _("Clean and focus the lens, or shorten its exposure; more light helps, too."),
             )
         )
     if people >= ENOUGH_PEOPLE and unsure > UNSURE_MANY * people:
         found.append(
             Advice(
-                _("Of %(unsure)d of %(people)d people it could not be said whether they wore a mask.")
+                _("For %(unsure)d of %(people)d people, it was unclear whether they wore a mask.")
                 % {"unsure": unsure, "people": people},
-                _("Lower it to where faces are, and let people walk towards it: it sees too much from above or aside."),
+                _(
+                    "Lower it to face height, and let people walk towards it: it sees too much from "
+                    "above or from the side."
+                ),
             )
         )
     return found

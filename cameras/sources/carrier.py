@@ -70,7 +70,9 @@ def fault_of_status(status: int) -> StreamError | None:
             permanent=True,
         )
     if status == 403:
-        return StreamError(_("The camera knows this user, but does not let it watch. Give it the right to view live."))
+        return StreamError(
+            _("The camera knows this user, but does not let them watch. Allow this user to view live video.")
+        )
     if status == 404:
         return StreamError(_("The camera has no stream under this path. Choose its make, or look in its manual."))
     return None

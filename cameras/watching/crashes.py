@@ -75,5 +75,5 @@ def note_crash(camera_id: int, now: datetime | None = None) -> bool:
         return False
     leases.release(camera_id, lease.token, CameraState.QUARANTINE)
     rows.update(state_detail=str(CameraState.QUARANTINE.remedy))
-    leases.open_outage(camera_id, now, _("Its stream made the worker crash twice."))
+    leases.open_outage(camera_id, now, _("Its video crashed the worker twice."))
     return True

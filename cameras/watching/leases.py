@@ -444,12 +444,12 @@ def why_waiting(site_id: int, at_site: bool, workers: Iterable[WorkerState]) -> 
     workers = list(workers)
     serving = [worker for worker in workers if worker.serves(site_id, at_site)]
     if at_site and not serving:
-        return _("No worker at this site has been heard of. Is its machine on, and does it reach the portal?")
+        return _("No worker at this site has been heard from. Is its machine on, and can it reach the portal?")
     taken, places = sum(len(worker.watching) for worker in serving), sum(worker.capacity for worker in serving)
     if not workers:
-        return _("No stream worker is running. Ask the operator of this portal to start one.")
+        return _("No worker is running. Ask the operator of this portal to start one.")
     if not serving:
-        return _("No running worker serves this site. Ask the operator of this portal to let one (WORKER_SITES).")
+        return _("No running worker serves this site. Ask the operator of this portal to assign one (WORKER_SITES).")
     if taken >= places:
         return _(
             "%(taken)d of %(places)d places are taken. Ask the operator of this portal for another worker, or for more "

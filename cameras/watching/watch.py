@@ -42,7 +42,7 @@ LEAST_GAP_S = 0.001
 LATE_S = 2.0  # a frame that waited longer is not analysed: the next one is nearer to now
 BLIND_S = 10.0  # with pictures, but without an analysis: then nobody is watched
 BLACK = gettext_lazy("The picture is black. Is the lens covered, or the room dark?")
-TURNED = gettext_lazy("The picture was turned after zones were drawn on it. Draw them again.")
+TURNED = gettext_lazy("The picture was rotated after zones were drawn on it. Draw them again.")
 STILL = gettext_lazy("The picture has been the same for two minutes. Restart the camera if it hangs.")
 
 
@@ -303,7 +303,10 @@ class Watch:
             )
 
     def _login_failed(self, error: CameraError) -> None:
-        again = _("It is retried once in 10 minutes, or the camera would lock the account; after a change, at once.")
+        again = _(
+            "It is retried only every 10 minutes, so that the camera does not lock the account; after a "
+            "change, at once."
+        )
         self._failed(CameraError(f"{error} {again}"))
 
     def _failed(self, error: CameraError) -> float:

@@ -12,10 +12,11 @@ from django.urls import reverse
 from django.utils import formats
 from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from cameras.models import Site
 from portal.models import Delivery
+from portal.people.stored_words import in_own_language
 
 Event = Delivery.Event
 MOST_ITEMS = 20
@@ -61,11 +62,11 @@ def link_of(delivery: Delivery) -> str:
 
 def clock(site: Site, moment: datetime) -> str:
     """A time of day at the site."""
-    return formats.date_format(site.local(moment), "H:i")
+    return f"{site.local(moment):%H:%M}"
 
 
 def moment(site: Site, at: datetime) -> str:
-    return formats.date_format(site.local(at), "j M Y, H:i")
+    return f"{formats.date_format(site.local(at), 'SHORT_DATE_FORMAT')}, {clock(site, at)}"
 
 
 VIOLATION_EVENTS = frozenset(
@@ -78,7 +79,9 @@ def _violations(batch: Sequence[Delivery]) -> Notification:
     names = names_of(last)
     if last.event == Event.VIOLATION_CLOSED:
         masked_at = last.violation and last.violation.masked_at
-        subject = _("Now with a mask: %(camera)s, %(site)s") if masked_at else _("Gone: %(camera)s, %(site)s")
+        subject = (
+            _("Now with a mask: %(camera)s, %(site)s") if masked_at else _("Person has left: %(camera)s, %(site)s")
+        )
         return Notification(_line(subject % names), _at(last), link_of(last), _("Review it"))
     if len(batch) == 1:
         wrong = last.violation is not None and last.violation.label == "incorrect"
@@ -107,28 +110,44 @@ def _at(delivery: Delivery) -> str:
     return _("Since %(at)s (%(zone)s).") % words
 
 
+# Of one camera, by its name; and of several.
 OUTAGE_SUBJECTS = {
-    Event.OUTAGE_BEGAN: ("%(camera)s at %(site)s is down", "%(count)d cameras at %(site)s are down"),
+    Event.OUTAGE_BEGAN: (
+        gettext_lazy("%(camera)s at %(site)s is down"),
+        ngettext_lazy("%(count)d camera at %(site)s is down", "%(count)d cameras at %(site)s are down", "count"),
+    ),
     Event.OUTAGE_HOUR: (
-        "%(camera)s at %(site)s has been down for an hour", "%(count)d cameras at %(site)s have been down for an hour",
+        gettext_lazy("%(camera)s at %(site)s has been down for an hour"),
+        ngettext_lazy(
+            "%(count)d camera at %(site)s has been down for an hour",
+            "%(count)d cameras at %(site)s have been down for an hour",
+            "count",
+        ),
     ),
     Event.OUTAGE_DAY: (
-        "%(camera)s at %(site)s has been down for a day", "%(count)d cameras at %(site)s have been down for a day",
+        gettext_lazy("%(camera)s at %(site)s has been down for a day"),
+        ngettext_lazy(
+            "%(count)d camera at %(site)s has been down for a day",
+            "%(count)d cameras at %(site)s have been down for a day",
+            "count",
+        ),
     ),
-    Event.OUTAGE_ENDED: ("%(camera)s at %(site)s is back", "%(count)d cameras at %(site)s are back"),
-}  # fmt: skip
+    Event.OUTAGE_ENDED: (
+        gettext_lazy("%(camera)s at %(site)s is back"),
+        ngettext_lazy("%(count)d camera at %(site)s is back", "%(count)d cameras at %(site)s are back", "count"),
+    ),
+}
 
 
 def _outages(batch: Sequence[Delivery]) -> Notification:
     last = batch[-1]
-    one, several = OUTAGE_SUBJECTS[Event(last.event)]
-    subject = _(one if len(batch) == 1 else several) % (names_of(last) | {"count": len(batch)})
+    subject = OUTAGE_SUBJECTS[Event(last.event)][len(batch) > 1] % (names_of(last) | {"count": len(batch)})
     if len(batch) == 1:
         return Notification(_line(subject), _outage(last), link_of(last), _("Look at the camera"))
     items = [Item(f"{row.camera}: {_outage(row)}", link_of(row)) for row in batch[:MOST_ITEMS]]
     text = _("They failed together: it may be the network, a switch, or power.") if together(batch) else ""
     if last.event == Event.OUTAGE_ENDED:
-        text = _("Their pictures come again.")
+        text = _("Their pictures are back.")
     return Notification(_line(subject), text, link_of(last), _("Look at the camera"), items, len(batch) - len(items))
 
 
@@ -142,7 +161,7 @@ def _outage(delivery: Delivery) -> str:
     outage, site = delivery.outage, delivery.site
     if outage is None:
         return ""
-    words = {"began": moment(site, outage.began_at), "zone": site.time_zone, "reason": outage.reason}
+    words = {"began": moment(site, outage.began_at), "zone": site.time_zone, "reason": in_own_language(outage.reason)}
     if outage.ended_at is not None:
         words["ended"] = moment(site, outage.ended_at)
         return _("It was down from %(began)s until %(ended)s (%(zone)s). %(reason)s") % words
@@ -153,29 +172,32 @@ def _repeated(delivery: Delivery) -> Notification:
     subject = _("Again and again without a mask: %(camera)s, %(site)s") % names_of(delivery)
     count = int(delivery.body.get("violations", 0))
     text = ngettext(
-        "One within the last hour.", "%(count)d within the last hour.", count
+        "One violation within the last hour.", "%(count)d violations within the last hour.", count
     ) % {"count": count}  # fmt: skip
     return Notification(_line(subject), text, link_of(delivery), _("Review them"))
 
 
 def _no_worker(delivery: Delivery) -> Notification:
-    subject = _("Nobody watches the cameras at %(site)s") % names_of(delivery)
-    text = _("No worker is there for them: what happens now is not seen. The operator of the portal can start one.")
+    subject = _("The cameras at %(site)s are not being watched") % names_of(delivery)
+    text = _(
+        "No worker is running for them, so nothing that happens there now is seen. The operator of the "
+        "portal can start one."
+    )
     return Notification(_line(subject), text, link_of(delivery), _("Look at the cameras"))
 
 
 def _portal(delivery: Delivery) -> Notification:
     return Notification(
-        _("The mask portal needs help"), str(delivery.body.get("text", "")), link_of(delivery), _("Open it")
+        _("The mask portal needs attention"), str(delivery.body.get("text", "")), link_of(delivery), _("Open it")
     )
 
 
 def _figures(delivery: Delivery) -> Notification:
     body, site = delivery.body, delivery.site
     first, last = (date.fromisoformat(body[name]) for name in ("first_day", "last_day"))
-    days = formats.date_format(first, "j M Y")
+    days = formats.date_format(first, "SHORT_DATE_FORMAT")
     if last != first:
-        days = f"{days} – {formats.date_format(last, 'j M Y')}"
+        days = f"{days} – {formats.date_format(last, 'SHORT_DATE_FORMAT')}"
     subject = _("%(site)s, %(days)s") % {"site": site.name, "days": days}
     items = [Item(text) for text in _to_look_at(body)]
     return Notification(_line(subject), " ".join(_sentences(body)), link_of(delivery), _("Open the figures"), items)
@@ -186,7 +208,7 @@ def _sentences(body: dict[str, Any]) -> list[str]:
     if not seen:
         found = [_("Nobody was seen.")]
     else:
-        share = _("%(masked)d of %(seen)d people seen wore a mask (%(share)s %%; the goal is %(goal)d %%).")
+        share = _("%(masked)d of %(seen)d people seen wore a mask (%(share)s%%; the goal is %(goal)d%%).")
         words = {"masked": masked, "seen": seen, "share": formats.localize(body["percent"]), "goal": body["goal"]}
         found = [share % words]
     if body.get("change"):
@@ -194,10 +216,12 @@ def _sentences(body: dict[str, Any]) -> list[str]:
         more, less = _("%(points)s points more than before."), _("%(points)s points less than before.")
         found.append((more if body["change"] >= 0 else less) % {"points": change})
     if body.get("coverage") is not None:
-        found.append(_("%(share)s %% of the time was watched.") % {"share": formats.localize(body["coverage"])})
+        found.append(
+            _("The cameras were watching for %(share)s%% of the time.") % {"share": formats.localize(body["coverage"])}
+        )
     if body["to_review"]:
         found.append(
-            ngettext("One violation is to review.", "%(count)d violations are to review.", body["to_review"])
+            ngettext("One violation needs review.", "%(count)d violations need review.", body["to_review"])
             % {"count": body["to_review"]}
         )
     return found
@@ -211,7 +235,8 @@ def _to_look_at(body: dict[str, Any]) -> list[str]:
         found.append(said % {**each, "day": WEEKDAYS[each["weekday"]]})
     for each in body.get("cameras_down", []):
         said = ngettext(
-            "%(name)s was down once, %(hours)s hours", "%(name)s was down %(times)d times, %(hours)s hours in all",
+            "%(name)s was down once, for %(hours)s hours", "%(name)s was down %(times)d times, for "
+                                        "%(hours)s hours in all",
             each["times"],
         )  # fmt: skip
         found.append(said % {**each, "hours": formats.localize(each["hours"])})
@@ -224,7 +249,7 @@ def _to_look_at(body: dict[str, Any]) -> list[str]:
 def _test(delivery: Delivery) -> Notification:
     subject = _("A test from %(site)s") % names_of(delivery)
     return Notification(
-        _line(subject), _("It arrived: messages of this site will reach you here."), link_of(delivery), _("Open it")
+        _line(subject), _("It arrived: messages from this site will reach you here."), link_of(delivery), _("Open it")
     )
 
 

@@ -97,7 +97,7 @@ def refused(request: HttpRequest, why: str) -> Problem:
     """Anyone who tries many links is slowed down; anyone with a valid one never is."""
     if pairing.may_try_again(audit.address_of(request)):
         return Problem(410, why)
-    return Problem(429, _("Too many tries. Wait a minute."), 60)
+    return Problem(429, _("Too many attempts. Wait a minute."), 60)
 
 
 @router.post("/cameras/{camera_id}/frames", auth=CameraToken(), response={200: FoundBody, **REFUSALS})

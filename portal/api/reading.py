@@ -402,7 +402,7 @@ def review_violation(request: HttpRequest, violation_id: UUID, body: ReviewBody)
     except ValidationError as error:
         raise Problem(422, " ".join(error.messages)) from error
     if not outcome.done:
-        raise Problem(409, _("Somebody else decided about it meanwhile. Read it again, then decide."))
+        raise Problem(409, _("Somebody else has decided on it in the meantime. Read it again, then decide."))
     audit.note(request, Action.REVIEWED, looks.describe(found), found.site)
     return violation_body(outcome.done[0])
 

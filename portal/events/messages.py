@@ -27,11 +27,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db.models import F, QuerySet
+from django.utils import translation
 
 from cameras.models import Camera
 from cameras.states import CameraState
 from portal.models import SiteFeed, Violation
+from portal.models.events import WearLabel
+from portal.people.stored_words import in_own_language
 
 MOST_CAMERAS = 64
 CLOSE_SIGNED_OUT = 4401
@@ -110,8 +114,9 @@ def with_names(rows: QuerySet[Violation]) -> QuerySet[Violation]:
     return rows.select_related("site", "camera", "reviewed_by").annotate(feed_to_review=F("site__feed__to_review"))
 
 
+@translation.override(settings.LANGUAGE_CODE)
 def violation(row: Violation) -> dict[str, Any]:
-    """The message for a row from `with_names`."""
+    """The message for a row from `with_names`, in English; `worded` says it in another language."""
     message = ViolationMessage(
         id=str(row.pk),
         version=row.version,
@@ -141,8 +146,9 @@ def violation(row: Violation) -> dict[str, Any]:
     return {"type": message.type, **asdict(message)}
 
 
+@translation.override(settings.LANGUAGE_CODE)
 def camera(row: Camera) -> dict[str, Any]:
-    """The message for a camera with its lease."""
+    """The message for a camera with its lease, in English likewise."""
     lease = getattr(row, "lease", None)
     state = CameraState(lease.state) if lease else CameraState.WAITING
     if row.paused:
@@ -175,6 +181,22 @@ def not_known(message: dict[str, Any]) -> dict[str, Any]:
     state = CameraState.UNKNOWN
     told = {"state": state.value, "state_name": str(state.label), "detail": "", "since": None}
     return message | told | {"meaning": str(state.meaning), "remedy": str(state.remedy)}
+
+
+def worded(message: dict[str, Any]) -> dict[str, Any]:
+    """The message in the active language: it was made in English, for everybody."""
+    if message["type"] == ViolationMessage.type:
+        return message | {
+            "label_name": str(WearLabel(message["label"]).label),
+            "status_name": str(Violation.Status(message["status"]).label),
+        }
+    if message["type"] == CameraMessage.type:
+        state = CameraState(message["state"])
+        words = {"state_name": state.label, "meaning": state.meaning, "remedy": state.remedy}
+        return (
+            message | {name: str(word) for name, word in words.items()} | {"detail": in_own_language(message["detail"])}
+        )
+    return message
 
 
 def gone(site_id: int, ids: list[str], number: int) -> dict[str, Any]:

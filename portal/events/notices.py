@@ -53,8 +53,8 @@ def current_notices() -> dict[str, str]:
     workers = living_workers()
     for name in sorted(processes.read(Path(settings.DATA_DIR))):
         found[f"process-{name}"] = _(
-            "The part “%(name)s” of the portal keeps ending, and is started again after longer and longer pauses. "
-            "Ask the operator of this portal to check the logs."
+            "The part “%(name)s” of the portal keeps stopping, and is restarted after longer and longer "
+            "pauses. Ask the operator of this portal to check the logs."
         ) % {"name": name}
     if recording_trouble() or any(worker.trouble for worker in workers):
         found["not-stored"] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,10 @@ from uuid import UUID
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.utils import translation
+from django.utils.translation import get_supported_language_variant
+from django.utils.translation.trans_real import parse_accept_lang_header
 
 from cameras.models import Camera
 from cameras.watching.preview import View
@@ -39,6 +44,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     joined: frozenset[int] = frozenset()
     noted: frozenset[int] = frozenset()
     address = ""
+    language = settings.LANGUAGE_CODE
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """However a socket ends, even by an error while sending, the hub and the groups forget it."""
@@ -63,6 +69,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.end(messages.CLOSE_SIGNED_OUT)
             return
         self.address = str((self.scope.get("client") or ("",))[0])
+        self.language = language_of(self.scope)
         self.user_id, self.session_key = user.pk, session.session_key or ""
         self.session_hash = user.get_session_auth_hash()
         self.scope_now = await database_sync_to_async(access.scope)(user)
@@ -82,6 +89,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
         await self.close(code)
 
     async def tell(self, body: dict[str, Any]) -> None:
+        if self.language != settings.LANGUAGE_CODE:
+            with translation.override(self.language):
+                body = messages.worded(body)
+                if "cameras" in body:
+                    body = body | {"cameras": [messages.worded(camera) for camera in body["cameras"]]}
         await self.send(text_data=json.dumps(body))
 
     async def _say_hello(self) -> None:
@@ -201,6 +213,18 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 await database_sync_to_async(looks.note_push)(self.user_id, self.address, UUID(body["id"]))
             body = body | {"picture": picture}
         await self.tell(body)
+
+
+def language_of(scope: Any) -> str:
+    """The language of this person's pages: their own, or the first of their browser's that we have."""
+    own = scope["user"].language
+    if own in dict(settings.LANGUAGES):
+        return str(own)
+    headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
+    for wanted, _weight in parse_accept_lang_header(headers.get(b"accept-language", "").lower()):
+        with suppress(LookupError):
+            return get_supported_language_variant(wanted)
+    return settings.LANGUAGE_CODE
 
 
 def note_live(user_id: int, action: Action, camera_ids: frozenset[int], address: str) -> None:

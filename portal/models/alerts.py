@@ -28,8 +28,8 @@ class Topic(models.TextChoices):
     INCORRECT = "incorrect", _("A mask is worn wrongly")
     REPEATED = "repeated", _("One camera sees it again and again")
     OUTAGE = "outage", _("A camera is down, or back")
-    NO_WORKER = "no-worker", _("Nobody watches the cameras")
-    PORTAL = "portal", _("The portal itself needs help")
+    NO_WORKER = "no-worker", _("The cameras are not being watched")
+    PORTAL = "portal", _("The portal itself needs attention")
     DAILY = "daily", _("The day's figures")
     WEEKLY = "weekly", _("The week's figures")
 
@@ -74,7 +74,7 @@ class Rule(models.Model):
     class During(models.TextChoices):
         OPEN = "open", _("While the site is open")
         ALWAYS = "always", _("At any time")
-        OWN = "own", _("In hours of its own")
+        OWN = "own", _("During its own hours")
 
     site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="rules", verbose_name=_("site"))
     name = models.CharField(_("name"), max_length=80)
@@ -130,7 +130,7 @@ class Delivery(models.Model):
 
     class Event(models.TextChoices):
         VIOLATION_OPENED = "violation.opened", _("No mask")
-        VIOLATION_UPDATED = "violation.updated", _("No mask: news of it")
+        VIOLATION_UPDATED = "violation.updated", _("No mask: update")
         VIOLATION_CLOSED = "violation.closed", _("No mask: over")
         VIOLATION_REVIEWED = "violation.reviewed", _("No mask: reviewed")
         REPEATED = "repeated", _("Again and again without a mask")
@@ -138,8 +138,8 @@ class Delivery(models.Model):
         OUTAGE_HOUR = "outage.hour", _("A camera has been down for an hour")
         OUTAGE_DAY = "outage.day", _("A camera has been down for a day")
         OUTAGE_ENDED = "outage.ended", _("A camera is back")
-        NO_WORKER = "no-worker", _("Nobody watches the cameras")
-        PORTAL = "portal", _("The portal needs help")
+        NO_WORKER = "no-worker", _("The cameras are not being watched")
+        PORTAL = "portal", _("The portal needs attention")
         DAILY = "daily", _("The day's figures")
         WEEKLY = "weekly", _("The week's figures")
         TEST = "test", _("A test")
@@ -147,7 +147,7 @@ class Delivery(models.Model):
     class Channel(models.TextChoices):
         EMAIL = "email", _("e-mail")
         PUSH = "push", _("push")
-        DESTINATION = "destination", _("call")
+        DESTINATION = "destination", _("web request")
         MQTT = "mqtt", "MQTT"
 
     class State(models.TextChoices):

@@ -42,7 +42,7 @@ class AuditEntry(models.Model):
         VOICE_PLAYED = "voice-played", _("played a reminder at")
         SITE_WORKER_ADDED = "site-worker-added", _("made a key for a worker at the site")
         SITE_WORKER_REVOKED = "site-worker-revoked", _("revoked the key of a worker at the site")
-        PROGRAM_ADDED = "program-added", _("let a program in")
+        PROGRAM_ADDED = "program-added", _("gave a program access")
         PROGRAM_REVOKED = "program-revoked", _("revoked the token of")
         READ_BY_API = "read-by-api", _("read through the API")
         PAIRING_MADE = "pairing-made", _("created a pairing link")
@@ -63,9 +63,9 @@ class AuditEntry(models.Model):
         PASSWORD_LINK = "password-link", _("created a password link for")  # noqa: S105
         SENT_AGAIN = "sent-again", _("sent again to")
         SENT_PICTURE = "sent-picture", _("was sent the picture of")
-        RULE_CHANGED = "rule-changed", _("changed who is told at")
-        CAMERA_QUIET = "camera-quiet", _("made quiet")
-        CAMERA_LOUD = "camera-loud", _("made audible again")
+        RULE_CHANGED = "rule-changed", _("changed who is notified at")
+        CAMERA_QUIET = "camera-quiet", _("muted alerts about")
+        CAMERA_LOUD = "camera-loud", _("turned alerts back on for")
         ADMINISTERED = "administered", _("changed in the administration")
 
     at = models.DateTimeField(_("when"), default=timezone.now)

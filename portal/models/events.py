@@ -116,10 +116,10 @@ class Violation(models.Model):
     class Reason(models.TextChoices):
         """Why it was dismissed. Figures count who was masked after all as such."""
 
-        NOBODY = "nobody", _("No person")
-        MASKED = "masked", _("Is masked")
-        EXEMPT = "exempt", _("May be without")
-        UNCLEAR = "unclear", _("Cannot be seen")
+        NOBODY = "nobody", _("Not a person")
+        MASKED = "masked", _("Wearing a mask")
+        EXEMPT = "exempt", _("Allowed without a mask")
+        UNCLEAR = "unclear", _("Not clearly visible")
 
     id = models.UUIDField(primary_key=True, editable=False)
     passage = models.ForeignKey(Passage, on_delete=models.CASCADE, related_name="violations", verbose_name=_("passage"))

@@ -42,7 +42,7 @@ class Figures(models.Model):
     reminded = models.PositiveIntegerField(_("reminded"), default=0)
     reminded_masked = models.PositiveIntegerField(_("masked after a reminder"), default=0)
     unasked = models.PositiveIntegerField(_("not reminded"), default=0)
-    unasked_masked = models.PositiveIntegerField(_("masked unasked"), default=0)
+    unasked_masked = models.PositiveIntegerField(_("masked without a reminder"), default=0)
     watched_s = models.PositiveIntegerField(_("seconds watched"), default=0)
     lost_s = models.PositiveIntegerField(_("seconds lost"), default=0)
 

@@ -69,7 +69,9 @@ class Voice(models.Model):
     is_muted = models.BooleanField(
         _("silent for now"), default=False, help_text=_("The settings stay. Home Assistant's switch does the same.")
     )
-    preset = models.CharField(_("make"), max_length=16, blank=True, help_text=_("Empty: the call is written out."))
+    preset = models.CharField(
+        _("make"), max_length=16, blank=True, help_text=_("Empty: you write the request yourself.")
+    )
     host = models.CharField(_("host"), max_length=260, blank=True)
     channel = models.CharField(_("channel"), max_length=120, blank=True)
     method = models.CharField(_("method"), max_length=4, choices=Method.choices, default=Method.GET)
@@ -128,7 +130,7 @@ _REMEDIES: dict[Silence, str | Promise] = {
     Silence.LOCKED: _("Browsers play nothing on a page that was never touched: tap “Switch the sound on” there."),
     Silence.UNPLAYED: _("Check the device's sound, or try another browser there."),
     Silence.UNREACHED: _("Try “Play it now” in the camera's settings; it says what went wrong."),
-    Silence.NO_WORKER: _("Start a stream worker that serves the site."),
+    Silence.NO_WORKER: _("Ask the operator of this portal to start a worker that serves the site."),
 }
 
 

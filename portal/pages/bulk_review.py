@@ -37,7 +37,9 @@ def begin(request: HttpRequest, given: ReviewRequest, back: str) -> HttpResponse
     except (ValueError, OverflowError, OSError):
         as_of = timezone.now()
     if given.status not in STATUSES or not form.is_valid():
-        messages.warning(request, _("Nothing was decided. Choose a filter that works, then confirm or dismiss."))
+        messages.warning(
+            request, _("Nothing was decided: the filter does not work. Correct it, then confirm or dismiss.")
+        )
         return redirect(back)
     rows = form.narrow(access.violations(request.user)).filter(opened_at__lte=as_of)
     try:
@@ -63,7 +65,7 @@ def shown(request: HttpRequest) -> list[dict[str, Any]]:
 def _described(bulk: BulkReview) -> dict[str, Any]:
     is_over = bulk.ended_at is not None
     if not is_over:
-        text = _("%(done)d of %(count)d are decided. You may go on meanwhile.")
+        text = _("%(done)d of %(count)d decided. You can carry on meanwhile.")
         told = text % {"done": bulk.position, "count": bulk.count}
     elif bulk.undoes_id:
         text = ngettext("%(count)d is as it was before.", "%(count)d are as they were before.", bulk.done)
@@ -74,8 +76,8 @@ def _described(bulk: BulkReview) -> dict[str, Any]:
         told = ngettext("%(count)d dismissed.", "%(count)d dismissed.", bulk.done) % {"count": bulk.done}
     if is_over and bulk.late:
         text = ngettext(
-            "%(count)d was not, as somebody else had decided about it, or it is gone.",
-            "%(count)d were not, as somebody else had decided about them, or they are gone.",
+            "%(count)d was left out: somebody else had decided on it, or it is gone.",
+            "%(count)d were left out: somebody else had decided on them, or they are gone.",
             len(bulk.late),
         )
         told += " " + text % {"count": len(bulk.late)}

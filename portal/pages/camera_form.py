@@ -61,7 +61,7 @@ class CameraForm(SealedLoginForm):
         labels = {"analyses_per_second": gettext_lazy("Pictures analysed a second")}
         help_texts = {
             "address": gettext_lazy("The whole address, as the camera's manual gives it."),
-            "analyses_per_second": gettext_lazy("Five are enough for a door. Fewer need less computing."),
+            "analyses_per_second": gettext_lazy("Five are enough for a door. Fewer need less computing power."),
         }  # fmt: skip
 
     instance: Camera

@@ -23,7 +23,7 @@ from portal.models.events import WearLabel
 
 A_DAY = timedelta(days=1)
 LEAST = timedelta(minutes=1)  # the list of outages has what is shorter
-WORDS = {"pauses": _("paused"), "outages": _("no picture"), "nobody": _("nobody watched")}
+WORDS = {"pauses": _("paused"), "outages": _("no picture"), "nobody": _("not watched")}
 
 
 @dataclass(frozen=True)

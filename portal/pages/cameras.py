@@ -50,7 +50,7 @@ def cameras(request: HttpRequest) -> HttpResponse:
     """All cameras of this person's sites, with their states; for managers."""
     access.sites_to_set_up(request.user)
     rows = access.cameras(request.user, Right.SET_UP).order_by("site__name", "name")
-    context = {"cameras": [{"camera": row, "state": live_messages.camera(row)} for row in rows]}
+    context = {"cameras": [{"camera": row, "state": live_messages.worded(live_messages.camera(row))} for row in rows]}
     return render(request, "cameras/cameras.html", context)
 
 
@@ -98,7 +98,7 @@ def camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     as_stored = access.get_camera(request, camera_id)
     context = {
         "camera": as_stored,
-        "state": live_messages.camera(as_stored),
+        "state": live_messages.worded(live_messages.camera(as_stored)),
         "outages": Outage.objects.filter(camera=found)[:MOST_OUTAGES],
         "paired": pairing.paired_as(found, Purpose.CAMERA) if form.is_device else None,
         "voice": getattr(as_stored, "voice", None),
@@ -145,7 +145,13 @@ def test_camera(request: HttpRequest) -> HttpResponse:
     try:
         asked = probe.ask(site.pk, person.pk, typed)
         if not tasks.send_probe(asked.pk, site.pk, site.has_workers):
-            probe.fail(asked.pk, _("No worker serves this site now, so no test can run. Start one, then test again."))
+            probe.fail(
+                asked.pk,
+                _(
+                    "No worker serves this site now, so no test can run. Ask the operator of this portal "
+                    "to start one, then test again."
+                ),
+            )
     except (*Errors, ConnectionError):
         return problem(_("The portal cannot test at the moment. Try again soon."), 503)
     audit.note(request, Action.CAMERA_TESTED, addresses.mask_login(typed.place.address), site)
@@ -209,7 +215,7 @@ def add_demo_camera(request: HttpRequest) -> HttpResponse:
     if site is None:
         raise Http404
     seed.copy_clips()
-    name = pairing.free_name(site, _("Clip of the demo"))
+    name = pairing.free_name(site, _("Demo clip"))
     camera = Camera.objects.create(site=site, name=name, kind=Camera.Kind.CLIP, address=demo.CLIPS[0])
     audit.note(request, Action.CAMERA_ADDED, camera.name, site)
     messages.success(request, _("%(camera)s is saved. Its picture comes within seconds.") % {"camera": camera})

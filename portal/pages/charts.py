@@ -55,14 +55,14 @@ def said(counted: Counted) -> str:
     if counted.percent is None:
         return _("nobody seen")
     low, high = counted.bounds or (0.0, 0.0)
-    return _("%(percent)s %% of %(seen)d (%(low)d to %(high)d %%)") % {
+    return _("%(percent)s%% of %(seen)d (%(low)d to %(high)d%%)") % {
         "percent": formats.localize(counted.percent), "seen": counted.seen, "low": round(low), "high": round(high),
     }  # fmt: skip
 
 
-def period_name(line: TableLine) -> str:
+def period_name(line: TableLine, form: str = "SHORT_DATE_FORMAT") -> str:
     """Of a day, of a week by its Monday, or of an hour of a single day."""
-    return line.name if isinstance(line.key, int) else formats.date_format(line.key, "j M Y")
+    return line.name if isinstance(line.key, int) else formats.date_format(line.key, form)
 
 
 def share_by_period(days: Sequence[TableLine], goal: int | None) -> Chart:
@@ -123,7 +123,9 @@ def period_labels(days: Sequence[TableLine], step: float) -> list[Label]:
     middles = {at: round(LEFT + step * (at + 0.5), 1) for at in places}
     named = [(x, days[at]) for at, x in middles.items()]
     return [
-        Label(x, HEIGHT - 6, line.name if isinstance(line.key, int) else formats.date_format(line.key, "j M"))
+        Label(
+            x, HEIGHT - 6, line.name if isinstance(line.key, int) else formats.date_format(line.key, "MONTH_DAY_FORMAT")
+        )
         for x, line in named
     ]
 

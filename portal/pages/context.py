@@ -9,8 +9,11 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils import timezone, translation
+from django.views.decorators.http import require_safe
 
 from portal.events import messages
 from portal.pages import told
@@ -76,3 +79,16 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "news_count": cache(lambda: told.count_news(user)),
         "may_set_up": lambda: user.is_superuser or access.sites(user, Right.SET_UP).exists(),
     }
+
+
+@require_safe
+def more(request: HttpRequest) -> HttpResponse:
+    """What does not fit into the bar at the bottom of a phone."""
+    return render(request, "more.html")
+
+
+@login_not_required
+@require_safe
+def offline(request: HttpRequest) -> HttpResponse:
+    """What an installed app shows while it cannot reach us; the same for everybody (static/portal/push-worker.js)."""
+    return render(request, "offline.html")

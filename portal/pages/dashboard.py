@@ -114,7 +114,7 @@ def read_tiles(user: AnyUser) -> list[dict[str, Any]]:
     return [
         {
             "camera": camera,
-            "state": messages.camera(camera),
+            "state": messages.worded(messages.camera(camera)),
             "may_set_up": camera.site_id in own,
             "may_review": camera.site_id in reviewed,
             "quiet_until": camera.site.local(quiet_until[camera.pk]) if camera.pk in quiet_until else None,
@@ -132,10 +132,10 @@ def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
         notices = list(current_notices().values())
         if (waiting := sum(tile["state"]["state"] == CameraState.WAITING for tile in tiles)) and no_room():
             text = ngettext(
-                "%(count)d camera is not watched: all places of this portal are taken. "
-                "Ask its operator for more, or pause a camera.",
-                "%(count)d cameras are not watched: all places of this portal are taken. "
-                "Ask its operator for more, or pause cameras.",
+                "%(count)d camera is not being watched: this portal has no more room. Ask its operator "
+                "for more, or pause a camera.",
+                "%(count)d cameras are not being watched: this portal has no more room. Ask its operator "
+                "for more, or pause cameras.",
                 waiting,
             )
             notices.append(text % {"count": waiting})

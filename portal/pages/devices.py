@@ -70,7 +70,9 @@ def show_link(
     request: HttpRequest, site: Site, camera: Camera | None = None, purpose: Purpose = Purpose.CAMERA
 ) -> HttpResponse:
     if not throttling.allow_each("pairing", access.person(request).email, request):
-        messages.error(request, _("There were many pairing links within the last hour. Wait a while, then try again."))
+        messages.error(
+            request, _("Too many pairing links were created within the last hour. Wait a while, then try again.")
+        )
         return redirect("cameras")
     made, secret = pairing.invite(site, access.person(request), camera, purpose)
     audit.note(request, Action.PAIRING_MADE, camera.name if camera else "", site)

@@ -95,7 +95,7 @@ def refuse(request: HttpRequest, why: str) -> HttpResponse:
     """Answer to an invalid link. Anyone who tries many is slowed down; anyone with a valid one never is."""
     if pairing.may_try_again(audit.address_of(request)):
         return JsonResponse({"error": why}, status=410)
-    return JsonResponse({"error": _("Too many tries. Wait a minute.")}, status=429)
+    return JsonResponse({"error": _("Too many attempts. Wait a minute.")}, status=429)
 
 
 @never_cache

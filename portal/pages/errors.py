@@ -54,7 +54,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     log.error("error %s at %s", number, request.path, exc_info=error)
     if is_full_disk(error):
         title = _("The disk of the portal's machine is full")
-        advice = _("Nothing that you typed was stored. Free some space there, then try again; cameras go on watching.")
+        advice = _("Nothing you typed was saved. Free some space there, then try again; cameras go on watching.")
         status = 507
     elif isinstance(error, BusyError):
         title = _("Many people are signing in at this moment")
@@ -62,7 +62,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         status = 503
     elif is_busy(error):
         title = _("The database is busy")
-        advice = _("Nothing that you typed was stored. Try again in a moment; cameras go on watching.")
+        advice = _("Nothing you typed was saved. Try again in a moment; cameras go on watching.")
         status = 503
     else:
         title = _("Something went wrong on our side")
@@ -83,7 +83,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     context = {
         "title": _("Your role does not allow this"),
-        "advice": _("You may look at this site, but not do that. Ask its manager for another role."),
+        "advice": _(
+            "You can look at this site, but your role does not let you do that. Ask its manager for a different role."
+        ),
     }
     return render(request, "not_here.html", context, status=403)
 
@@ -112,8 +114,8 @@ class MethodMiddleware:
         context = {
             "title": _("There is nothing to see here"),
             "advice": _(
-                "This address only takes what a form sends. If you pressed a button before you signed in, "
-                "nothing was done: go back there, and press it again."
+                "This address only accepts forms. If you pressed a button before you signed in, nothing "
+                "was done: go back, and press it again."
             ),
         }
         page = render(request, "not_here.html" if request.user.is_authenticated else "error.html", context, status=405)

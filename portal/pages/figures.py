@@ -32,7 +32,7 @@ COLUMNS = {
     "incorrect": gettext_lazy("worn wrongly"), "unsure": gettext_lazy("unsure"),
     "dismissed": gettext_lazy("dismissed"), "reminded": gettext_lazy("reminded"),
     "reminded_masked": gettext_lazy("masked after a reminder"), "unasked": gettext_lazy("not reminded"),
-    "unasked_masked": gettext_lazy("masked unasked"), "watched_s": gettext_lazy("seconds watched"),
+    "unasked_masked": gettext_lazy("masked without a reminder"), "watched_s": gettext_lazy("seconds watched"),
     "lost_s": gettext_lazy("seconds lost"),
 }  # fmt: skip
 

@@ -48,10 +48,10 @@ class HoursFields(forms.ModelForm[Any]):
             opens: time | None = cleaned.get(f"opens_{day}")
             closes: time | None = cleaned.get(f"closes_{day}")
             if (opens is None) != (closes is None):
-                wrong = _("%(day)s: enter both, from and until, or neither for a day that is closed.")
+                wrong = _("%(day)s: enter both times, or neither if it is closed that day.")
                 self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
             elif opens is not None and opens == closes:
-                wrong = _("%(day)s: from and until are the same. Change one, or clear both for a day that is closed.")
+                wrong = _("%(day)s: both times are the same. Change one, or clear both if it is closed that day.")
                 self.add_error(f"opens_{day}", wrong % {"day": WEEKDAYS[day]})
             elif opens is not None and closes is not None:
                 hours[str(day)] = [opens.strftime("%H:%M"), closes.strftime("%H:%M")]

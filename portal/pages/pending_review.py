@@ -114,8 +114,9 @@ class Waiting:
     @property
     def told(self) -> str:
         text = ngettext(
-            "You were signed out when you decided. It is not stored yet: “%(meant)s”.",
-            "You were signed out when you decided about %(count)d violations. It is not stored yet: “%(meant)s”.",
+            "You were signed out when you decided. Your decision is not saved yet: “%(meant)s”.",
+            "You were signed out when you decided on %(count)d violations. Your decision is not saved "
+            "yet: “%(meant)s”.",
             self.count,
         )
         return text % {"meant": self.meant, "count": self.count}

@@ -35,7 +35,7 @@ from portal.server import throttling
 
 UNDO_SALT = "portal.people.undo"
 UNDO_S = 60
-MANY_INVITATIONS = gettext_lazy("There were many invitations within the last hour. Wait a while, then try again.")
+MANY_INVITATIONS = gettext_lazy("Too many invitations were sent within the last hour. Wait a while, then try again.")
 
 
 class InviteForm(forms.Form):
@@ -302,7 +302,9 @@ def make_password_link(request: HttpRequest, user_id: int) -> HttpResponse:
     """Show a password link, once, to give to a colleague."""
     colleague = access.get_colleague_to_help(request.user, user_id)
     if not throttling.allow_each("password-link", access.person(request).email, request):
-        messages.error(request, _("You have made many password links within the last hour. Wait a while."))
+        messages.error(
+            request, _("You have created too many password links within the last hour. Wait a while, then try again.")
+        )
         return redirect("people")
     audit.note(request, Action.PASSWORD_LINK, colleague.email)
     context = {"title": _("A link for %(who)s") % {"who": colleague}, "link": password_link(colleague)}

@@ -110,7 +110,7 @@ def reaching(person: User) -> list[dict[str, Any]]:
         {
             "rule": rule,
             "stopped": rule.pk in stopped,
-            "label": f"{_('Tell me again') if rule.pk in stopped else _('Stop')}: {rule.name}, {rule.site}",
+            "label": f"{_('Start again') if rule.pk in stopped else _('Stop')}: {rule.name}, {rule.site}",
         }
         for rule in told.reaching(person)
     ]

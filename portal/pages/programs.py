@@ -22,7 +22,7 @@ class ProgramForm(forms.ModelForm[Program]):
     """A new program: its name, and what it may do."""
 
     rights = forms.MultipleChoiceField(
-        label=gettext_lazy("It may"),
+        label=gettext_lazy("What it may do"),
         choices=Program.May.choices,
         widget=forms.CheckboxSelectMultiple,
         initial=[Program.May.FIGURES.value],

@@ -65,22 +65,22 @@ class RuleForm(HoursFields):
     """One rule. Who it is told to is either roles, people or destinations, or several of these."""
 
     topics = forms.MultipleChoiceField(
-        label=gettext_lazy("What is told"),
+        label=gettext_lazy("Notify about"),
         choices=Topic.choices,
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": gettext_lazy("Choose at least one.")},
     )
     roles = forms.MultipleChoiceField(
-        label=gettext_lazy("Everybody who is"),
+        label=gettext_lazy("Everybody with the role"),
         choices=Membership.Role.choices,
         required=False,
         widget=forms.CheckboxSelectMultiple,
     )
     next_1 = forms.TypedChoiceField(
-        label=gettext_lazy("Then ask"), required=False, coerce=int, empty_value=None, choices=[]
+        label=gettext_lazy("Then notify"), required=False, coerce=int, empty_value=None, choices=[]
     )
     next_2 = forms.TypedChoiceField(
-        label=gettext_lazy("And after as long again"), required=False, coerce=int, empty_value=None, choices=[]
+        label=gettext_lazy("After the same time again"), required=False, coerce=int, empty_value=None, choices=[]
     )
 
     class Meta:
@@ -99,10 +99,10 @@ class RuleForm(HoursFields):
             "is_on": gettext_lazy("On"),
             "by_email": gettext_lazy("By e-mail"),
             "by_push": gettext_lazy("By push, in browsers where they switched it on"),
-            "people": gettext_lazy("Also"),
-            "destinations": gettext_lazy("And to"),
-            "repeats": gettext_lazy("“Again and again” is so many an hour"),
-            "next_after_min": gettext_lazy("If nobody looks at it within so many minutes"),
+            "people": gettext_lazy("Also these people"),
+            "destinations": gettext_lazy("And these destinations"),
+            "repeats": gettext_lazy("“Again and again” means this many an hour"),
+            "next_after_min": gettext_lazy("If nobody looks at it within this many minutes"),
         }
 
     instance: Rule
@@ -127,16 +127,16 @@ class RuleForm(HoursFields):
         cleaned: dict[str, Any] = super().clean() or {}
         given = cleaned.get("roles") or cleaned.get("people")
         if not given and not cleaned.get("destinations"):
-            self.add_error("roles", _("Choose to whom: a role, a person, or a destination."))
+            self.add_error("roles", _("Choose whom to notify: a role, a person, or a destination."))
         if given and not (cleaned.get("by_email") or cleaned.get("by_push")):
-            self.add_error("by_email", _("Choose by what these people are told: e-mail, push or both."))
+            self.add_error("by_email", _("Choose how to notify these people: e-mail, push or both."))
         hours = self.read_hours(cleaned)
         if cleaned.get("during") == Rule.During.OWN and not hours and not self.errors:
-            self.add_error("during", _("Enter these hours, or choose another."))
+            self.add_error("during", _("Enter these hours, or choose another option."))
         self.instance.hours = hours
         self.instance.next_people = [pk for name in ("next_1", "next_2") if (pk := cleaned.get(name))]
         if self.instance.next_people and not cleaned.get("next_after_min"):
-            self.add_error("next_after_min", _("Enter after how many minutes the next person is asked."))
+            self.add_error("next_after_min", _("Enter how many minutes to wait before the next person is notified."))
         return cleaned
 
     @transaction.atomic
@@ -179,7 +179,7 @@ def get_rule(request: HttpRequest, rule_id: int) -> Rule:
 def delete_rule(request: HttpRequest, rule_id: int) -> HttpResponse:
     found = get_rule(request, rule_id)
     audit.note(request, Action.RULE_CHANGED, found.name, found.site)
-    messages.success(request, _("%(rule)s is deleted: nobody is told by it any more.") % {"rule": found})
+    messages.success(request, _("%(rule)s has been deleted: it no longer notifies anybody.") % {"rule": found})
     found.delete()
     return redirect("rules", found.site_id)
 
@@ -202,7 +202,7 @@ class DestinationForm(forms.ModelForm[Destination]):
         model = Destination
         fields = ("name", "kind", "body")
         widgets = {"body": forms.Textarea(attrs={"rows": 5})}
-        labels = {"kind": gettext_lazy("What it is")}
+        labels = {"kind": gettext_lazy("Kind")}
         help_texts = {
             "body": gettext_lazy(
                 "For a request that you write: $title, $text, $link, $site, $camera and $event are filled in."

@@ -110,8 +110,8 @@ def slow_down(request: HttpRequest, seconds: int) -> HttpResponse:
 def wait_in_words(seconds: int) -> str:
     minutes = -(-seconds // 60)
     return ngettext(
-        "For safety, nothing more can be tried from here for a minute. Then try again.",
-        "For safety, nothing more can be tried from here for %(minutes)d minutes. Then try again.",
+        "For safety, no more attempts are possible from here for a minute. Then try again.",
+        "For safety, no more attempts are possible from here for %(minutes)d minutes. Then try again.",
         minutes,
     ) % {"minutes": minutes}
 
@@ -131,7 +131,9 @@ def too_many_attempts(request: HttpRequest, credentials: dict[str, Any], *args: 
     """The response of django-axes after a name was tried too often from one address."""
     context = {
         "title": _("Too many attempts"),
-        "advice": _("For safety, this e-mail cannot sign in from here for 15 minutes. Then try again."),
+        "advice": _(
+            "For safety, this e-mail address cannot be used to sign in from here for 15 minutes. Then try again."
+        ),
     }
     return render(request, "error.html", context, status=429)
 

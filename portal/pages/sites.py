@@ -49,7 +49,7 @@ class PolicyForm(HoursForm):
         fields = ("language", "mask_goal", "retention_days", "alert_when_closed", "mqtt_commands", "mqtt_pictures")
         labels = {
             "retention_days": gettext_lazy("Days to keep"),
-            "mask_goal": gettext_lazy("Goal: people with a mask, of 100"),
+            "mask_goal": gettext_lazy("Goal: people with a mask, in percent"),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -171,7 +171,10 @@ def archive_site(request: HttpRequest, site_id: int) -> HttpResponse:
         return redirect("sites")
     Site.objects.filter(pk=found.pk).update(archived_at=timezone.now())
     audit.note(request, Action.SITE_ARCHIVED, site=found)
-    told = _("%(site)s is archived: its cameras stop, and nobody sees it. Its data is deleted when its days are over.")
+    told = _(
+        "%(site)s is archived: its cameras stop, and nobody can see it. Its data is deleted once the "
+        "days to keep it have passed."
+    )
     messages.success(request, told % {"site": found}, extra_tags=undo_by(reverse("site_restore", args=[found.pk])))
     return redirect("sites")
 

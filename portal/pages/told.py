@@ -93,7 +93,7 @@ def get_told(request: HttpRequest, key: UUID) -> Delivery:
 def make_quiet(request: HttpRequest, camera: Camera) -> None:
     until = quiet.begin(camera, access.person(request), timezone.now())
     audit.note(request, Action.CAMERA_QUIET, camera.name, camera.site)
-    text = _("Nobody is told of %(camera)s until %(until)s. It goes on watching.")
+    text = _("Nobody is notified about %(camera)s until %(until)s. It goes on watching.")
     messages.success(
         request, text % {"camera": camera, "until": f"{camera.site.local(until):%H:%M}"},
         extra_tags=undo_by(reverse("camera_loud", args=[camera.pk])),
@@ -111,7 +111,7 @@ def loud_camera(request: HttpRequest, camera_id: int) -> HttpResponse:
     camera = get_reviewed_camera(request, camera_id)
     if quiet.end(camera):
         audit.note(request, Action.CAMERA_LOUD, camera.name, camera.site)
-    messages.success(request, _("People are told of %(camera)s again.") % {"camera": camera})
+    messages.success(request, _("People are notified about %(camera)s again.") % {"camera": camera})
     return redirect("dashboard")
 
 
@@ -201,7 +201,7 @@ def push_on(request: HttpRequest) -> HttpResponse:
         if len(push.unpadded(p256dh)) != 65 or len(push.unpadded(secret)) != 16 or len(endpoint) > 1000:
             raise ValueError
     except (ValueError, KeyError, TypeError):
-        return JsonResponse({"error": _("This is no push subscription. Load the page again.")}, status=400)
+        return JsonResponse({"error": _("This is not a valid push subscription. Load the page again.")}, status=400)
     if not push.is_known(endpoint):
         text = _("This browser's notification service is not known here. The operator can allow it: PUSH_SERVICES.")
         return JsonResponse({"error": text}, status=422)
@@ -244,7 +244,7 @@ def push_test(request: HttpRequest, subscription_id: UUID) -> HttpResponse:
 def push_off(request: HttpRequest, subscription_id: UUID) -> HttpResponse:
     PushSubscription.objects.filter(pk=subscription_id, user=access.person(request)).delete()
     audit.note(request, Action.PROFILE_CHANGED, _("notifications off"))
-    messages.success(request, _("That browser gets no notifications any more."))
+    messages.success(request, _("That browser no longer gets notifications."))
     return redirect("profile")
 
 

@@ -86,8 +86,8 @@ class ViolationFilterForm(forms.Form):
     )
     day = day_field(gettext_lazy("Day"))
     until = day_field(gettext_lazy("Until"))
-    hour_from = time_field(gettext_lazy("From (hour)"))
-    hour_to = time_field(gettext_lazy("To (hour)"))
+    hour_from = time_field(gettext_lazy("From (time)"))
+    hour_to = time_field(gettext_lazy("To (time)"))
     note = forms.CharField(
         label=gettext_lazy("In notes"),
         required=False,
@@ -151,7 +151,7 @@ class ViolationFilterForm(forms.Form):
             if missing not in self.errors:
                 self.add_error(missing, _("Enter both times."))
         elif after is not None and after == before:
-            self.add_error("hour_to", _("This is the first time. Enter another one."))
+            self.add_error("hour_to", _("Both times are the same. Change one."))
         return cleaned
 
     def summary(self) -> str:

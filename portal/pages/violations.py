@@ -20,7 +20,7 @@ from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from detection import StripPlace
@@ -214,7 +214,7 @@ def erase_person(request: HttpRequest, violation_id: UUID) -> HttpResponse:
     found = access.get_violation(request.user, violation_id)
     access.require(request.user, Right.SET_UP, found.site_id)
     if request.POST.get("sure") != "yes":
-        messages.warning(request, _("Nothing was erased: tick the box first. It cannot be undone."))
+        messages.warning(request, _("Nothing was erased: tick the box first. Erasing cannot be undone."))
         return redirect("violation", found.pk)
     count = erase_passage(found.passage)
     audit.note(request, Action.PERSON_ERASED, looks.describe(found), found.site)
@@ -305,17 +305,29 @@ def note_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
         audit.note(request, Action.REVIEWED, f"{what}: {count}", site)
 
 
+# What is said after a decision: about one violation, and about several.
+OUTCOMES = {
+    "confirm": (
+        gettext_lazy("Confirmed: %(what)s."), ngettext_lazy("%(count)d confirmed.", "%(count)d confirmed.", "count"),
+    ),
+    "dismiss": (
+        gettext_lazy("Dismissed: %(what)s."), ngettext_lazy("%(count)d dismissed.", "%(count)d dismissed.", "count"),
+    ),
+    "reopen": (
+        gettext_lazy("Open for review again: %(what)s."),
+        ngettext_lazy("%(count)d open for review again.", "%(count)d open for review again.", "count"),
+    ),
+    "note": (gettext_lazy("Note saved."), gettext_lazy("Note saved.")),
+}  # fmt: skip
+
+
 def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -> None:
     """One message on what was done, with what is needed to undo it, and one on each that somebody else had decided."""
     if outcome.done:
         count, first = len(outcome.done), outcome.done[0]
         what = f"{first.get_label_display()}, {first.camera.name}, {first.site.name}"
-        text = {
-            "confirm": ngettext("Confirmed: %(what)s.", "%(count)d confirmed.", count),
-            "dismiss": ngettext("Dismissed: %(what)s.", "%(count)d dismissed.", count),
-            "reopen": ngettext("To review again: %(what)s.", "%(count)d to review again.", count),
-            "note": _("Note saved."),
-        }[given.decision] % {"count": count, "what": what}
+        one, several = OUTCOMES[given.decision]
+        text = str((one if count == 1 else several) % {"count": count, "what": what})
         undo = " ".join(f"{row.pk}:{row.review_version}" for row in outcome.done)
         messages.success(request, text, extra_tags=f"undo {undo}" if given.decision in {"confirm", "dismiss"} else "")
         if given.decision == "dismiss" and count == 1:
@@ -333,16 +345,16 @@ def tell_outcome(request: HttpRequest, given: ReviewRequest, outcome: Outcome) -
             Violation.Status.OPEN: _("%(who)s changed it %(when)s."),
         }[Violation.Status(row.status)]
         told = verb % {"who": who, "when": when}
-        messages.warning(request, told + " " + _("Your decision was not stored; look again, then decide again."))
+        messages.warning(request, told + " " + _("Your decision was not saved; look again, then decide again."))
 
 
 def offer_to_ignore(request: HttpRequest, row: Violation) -> None:
     """From the third dismissal at one spot on, whoever may draw zones is asked whether anything ever happens there."""
     if not access.may(request.user, Right.SET_UP, row.site_id) or (times := dismissed_at_spot(row)) < OFFERED_FROM:
         return
-    text = _("%(count)d violations were dismissed at this spot of %(camera)s.") % {"count": times, "camera": row.camera}
+    text = _("%(count)d violations were dismissed at this spot on %(camera)s.") % {"count": times, "camera": row.camera}
     link = f"{reverse('violation', args=[row.pk])}#spot"
-    messages.info(request, format_html('{} <a href="{}">{}</a>', text, link, _("Let it ignore the spot")))
+    messages.info(request, format_html('{} <a href="{}">{}</a>', text, link, _("Ignore this spot")))
 
 
 def next_in_flow(request: HttpRequest, row: Violation) -> str:

@@ -96,10 +96,12 @@ class VoiceForm(SealedLoginForm):
         absent = {Voice.Output.DEVICE} - ({Voice.Output.DEVICE} if is_device else set())
         absent |= set() if settings.MQTT_URL or voice.output == Voice.Output.MQTT else {Voice.Output.MQTT}
         choices = [choice for choice in Voice.Output.choices if choice[0] not in absent]
-        self.fields["output"] = forms.ChoiceField(label=_("Where it sounds"), choices=choices, widget=forms.RadioSelect)
+        self.fields["output"] = forms.ChoiceField(label=_("Where it speaks"), choices=choices, widget=forms.RadioSelect)
         made = [(key, preset.name) for key, preset in call.PRESETS.items()]
         self.fields["preset"] = forms.ChoiceField(
-            label=_("Make"), required=False, choices=[*made, (WRITTEN, _("Another: the call is written out"))]
+            label=_("Make"),
+            required=False,
+            choices=[*made, (WRITTEN, _("Another make: you write the request yourself"))],
         )
         self.fields["method"].required = False
 
@@ -195,9 +197,9 @@ def play(request: HttpRequest, camera_id: int) -> HttpResponse:
     """Say the reminder now; the list of reminders shows how it went."""
     camera, refusal, follow = access.get_camera(request, camera_id), "", ""
     if not reminding.speaks(camera):
-        refusal = _("This door is silent. Choose where it sounds, and save.")
+        refusal = _("This door is silent. Choose where it speaks, and save.")
     elif not throttling.allow("voice-play", str(camera.pk), PLAYS_A_MINUTE):
-        refusal = _("Too many plays. Wait a minute, then play it again.")
+        refusal = _("Played too often. Wait a minute, then play it again.")
     else:
         reminder = reminding.play_by_hand(camera)
         follow = f"{reverse('voice_said', args=[camera.pk])}?reminder={reminder.pk}"

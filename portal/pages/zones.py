@@ -124,7 +124,7 @@ def _page(request: HttpRequest, camera: Camera, changed: CameraZone | None) -> H
         if form.is_valid():
             form.instance.camera = camera
             save_zone(request, camera, form.instance)
-            messages.success(request, _("The zone is saved, and holds within seconds."))
+            messages.success(request, _("The zone has been saved, and takes effect within seconds."))
             return redirect("zones", camera.pk)
     context = {
         "camera": camera,
@@ -150,13 +150,13 @@ def shown(zone: CameraZone) -> dict[str, Any]:
     """A zone as the page shows it: its corners in thousandths of the picture."""
     more = []
     if zone.kind == Kind.WATCH and zone.demand != Demand.REQUIRED:
-        more.append(str(zone.get_demand_display()).split(":")[0].lower())
+        more.append(str(zone.get_demand_display()).partition(":")[0].strip().lower())
     if zone.hours:
         more.append(_("at certain hours"))
     return {
         "pk": zone.pk,
         "kind": zone.kind,
-        "name": str(zone.get_kind_display()).split(":")[0],
+        "name": str(zone.get_kind_display()).partition(":")[0].strip(),
         "more": ", ".join(more),
         "corners": corners_of(zone.points),
     }

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.utils import translation
 
 from cameras.redis import Errors, connection
 from portal.models import Violation
@@ -53,7 +55,9 @@ def note_push(user_id: int, address: str, violation_id: UUID) -> None:
         audit.note_push(user_id, describe(found), found.site, address)
 
 
+@translation.override(settings.LANGUAGE_CODE)
 def describe(violation: Violation) -> str:
+    """A violation, as the audit log names it: in one language, whoever looked."""
     return f"{violation.get_label_display()}, {violation.camera.name}, {violation.started_at:%Y-%m-%d %H:%M:%S} UTC"
 
 

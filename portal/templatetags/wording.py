@@ -11,7 +11,7 @@ from django.contrib.messages.storage.base import Message
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from portal.models import Rule
 from portal.pages import undo
+from portal.people.stored_words import in_own_language
 
 register = template.Library()
 
@@ -46,7 +47,7 @@ def at_site(moment: datetime | None, zone: str) -> SafeString | str:
 
 def exact(moment: datetime, zone: str) -> str:
     local = moment.astimezone(ZoneInfo(zone))
-    said = date_format(local, "j F Y, H:i:s")
+    said = f"{date_format(local)}, {local:%H:%M:%S}"
     if getattr(timezone.get_current_timezone(), "key", "") == zone:
         return said  # their own zone: its name would be noise
     return f"{said} ({zone.replace('_', ' ')})"
@@ -56,7 +57,12 @@ def exact(moment: datetime, zone: str) -> str:
 def at_own(moment: datetime) -> SafeString:
     """The exact time in the person's own zone."""
     local = timezone.localtime(moment)
-    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), date_format(local, "j M Y, H:i:s"))
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), short(local))
+
+
+def short(local: datetime) -> str:
+    """A date in the language's short form, and the time by one clock everywhere."""
+    return f"{date_format(local, 'SHORT_DATE_FORMAT')}, {local:%H:%M:%S}"
 
 
 PAGES = {
@@ -73,10 +79,16 @@ PAGES = {
     "audit": gettext_lazy("the audit log"),
     "workers": gettext_lazy("the workers"),
     "figures": gettext_lazy("the figures"),
-    "rules": gettext_lazy("who is told"),
+    "rules": gettext_lazy("who is notified"),
     "news": gettext_lazy("the news"),
     "profile": gettext_lazy("their profile"),
 }
+
+
+@register.filter
+def said(stored: str | None) -> str:
+    """A sentence that was stored in English, in the reader's language."""
+    return in_own_language(str(stored or ""))
 
 
 @register.filter
@@ -116,6 +128,12 @@ def badge(kind: str, text: str) -> dict[str, str]:
 def undo_back(keys: list[str], here: str) -> str:
     """Where to look at what was undone: the violation itself, or this page if there were several."""
     return reverse("violation", args=[keys[0].partition(":")[0]]) if len(keys) == 1 else here
+
+
+@register.simple_tag
+def percent(value: float) -> str:
+    """A percentage as the language writes it."""
+    return _("%(number)s%%") % {"number": localize(value)}
 
 
 @register.filter
@@ -180,6 +198,15 @@ def to_whom(rule: Rule, members: set[int]) -> str:
     return "; ".join([*said, *(each.name for each in rule.destinations.all())]) or _("nobody")
 
 
+# Of the bar at the bottom of a phone: paths in a square of 24.
+ICONS = {
+    "dashboard": "M3 6h12v12H3zM16 10l5-3v10l-5-3z",
+    "violations": "M12 3 2 20h20zM12 10v5M12 17v1",
+    "figures": "M4 20V11M10 20V5M16 20v-7M21 20H3",
+    "more": "M4 7h16M4 12h16M4 17h16",
+}
+
+
 @register.inclusion_tag("components/nav_link.html", takes_context=True)
 def nav_link(
     context: template.Context, route: str, text: str, within: str = "", query: str = "", count: int | None = None
@@ -187,4 +214,7 @@ def nav_link(
     """A link in the navigation; `within` names the routes that belong to it."""
     match = context["request"].resolver_match
     is_here = match is not None and match.url_name in {route, *within.split()}
-    return {"to": reverse(route) + query, "text": text, "is_here": is_here, "count": count}
+    icon = ICONS.get(route, "")
+    return {
+        "to": reverse(route) + query, "route": route, "text": text, "is_here": is_here, "count": count, "icon": icon,
+    }  # fmt: skip

@@ -54,7 +54,7 @@ def say(reminder: Reminder, voice: Voice) -> Said:
                 return Said(timezone.now())
     except Errors as error:
         raise NotSaidError(Silence.UNREACHED, type(error).__name__) from error
-    raise NotSaidError(Silence.UNREACHED, _("The MQTT broker did not take it. The portal's notices say more."))
+    raise NotSaidError(Silence.UNREACHED, _("The MQTT broker did not accept it. The portal's notices say more."))
 
 
 def next_saying() -> Saying | None:

@@ -231,7 +231,7 @@ def test_a_new_installation_leads_to_the_first_picture(visit: Visit, tmp_path: P
         expect(page.get_by_role("navigation")).to_have_count(0)
         for other in ("Use a phone or computer", "Later"):
             expect(page.get_by_role("link", name=other)).to_be_visible()
-        expect(page.get_by_role("button", name="Play a clip of ours")).to_be_visible()
+        expect(page.get_by_role("button", name="Play our demo clip")).to_be_visible()
         with RtspCamera(clip) as camera:
             page.get_by_label("Name", exact=True).fill("Front door")
             page.get_by_label("Address").fill(camera.address)

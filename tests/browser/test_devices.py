@@ -38,7 +38,7 @@ def make_link(manager: Page) -> str:
 
 def pair(phone: Page, link: str, name: str) -> None:
     phone.goto(link)
-    expect(phone.locator("[data-why]")).to_contain_text("to be a camera of Harbour House")
+    expect(phone.locator("[data-why]")).to_contain_text("as a camera at Harbour House")
     phone.get_by_label("What this camera is called").fill(name)
     phone.get_by_role("button", name="Use this device as a camera").click()
     expect(phone.locator("[data-door]")).to_have_attribute("data-state", "online", timeout=30_000)

@@ -171,9 +171,9 @@ def test_a_key_that_is_held_decides_about_nobody(portal: PortalProcess, visit: V
         "document.dispatchEvent(new KeyboardEvent('keydown', {key: 'c', repeat: true, bubbles: true}));"
         "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'd', repeat: true, bubbles: true}))"
     )
-    page.get_by_role("button", name="Keys are on").click()
+    page.get_by_role("button", name="Keyboard shortcuts are on").click()
     page.keyboard.press("c")
-    expect(page.get_by_role("button", name="Keys are off")).to_be_visible()
+    expect(page.get_by_role("button", name="Keyboard shortcuts are off")).to_be_visible()
     assert page.url == address, "a key that is held, or switched off, is no decision"
     page.reload()
     expect(page.locator("[data-status] .badge")).to_have_text("To review")

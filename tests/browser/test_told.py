@@ -116,7 +116,7 @@ def set_up(browser: Browser, portal: PortalProcess, subscription: Subscription) 
     for number in range(sites):
         page.goto("/sites/")
         page.locator("a.row-link").nth(number).click()
-        page.get_by_role("link", name="Who is told").click()
+        page.get_by_role("link", name="Who is notified").click()
         page.get_by_role("link", name="People without a mask").click()
         page.get_by_label("By e-mail").check()
         page.get_by_role("button", name="Save").click()

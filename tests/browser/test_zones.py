@@ -55,7 +55,7 @@ def open_page(visit: Visit, portal: PortalProcess, **given: object) -> Page:
 def save(page: Page, kind: str) -> None:
     page.get_by_role("radio", name=kind).check()
     page.get_by_role("button", name="Save this zone").click()
-    expect(page.locator(".message")).to_contain_text("The zone is saved")
+    expect(page.locator(".message")).to_contain_text("The zone has been saved")
 
 
 def pause(page: Page, milliseconds: float) -> bool:
@@ -209,7 +209,7 @@ def test_nothing_ever_happens_at_this_spot_stops_the_alerts_of_a_screen(
     page.goto(f"/violations/{key}/")
     page.get_by_role("button", name="Dismiss").click()
     page.goto(f"/violations/{key}/")
-    page.get_by_role("button", name="Nothing ever happens at this spot").click()
+    page.get_by_role("button", name="Ignore this spot").click()
     expect(page.locator(".message")).to_contain_text("ignores this spot")
     holds_at = time.time() + 10
     wait_for(lambda: accused("people", holds_at + 11), 90, "people are accused, a whole round of the clip later")

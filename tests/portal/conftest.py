@@ -1,14 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import translation
 
 from portal.models import User
 from tests.worlds import World, make_world
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    """A page in another language leaves it active in its thread, until the next page."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -208,7 +208,7 @@ def test_a_stream_that_crashes_its_worker_twice_goes_to_quarantine_and_the_other
     wait_for(lambda: states() == {"Front door": "quarantine", "Lobby": "online"}, 40, "quarantine, for the one alone")
     visitor = Visitor(portal.address)
     visitor.sign_in(*portal.login())
-    assert "made the worker crash twice" in visitor.text(f"/cameras/{camera}/")
+    assert "crashed the worker twice" in visitor.text(f"/cameras/{camera}/")
     assert "Try again" in visitor.text(f"/cameras/{camera}/")
     python_in(portal, f"{CAMERA}; from django.db.models import F; Camera.objects.update(version=F('version') + 1)")
     wait_for(lambda: set(states().values()) == {"online"}, 40, "both cameras, once it is tried again")

@@ -166,7 +166,7 @@ def fault_of(status: int, method: str) -> StreamError:
     if status == 453 or status == 503:
         return StreamError(_("The camera has no room for another viewer. Close another one, or use its substream."))
     if status == 461:
-        return StreamError(_("The camera does not support this transport. Choose “Automatic”, or the other one."))
+        return StreamError(_("The camera does not support this connection type. Choose “Automatic”, or the other one."))
     return StreamError(
         _("The camera answers %(method)s with error %(status)d. Restart it, or try its other stream.")
         % {"method": method, "status": status}

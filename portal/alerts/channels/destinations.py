@@ -192,4 +192,4 @@ def try_out(destination: Destination) -> str:
     except SendError as error:
         return str(error)
     said = " ".join(answer.text.split())[:200]
-    return _("It was taken (%(status)d). %(said)s") % {"status": answer.status, "said": said}
+    return _("It was accepted (%(status)d). %(said)s") % {"status": answer.status, "said": said}

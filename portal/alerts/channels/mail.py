@@ -58,12 +58,12 @@ def hand_over(message: EmailMultiAlternatives) -> None:
 
 def try_out(user: User) -> str:
     """Send a test to a person now; returns how it went, as a sentence."""
-    text = _("It works: mails of the mask portal reach you here.")
+    text = _("It works: e-mails from the mask portal reach you here.")
     try:
-        hand_over(EmailMultiAlternatives(_("A test of the mask portal"), text, None, [user.email]))
+        hand_over(EmailMultiAlternatives(_("A test from the mask portal"), text, None, [user.email]))
     except SendError as error:
         return str(error)
-    return _("The mail server took it for %(address)s.") % {"address": user.email}
+    return _("The mail server accepted it for %(address)s.") % {"address": user.email}
 
 
 def receiver_of(delivery: Delivery) -> User:

@@ -46,9 +46,9 @@ GONE = frozenset({404, 410})
 def send(batch: Batch) -> None:
     subscription = PushSubscription.objects.filter(pk=batch[0].lane.partition(":")[2]).select_related("user").first()
     if subscription is None or subscription.user_id != batch[0].receiver_id:  # somebody else's by now
-        raise SendError(_("This browser wants no notifications any more."), permanent=True)
+        raise SendError(_("This browser no longer accepts notifications."), permanent=True)
     if not is_known(subscription.endpoint):
-        raise SendError(_("The address of its notifications is none that this portal may call."), permanent=True)
+        raise SendError(_("The portal may not call the address of this browser's notifications."), permanent=True)
     with translation.override(subscription.user.language or settings.LANGUAGE_CODE):
         told = payload(batch, subscription)
     send_to(subscription, told)
@@ -71,21 +71,21 @@ def send_to(subscription: PushSubscription, told: dict[str, Any]) -> None:
     answer = ask("POST", subscription.endpoint, headers, encrypt(text, subscription))
     if answer.status in GONE:
         subscription.delete()
-        raise SendError(_("This browser wants no notifications any more."), permanent=True)
+        raise SendError(_("This browser no longer accepts notifications."), permanent=True)
     judge(answer.status)
 
 
 def try_out(subscription: PushSubscription) -> str:
     """Send a test now; returns how it went, as a sentence."""
-    told = {"title": _("It works"), "body": _("Notifications of the mask portal reach this browser."), "tag": "test",
+    told = {"title": _("It works"), "body": _("Notifications from the mask portal reach this browser."), "tag": "test",
             "link": f"{settings.BASE_URL}{reverse('profile')}", "silent": False}  # fmt: skip
     try:
         if not is_known(subscription.endpoint):
-            raise SendError(_("The address of its notifications is none that this portal may call."))
+            raise SendError(_("The portal may not call the address of this browser's notifications."))
         send_to(subscription, told)
     except SendError as error:
         return str(error)
-    return _("It is sent. The browser shows it within seconds.")
+    return _("Sent. The browser will show it within seconds.")
 
 
 def is_known(endpoint: str) -> bool:
@@ -110,7 +110,7 @@ def payload(batch: Batch, subscription: PushSubscription) -> dict[str, Any]:
     }
     about_camera = first.camera_id is not None and first.event != Delivery.Event.OUTAGE_ENDED
     if about_camera and access.may(subscription.user, Right.REVIEW, first.site_id):
-        told["quiet"] = _("Quiet for an hour")
+        told["quiet"] = _("Mute alerts for an hour")
     if subscription.with_picture and first.violation_id and first.event in VIOLATION_EVENTS:
         told["image"] = reverse("thumbnail", args=[first.violation_id])
     return told

@@ -109,10 +109,10 @@ def notify(address: str, message: Notification) -> Reply:
     if door.refusals and not taken:
         raise door.refusals[-1]
     if not door.answers:
-        raise SendError(_("It could not be sent: the address is not complete, or needs more."), permanent=True)
+        raise SendError(_("It could not be sent: the address is incomplete."), permanent=True)
     last = door.answers[-1]
     if not taken and last.status < 300:
-        raise SendError(_("The vendor did not take it: %(said)s") % {"said": last.text[:120]}, permanent=True)
+        raise SendError(_("The service did not accept it: %(said)s") % {"said": last.text[:120]}, permanent=True)
     return last
 
 

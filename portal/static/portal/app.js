@@ -16,6 +16,7 @@ const STRIP_EVERY_MS = 30_000;
 const STRIP_SOON_MS = 300;
 const UNDO_MS = 10_000;
 const PAIRING_EVERY_MS = 2000;
+const KEPT_OFFLINE = "kept-offline"; // in sessionStorage: the language of the page for when there is no connection
 
 const find = (selector) => document.querySelector(selector);
 const numbers = JSON.parse(document.body.dataset.feeds || "{}");
@@ -121,7 +122,21 @@ function startOwnZone(form) {
   if ([...choice.options].some((option) => option.value === own)) choice.value = own;
 }
 
+/** An installed app has a page of its own for when the portal cannot be reached, in the language of its pages. */
+function startOffline() {
+  const language = document.documentElement.lang;
+  const kept = "serviceWorker" in navigator ? sessionStorage.getItem(KEPT_OFFLINE) : language;
+  if (kept === language) return;
+  sessionStorage.setItem(KEPT_OFFLINE, language);
+  navigator.serviceWorker
+    .register(document.body.dataset.worker)
+    .then(() => navigator.serviceWorker.ready)
+    .then((registration) => registration.active.postMessage("keep-offline"))
+    .catch(() => sessionStorage.removeItem(KEPT_OFFLINE)); // an untrusted certificate, say: then without it
+}
+
 startCounter();
+startOffline();
 startConnectionNote(find("[data-connection]"));
 startTiles(live);
 startNotifySwitch(find("[data-notify]"), find("[data-notify-note]"));

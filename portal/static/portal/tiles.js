@@ -1,6 +1,6 @@
 // Live tiles: the newest picture of each camera with boxes, its state and its age. Only tiles in view are asked for.
 
-import { ago, duration, say } from "./words.js";
+import { ago, clock, duration, say } from "./words.js";
 
 const OLD_S = 3; // for an older picture the age is shown
 const STALE_S = 10; // an even older one is greyed out
@@ -111,7 +111,7 @@ class Tile {
       this.#write("veil-title", say(!this.live.isLive ? "connecting" : age === null ? "waiting" : "standsStill"));
       this.#write("veil-text", "");
     }
-    const time = age === null ? "" : new Date(this.capturedAt * 1000).toLocaleTimeString([], { timeStyle: "short" });
+    const time = age === null ? "" : clock(new Date(this.capturedAt * 1000));
     const out = !online && message?.since ? this.live.now() - Date.parse(message.since) / 1000 : 0;
     const never = out > 5 ? say("noPictureFor", { time: duration(out) }) : "";
     const since = age === null ? never : say("lastSeen", { time, ago: ago(age) });

@@ -9,7 +9,8 @@ export function say(name, holes = {}) {
   return sentence.replace(/\{(\w+)\}/g, (whole, hole) => holes[hole] ?? whole);
 }
 
-const relative = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", {
+const language = document.documentElement.lang || "en";
+const relative = new Intl.RelativeTimeFormat(language, {
   numeric: "auto",
   style: "short",
 });
@@ -23,9 +24,17 @@ export function ago(seconds) {
   return relative.format(-Math.round(past / 86400), "day");
 }
 
-/** “12 s”, “3 min”: a length of time. */
+const inUnit = (count, unit) =>
+  new Intl.NumberFormat(language, { style: "unit", unit, maximumFractionDigits: 0 }).format(count);
+
+/** “12 sec”, “3 min”: a length of time. */
 export function duration(seconds) {
-  if (seconds < 60) return `${Math.round(seconds)} s`;
-  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
-  return `${Math.round(seconds / 3600)} h`;
+  if (seconds < 60) return inUnit(seconds, "second");
+  if (seconds < 3600) return inUnit(seconds / 60, "minute");
+  return inUnit(seconds / 3600, "hour");
+}
+
+/** The time of day here, by one clock everywhere. */
+export function clock(date) {
+  return new Intl.DateTimeFormat("en-GB", { timeStyle: "short" }).format(date);
 }

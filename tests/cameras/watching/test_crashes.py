@@ -66,8 +66,8 @@ def test_the_second_crash_within_an_hour_is_quarantine_until_something_changes(w
     assert crashes.note_crash(world.door.pk, now + timedelta(minutes=5))
     lease = CameraLease.objects.get(camera=world.door)
     assert (lease.state, lease.worker) == (CameraState.QUARANTINE, "")
-    assert "made the worker crash twice" in lease.state_detail and "Try again" in lease.state_detail
-    assert Outage.objects.get().reason == "Its stream made the worker crash twice."
+    assert "crashed the worker twice" in lease.state_detail and "Try again" in lease.state_detail
+    assert Outage.objects.get().reason == "Its video crashed the worker twice."
     assert [each.camera_id for each in leases.wanted_cameras()] == [world.hall.pk]
     Camera.objects.filter(pk=world.door.pk).update(version=F("version") + 1)
     assert len(leases.wanted_cameras()) == 2, "it was changed, or tried again"

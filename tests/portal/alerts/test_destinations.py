@@ -205,7 +205,7 @@ def test_vendors_are_called_through_the_door_alone(world: World, monkeypatch: py
     for address, host in addresses.items():
         asked.clear()
         Destination.objects.update(sealed_address=seal(address))
-        assert "It was taken (200)" in destinations.try_out(Destination.objects.get())
+        assert "It was accepted (200)" in destinations.try_out(Destination.objects.get())
         assert asked and all(url.startswith(host) for _, url, _ in asked), asked
 
 
@@ -242,7 +242,7 @@ def test_a_webhook_is_added_its_secret_shown_once_and_tested(world: World, recei
     assert "Ours: It answers with error 422." in page
     receiver.status, receiver.body = 202, b"got it"
     page = squeezed(alice.post(f"/destinations/{made.pk}/test/", follow=True))
-    assert "Ours: It was taken (202). got it" in page
+    assert "Ours: It was accepted (202). got it" in page
     alice.post(f"/destinations/{made.pk}/", {"name": "Renamed", "kind": "webhook"})
     made.refresh_from_db()
     assert made.name == "Renamed" and unseal(made.sealed_secret) == secret

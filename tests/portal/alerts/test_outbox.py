@@ -187,7 +187,7 @@ def test_she_stops_it_in_her_profile_and_has_it_told_again(world: World, sign_in
     rule, alice = world.here.rules.get(name="Trouble"), sign_in(world.alice)
     assert "A camera is down, or back" in squeezed(alice.get("/profile/"))
     alice.post(f"/profile/rules/{rule.pk}/", {"to": "stop"})
-    assert list(rule.stopped_by.all()) == [world.alice] and "Tell me again" in squeezed(alice.get("/profile/"))
+    assert list(rule.stopped_by.all()) == [world.alice] and "Start again" in squeezed(alice.get("/profile/"))
     alice.post(f"/profile/rules/{rule.pk}/", {"to": "go-on"})
     assert not rule.stopped_by.exists()
     assert sign_in(world.charlie).post(f"/profile/rules/{rule.pk}/", {"to": "stop"}).status_code == 404
@@ -197,7 +197,9 @@ def test_a_test_by_mail_says_what_the_server_said(
     world: World, server: MailServer, sign_in: Callable[[User], Client]
 ) -> None:
     vera = sign_in(world.vera)
-    assert "The mail server took it for vera@example.org." in squeezed(vera.post("/profile/mail/test/", follow=True))
+    assert "The mail server accepted it for vera@example.org." in squeezed(
+        vera.post("/profile/mail/test/", follow=True)
+    )
     assert server.mails[0]["To"] == "vera@example.org"
     server.rcpt = "550 no such user"
     assert "refuses this address (550)" in squeezed(vera.post("/profile/mail/test/", follow=True))
@@ -236,7 +238,7 @@ def test_the_picture_is_the_one_that_the_receivers_role_may_see_and_is_noted(
     (picture,) = [part for part in mail.walk() if part.get_content_type() == "image/jpeg"]
     html = next(part.get_content() for part in mail.walk() if part.get_content_type() == "text/html")
     assert picture["Content-ID"] == "<picture>" and 'src="cid:picture"' in html
-    assert ("Quiet for an hour" in html) == (who == "alice"), "a viewer may not"
+    assert ("Mute alerts for an hour" in html) == (who == "alice"), "a viewer may not"
     audience = Audience.FACES if who == "alice" else Audience.PIXELATED
     assert picture.get_content() == render(found, audience, PictureView.THUMBNAIL)
     other = Audience.PIXELATED if who == "alice" else Audience.FACES

@@ -180,12 +180,12 @@ def test_a_test_is_shown_and_says_how_it_went(
     alice = sign_in(world.alice)
     subscribe(alice, browser)
     path = f"/profile/push/{PushSubscription.objects.get().pk}/test/"
-    assert "It is sent." in squeezed(alice.post(path, follow=True))
+    assert "Sent." in squeezed(alice.post(path, follow=True))
     assert browser.read(receiver.calls[0][3])["title"] == "It works"
     receiver.status = 429
     assert "It answers with error 429." in squeezed(alice.post(path, follow=True))
     receiver.status = 410
-    assert "wants no notifications any more" in squeezed(alice.post(path, follow=True))
+    assert "no longer accepts notifications" in squeezed(alice.post(path, follow=True))
     assert not PushSubscription.objects.exists()
 
 

@@ -176,7 +176,7 @@ def test_a_quiet_camera_tells_nobody_and_others_still_do(world: World, sign_in: 
     by_mail(world, roles=["manager"])
     bob = sign_in(world.bob)
     bob.post(f"/cameras/{world.door.pk}/quiet/")
-    assert "Quiet until" in squeezed(bob.get("/"))
+    assert "Alerts muted until" in squeezed(bob.get("/"))
     see(world.door)
     assert rows() == []
     bob.post(f"/cameras/{world.door.pk}/loud/")
@@ -193,7 +193,7 @@ def test_one_click_in_a_message_makes_quiet_and_counts_as_seen(world: World, sig
     key = Delivery.objects.get().key
     assert Client().get(f"/told/{key}/quiet/").headers["Location"].startswith("/sign-in/")
     page = squeezed(sign_in(world.bob).get(f"/told/{key}/quiet/", follow=True))
-    assert "Nobody is told of Front door until" in page and "Undo" in page
+    assert "Nobody is notified about Front door until" in page and "Undo" in page
     assert Delivery.objects.get().seen_at is not None and quiet.now_quiet([world.door.pk])
 
 
@@ -206,7 +206,7 @@ def test_a_link_notes_that_its_receiver_saw_it_and_leads_on(world: World, sign_i
     sign_in(world.bob).get(f"/told/{key}/")
     assert Delivery.objects.get().seen_at is not None
     page = squeezed(sign_in(world.bob).get(f"/violations/{found.pk}/"))
-    assert "Who was told" in page and 'Bob <span class="soft">e-mail,' in page
+    assert "Who was notified" in page and 'Bob <span class="soft">e-mail,' in page
 
 
 def test_nobody_looks_so_the_next_is_asked_and_after_as_long_again_the_one_after(world: World) -> None:
@@ -300,8 +300,8 @@ def test_the_day_is_told_in_the_morning_and_an_empty_one_is_not(world: World, se
     text = next(part.get_content() for part in mail.walk() if part.get_content_type() == "text/plain")
     assert mail["Subject"] == "Harbour House, 27 Nov 2026"
     for part in (
-        "0 of 1 people seen wore a mask (0.0 %; the goal is 95 %).", "Friday, 14:00: 1 of 1 without a mask",
-        "Front door was down once, 2.0 hours", "Front door: 3 dismissed", "One violation is to review.",
+        "0 of 1 people seen wore a mask (0.0%; the goal is 95%).", "Friday, 14:00: 1 of 1 without a mask",
+        "Front door was down once, for 2.0 hours", "Front door: 3 dismissed", "One violation needs review.",
     ):  # fmt: skip
         assert part in text
     assert wording.target_of(Delivery.objects.get()).startswith("/figures/?site=") and found.pk
@@ -342,10 +342,10 @@ def test_a_rule_is_made_changed_and_deleted(world: World, sign_in: SignIn) -> No
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"topics": []}, "Choose at least one."),
-    ({"roles": []}, "Choose to whom"),
+    ({"roles": []}, "Choose whom to notify"),
     ({"by_email": ""}, "e-mail, push or both"),
     ({"during": "own"}, "Enter these hours"),
-    ({"next_1": "BOB"}, "after how many minutes"),
+    ({"next_1": "BOB"}, "how many minutes to wait"),
     ({"people": ["CHARLIE"]}, "not one of the available choices"),
     ({"repeats": "0"}, "greater than or equal to 2"),
 ])  # fmt: skip

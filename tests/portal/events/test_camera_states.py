@@ -51,7 +51,7 @@ def test_a_camera_whose_worker_is_gone_waits_and_pages_learn_it(online: World, t
 @pytest.mark.parametrize(
     ("workers", "why"),
     [
-        ([], "No stream worker is running"),
+        ([], "No worker is running"),
         ([WorkerState("a", "1", 8, site_ids=(99,))], "No running worker serves this site"),
         (
             [WorkerState("a", "1", 2, watching=(7, 8)), WorkerState("b", "1", 1, watching=(9,))],

@@ -31,7 +31,7 @@ def test_a_reason_goes_with_the_dismissal_and_with_it_again(world: World, sign_i
     client.post("/violations/review/", {"seen": f"{violation.pk}:0", "decision": "dismiss:masked", "note": "a scarf"})
     violation.refresh_from_db()
     assert (violation.status, violation.reason, violation.note) == ("dismissed", "masked", "a scarf")
-    assert "Is masked" in client.get(f"/violations/{violation.pk}/").content.decode()
+    assert "Wearing a mask" in client.get(f"/violations/{violation.pk}/").content.decode()
     assert AuditEntry.objects.filter(action="reviewed", subject="dismiss (masked): 1").exists()
     client.post("/violations/review/", {"seen": f"{violation.pk}:1", "decision": "reopen"})
     violation.refresh_from_db()

@@ -80,7 +80,7 @@ def test_it_goes_on_in_steps_and_says_how_far_it_is(world: World, sign_in: SignI
     with patch("portal.events.bulk_review.MOST_AT_ONCE", 3):
         page = press(client, "confirm").content.decode()
         (address,) = re.findall(r'data-bulk="([^"]+)"', page)
-        assert "0 of 7 are decided" in page
+        assert "0 of 7 decided" in page
         (bulk_id,) = bulk_review.unfinished()
         assert bulk_review.step(bulk_id)
         now = client.get(address).json()
@@ -100,8 +100,8 @@ def test_what_somebody_else_decided_first_stays_as_they_decided(world: World, si
     work()
     assert Violation.objects.filter(status="dismissed", reviewed_by=world.alice).count() == 5
     assert Violation.objects.get(status="confirmed") == Violation.objects.get(note="looked at it")
-    assert "5 dismissed. 1 was not" in mine.get("/violations/").content.decode()
-    assert "0 confirmed. 6 were not" in others.get("/violations/").content.decode()
+    assert "5 dismissed. 1 was left out" in mine.get("/violations/").content.decode()
+    assert "0 confirmed. 6 were left out" in others.get("/violations/").content.decode()
 
 
 def test_all_of_it_is_undone_but_for_what_was_decided_since(world: World, sign_in: SignIn) -> None:
@@ -122,7 +122,7 @@ def test_all_of_it_is_undone_but_for_what_was_decided_since(world: World, sign_i
     assert by_key[rows[0].pk] == ("dismissed", "masked"), "as it was before"
     assert Violation.objects.get(pk=rows[0].pk).reviewed_by == world.bob
     assert by_key[rows[1].pk] == ("dismissed", ""), "as somebody decided since"
-    assert "4 are as they were before. 1 was not" in client.get("/violations/").content.decode()
+    assert "4 are as they were before. 1 was left out" in client.get("/violations/").content.decode()
     assert sign_in(world.bob).post(address).status_code == 404
 
 

@@ -83,9 +83,9 @@ def test_the_page_shows_numbers_and_advice(world: World, sign_in: SignIn, redis:
     for text in (
         "12,345",
         "4,000",
-        "9.0 % of one core",
+        "9.0% of one core",
         "1.0 + 5.0 + 1.0 ms",
-        "100 % of the faces are small",
+        "100% of the faces are small",
         "Zoom in",
     ):
         assert text in page, text

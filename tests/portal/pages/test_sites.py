@@ -46,7 +46,7 @@ def test_a_manager_sets_her_site(world: World, sign_in: SignIn) -> None:
     ("change", "says"),
     [
         ({"opens_0": "08:00"}, "Monday: enter both"),
-        ({"opens_0": "08:00", "closes_0": "08:00"}, "Monday: from and until are the same"),
+        ({"opens_0": "08:00", "closes_0": "08:00"}, "Monday: both times are the same"),
         ({"opens_0": "25:00", "closes_0": "18:00"}, "Enter a time like 08:30"),
         ({"time_zone": "Mars/Olympus"}, "Select a valid choice"),
         ({"mask_goal": "101"}, "less than or equal to 100"),

@@ -102,7 +102,7 @@ def test_hours_of_the_day_are_each_sites_own_and_may_run_past_midnight(world: Wo
     assert shown(client, f"?hour_from=22:00&hour_to=11:00{day}") == [str(toronto.pk)]
     assert shown(client, "?hour_from=00:00&hour_to=23:59") == [], "without a day, of the last month"
     assert "Enter both times" in client.get(f"/violations/?hour_from=15:00{day}").content.decode()
-    assert "Enter another one" in client.get(f"/violations/?hour_from=15:00&hour_to=15:00{day}").content.decode()
+    assert "Both times are the same" in client.get(f"/violations/?hour_from=15:00&hour_to=15:00{day}").content.decode()
     assert "This is not a time" in client.get("/violations/?hour_from=25:00&hour_to=1").content.decode()
 
 
@@ -180,7 +180,11 @@ def test_what_fits_goes_into_a_spreadsheet_with_each_sites_clock_and_the_log_say
         return list(csv.DictReader(io.StringIO(text)))
 
     first, second = table(sign_in(world.root), "?status=&day=2026-01-15&order=oldest")
-    assert (first["began"], first["site"], first["reason"]) == ("2026-01-15 15:30:00", "Harbour House", "Is masked")
+    assert (first["began"], first["site"], first["reason"]) == (
+        "2026-01-15 15:30:00",
+        "Harbour House",
+        "Wearing a mask",
+    )
     assert first["note"].startswith("'="), "no spreadsheet runs it"
     assert first["reviewed by"] and (second["began"], second["number"]) == ("2026-01-15 10:30:01", str(there.pk))
     noted = AuditEntry.objects.filter(action="exported").values_list("site", "subject")
@@ -417,9 +421,9 @@ def test_the_dashboard_costs_the_same_for_one_camera_and_for_twenty(world: World
 
 
 def test_empty_pages_say_what_they_will_show(client: Client, world: World, sign_in: SignIn) -> None:
-    assert "Nobody without a mask so far" in client.get("/violations/").content.decode()
+    assert "Nobody seen without a mask so far" in client.get("/violations/").content.decode()
     see(world.hall)
-    assert "Nobody without a mask so far" in client.get("/violations/?status=").content.decode(), "at this site"
+    assert "Nobody seen without a mask so far" in client.get("/violations/?status=").content.decode(), "at this site"
     see(world.door)
     assert "No violation matches this filter" in client.get("/violations/?status=confirmed").content.decode()
     for path in ("/", "/violations/"):

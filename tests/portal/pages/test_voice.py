@@ -340,9 +340,9 @@ def test_playing_too_often_is_slowed_down(world: World, sign_in: SignIn) -> None
     alice = sign_in(world.alice)
     for _time in range(11):
         answer = alice.post(f"/cameras/{world.door.pk}/voice/play/", follow=True)
-    assert "Too many plays" in answer.content.decode() and Reminder.objects.count() == 10
+    assert "Played too often" in answer.content.decode() and Reminder.objects.count() == 10
     answer = alice.post(f"/cameras/{world.door.pk}/voice/play/", headers={"Accept": "application/json"})
-    assert answer.status_code == 409 and "Too many plays" in answer.json()["error"]
+    assert answer.status_code == 409 and "Played too often" in answer.json()["error"]
 
 
 # -- the site's page --------------------------------------------------------------------------------------------------
@@ -374,8 +374,8 @@ def test_the_sites_page_tells_what_the_voice_did(world: World, sign_in: SignIn) 
         if number < 2:
             type(violation).objects.filter(pk=violation.pk).update(masked_at=violation.last_seen_at)
     text = squeezed(sign_in(world.alice).get(page))
-    assert "<strong>67 %</strong> 2 of 3 put a mask on" in text
-    assert "<strong>0 %</strong> 0 of 1 put a mask on" in text
+    assert "<strong>67%</strong> 2 of 3 put a mask on" in text
+    assert "<strong>0%</strong> 0 of 1 put a mask on" in text
 
 
 def test_a_violation_says_what_the_door_did(world: World, sign_in: SignIn) -> None:

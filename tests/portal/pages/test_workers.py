@@ -37,7 +37,7 @@ def test_the_page_says_who_watches_what_and_what_nobody_watches(world: World, si
     more_cameras(world, 3)
     page = squeezed(sign_in(world.root).get("/workers/"))
     assert "3 cameras are not watched. 2 of 10 places are taken." in page
-    assert "2 of 2 places" in page and "31 % used" in page and "0 of 8 places" in page and "Maple Tower" in page
+    assert "2 of 2 places" in page and "31% used" in page and "0 of 8 places" in page and "Maple Tower" in page
     assert page.count("restart it") == 1 and "Camera 2" in page
 
 
@@ -64,7 +64,7 @@ def test_without_redis_it_says_that_nothing_is_known(
         raise ConnectionError
 
     monkeypatch.setattr(leases, "living_workers", dead)
-    assert "it is not known which workers live" in squeezed(client.get("/workers/"))
+    assert "it is not known which workers are running" in squeezed(client.get("/workers/"))
 
 
 def test_the_age_of_the_last_backup_stands_there(
@@ -74,7 +74,7 @@ def test_the_age_of_the_last_backup_stands_there(
     assert "set BACKUP_DIR" in squeezed(client.get("/workers/"))
     settings.BACKUP_DIR = "/mnt"
     monkeypatch.setattr(daily_backup, "age", lambda: timedelta(hours=5))
-    assert "5.0 hours ago" in squeezed(client.get("/workers/"))
+    assert "5.0 h ago" in squeezed(client.get("/workers/"))
 
 
 def test_a_camera_for_which_there_is_no_room_is_said_so_when_it_is_added(
@@ -89,4 +89,4 @@ def test_a_camera_for_which_there_is_no_room_is_said_so_when_it_is_added(
     announce(WorkerState("north", "1", 3, watching=(world.door.pk, world.hall.pk, third)))
     page = squeezed(client.post("/cameras/add/", form | {"name": "Fourth"}, follow=True))
     assert "Fourth is saved, but not watched. 3 of 3 places are taken." in page
-    assert "not watched: all places of this portal are taken" in page, "and the dashboard says so from then on"
+    assert "not being watched: this portal has no more room" in page, "and the dashboard says so from then on"

@@ -43,7 +43,7 @@ def draw(client: Client, camera: Camera, points: str, kind: str = "ignore", **mo
 def test_a_zone_is_saved_and_the_camera_is_watched_anew_with_it(world: World, sign_in: SignIn) -> None:
     version = world.door.version
     page = draw(sign_in(world.alice), world.door, "10,20 60.5,20 60,90", "privacy", aspect="1.7778")
-    assert "holds within seconds" in squeezed(page) and "Privacy" in squeezed(page)
+    assert "takes effect within seconds" in squeezed(page) and "Privacy" in squeezed(page)
     now = settings_of(Camera.objects.get(pk=world.door.pk))
     (zone,) = now.zoning.drawn.zones
     assert (zone.kind, zone.points, zone.aspect) == ("privacy", ((0.1, 0.2), (0.605, 0.2), (0.6, 0.9)), 1.7778)
@@ -157,19 +157,19 @@ def dismiss(client: Client, found: Violation) -> Any:
 def test_the_third_dismissal_at_one_spot_offers_to_ignore_it(world: World, sign_in: SignIn) -> None:
     client = sign_in(world.alice)
     elsewhere = see(world.door, box=[0.7, 0.7, 0.8, 0.9])
-    offers = ["Let it ignore the spot" in squeezed(dismiss(client, found)) for found in
+    offers = ["Ignore this spot" in squeezed(dismiss(client, found)) for found in
               (see(world.door), elsewhere, see(world.door), see(world.door))]  # fmt: skip
     assert offers == [False, False, False, True]
     reviewer = squeezed(dismiss(sign_in(world.bob), see(world.door)))
-    assert "Let it ignore the spot" not in reviewer, "who may not draw zones is not asked"
+    assert "Ignore this spot" not in reviewer, "who may not draw zones is not asked"
 
 
 def test_a_dismissed_violation_makes_a_zone_around_its_face(world: World, sign_in: SignIn) -> None:
     client, found = sign_in(world.alice), see(world.door)
     page = f"/violations/{found.pk}/"
-    assert "Nothing ever happens" not in squeezed(client.get(page))
+    assert "Ignore this spot" not in squeezed(client.get(page))
     dismiss(client, found)
-    assert "Nothing ever happens" in squeezed(client.get(page))
+    assert "Ignore this spot" in squeezed(client.get(page))
     assert "ignores this spot" in squeezed(client.post(f"{page}ignore-spot/", follow=True))
     (zone,) = settings_of(Camera.objects.get(pk=world.door.pk)).zoning.drawn.zones
     assert zone.kind == "ignore" and zone.points == ((0.35, 0.2), (0.65, 0.2), (0.65, 0.8), (0.35, 0.8))

@@ -229,6 +229,7 @@ TABLE = [
     ("GET", "/violations.csv", (200, 200, 200, 200, 200, 404, "login")),
     ("GET", "/figures.csv?camera={camera}", (200, 200, 200, 200, 404, 404, "login")),
     ("GET", "/figures.csv?camera={camera2}", (200, 404, 404, 404, 200, 404, "login")),
+    ("GET", "/more/", (200, 200, 200, 200, 200, 200, "login")),
     ("GET", "/news/", (200, 200, 200, 200, 200, 200, "login")),
     ("POST", "/deliveries/{delivery}/again/", (302, 302, 403, 403, 404, 404, "login")),
     ("POST", "/deliveries/{delivery2}/again/", (302, 404, 404, 404, 302, 404, "login")),
@@ -267,7 +268,7 @@ TABLE = [
     ("GET", "/admin/cameras/camera/{camera}/change/", (200, 302, 302, 302, 302, 302, 302)),
 ]  # fmt: skip
 PUBLIC = {"login", "logout", "second_factor", "password_reset", "password_reset_done", "password_reset_confirm",
-          "first_user", "healthz", "readyz", "invitation", "connect", "authority", "pair",
+          "offline", "first_user", "healthz", "readyz", "invitation", "connect", "authority", "pair",
           "pair_look", "pair_redeem", "door", "door_leave", "speaker", "voice_audio",
           "try", "try_manifest", "try_model", "push_worker", "stop", "metrics"}  # fmt: skip
 

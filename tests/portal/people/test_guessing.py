@@ -124,7 +124,7 @@ def test_a_change_of_the_second_factor_wants_a_proof_and_guesses_are_slowed(
     for _ in range(10):
         client.post(path, {"proof": "wrong"})
     if "codes" in path:
-        assert "nothing more can be tried" in squeezed(client.post(path, {"proof": PASSWORD}, follow=True))
+        assert "no more attempts are possible" in squeezed(client.post(path, {"proof": PASSWORD}, follow=True))
 
 
 def test_to_turn_it_on_in_a_session_left_open_wants_the_password(world: World) -> None:
