@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from django.conf import settings
 from playwright.sync_api import Page, ViewportSize
 
 from tests.browser import gallery
 from tests.conftest import ROOT
-from tests.portal_process import PortalProcess, Visitor, wait_for
+from tests.portal_process import PortalProcess, Visitor, python_in, wait_for
 
 Visit = Callable[..., Page]
+LANGUAGES = settings.LANGUAGES
 COLOURS = ("color-contrast", "link-in-text-block")  # what dark may change; names, roles and structure it does not
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
@@ -65,6 +67,31 @@ def test_no_page_has_a_serious_fault_light_or_dark(
             if found := look(page, COLOURS if scheme == "dark" else ()):
                 faults[f"{shot.name}, {scheme}"] = found
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{shot.name} is wider than its window"
+    assert faults == {}
+
+
+def test_in_each_language_pages_fit_and_have_no_serious_fault(
+    portal: PortalProcess, visit: Visit, axe: Path, things: dict[str, str]
+) -> None:
+    """Words are longer or shorter, and in two languages everything runs from right to left."""
+    page = visit(portal, portal.login(), bypass_csp=True, reduced_motion="reduce")
+    faults = {}
+    for language, _name in LANGUAGES:
+        python_in(portal, f"from portal.models import User; User.objects.update(language={language!r})")
+        for address in ("/", "/violations/", "/violations/{violation}/", "/figures/", "/cameras/add/", "/profile/"):
+            page.goto(address.format(**things))
+            html = page.locator("html")
+            assert html.get_attribute("lang") == language
+            assert html.get_attribute("dir") == ("rtl" if language in {"ar", "he"} else "ltr")
+            page.add_script_tag(path=axe)
+            for width in (390, 1440):
+                page.set_viewport_size({"width": width, "height": 844})
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                if wide > width:
+                    faults[f"{address}, {language}, {width}"] = [f"is {wide} px wide"]
+            if found := look(page):
+                faults[f"{address}, {language}"] = found
+    python_in(portal, "from portal.models import User; User.objects.update(language='')")
     assert faults == {}
 
 
