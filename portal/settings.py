@@ -31,6 +31,7 @@ CERTIFICATES = DATA_DIR / "certificates"
 HTTPS = OWN_CERTIFICATE or PUBLIC_URL.startswith("https://")
 # The base of links in e-mails and on paper; never built from a request's Host.
 BASE_URL = PUBLIC_URL or env.base_url(BIND, PORT, https=OWN_CERTIFICATE)
+REACHABLE = env.reachable(BIND, PORT, PUBLIC_URL, https=OWN_CERTIFICATE)
 ALLOWED_HOSTS = env.allowed_hosts(BIND, PUBLIC_URL)
 DEMO = variables.flag("DEMO")
 

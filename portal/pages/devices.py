@@ -25,6 +25,8 @@ from portal.people.access import Right
 from portal.people.audit import Action
 from portal.server import throttling
 
+MOST_ADDRESSES = 4  # that a link is shown for
+
 
 class DeviceForm(forms.Form):
     """The site at which the device will be a camera."""
@@ -57,6 +59,12 @@ def pair_again(request: HttpRequest, camera_id: int) -> HttpResponse:
     return show_link(request, camera.site, camera)
 
 
+def addresses_for(request: HttpRequest) -> list[str]:
+    """The addresses of this portal that another device may reach, first the one that this person came by."""
+    found = sorted(settings.REACHABLE, key=lambda address: urlsplit(address).netloc != request.get_host())
+    return found[:MOST_ADDRESSES] or [settings.BASE_URL]
+
+
 def is_only_here(link: str) -> bool:
     """Whether a link leads to the portal from its own machine alone: another device would look at itself."""
     host = urlsplit(link).hostname or ""
@@ -76,11 +84,13 @@ def show_link(
         return redirect("cameras")
     made, secret = pairing.invite(site, access.person(request), camera, purpose)
     audit.note(request, Action.PAIRING_MADE, camera.name if camera else "", site)
-    link = f"{settings.BASE_URL}{reverse('pair')}#{secret}"
+    link, *others = [f"{address}{reverse('pair')}#{secret}" for address in addresses_for(request)]
     insecure = purpose is Purpose.CAMERA and not settings.HTTPS
+    can_be_scanned = not insecure and not is_only_here(link)
     context = {
         "link": link,
-        "picture": "" if insecure or is_only_here(link) else qr_picture(link),
+        "picture": qr_picture(link) if can_be_scanned else "",
+        "others": [(urlsplit(each).netloc, each, qr_picture(each)) for each in others] if can_be_scanned else [],
         "only_here": is_only_here(link),
         "pairing": made,
         "camera": camera,

@@ -8,6 +8,13 @@ import io
 import segno
 
 
+def qr_in_text(text: str) -> str:
+    """A QR code made of block characters, for a terminal."""
+    out = io.StringIO()
+    segno.make(text, error="l").terminal(out, border=2, compact=True)
+    return out.getvalue()
+
+
 def qr_picture(text: str) -> str:
     """A QR code as a data: address."""
     out = io.BytesIO()

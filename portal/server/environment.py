@@ -213,6 +213,18 @@ def base_url(bind: str, port: int, *, https: bool) -> str:
     return f"{'https' if https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def reachable(bind: str, port: int, public_url: str, *, https: bool) -> list[str]:
+    """The addresses by which other devices reach the portal; none if it listens on its own machine only."""
+    if public_url:
+        return [public_url]
+    hosts = [bind]
+    if bind in EVERYWHERE:
+        hosts = [str(ip) for ip in certificates.machine_addresses() if not ip.is_loopback]
+    elif bind == "localhost" or bind.startswith("127.") or bind == "::1":
+        return []
+    return [f"{'https' if https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts]
+
+
 def allowed_hosts(bind: str, public_url: str) -> list[str]:
     """Loopback, and ALLOWED_HOSTS; without it the bound address (or all of this machine's), and PUBLIC_URL's host."""
     hosts = ["localhost", "127.0.0.1", "[::1]"]  # always: the supervisor asks there whether all is well

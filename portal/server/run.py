@@ -298,9 +298,9 @@ class Supervisor:
 
     def greeting(self) -> str:
         path = self.data_dir / "greeting"
-        text = path.read_text().rstrip("\n") + "\n"
+        text, _, code = path.read_text().partition("\f")
         path.unlink()  # it may hold a password or a link; both are shown once
-        return text
+        return text.rstrip("\n") + "\n" + (f"\n{code}" if code and sys.stdout.isatty() else "")
 
     # -- while it runs ----------------------------------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ from detection.evaluation.speed import bench, lobby_picture
 from detection.manifest import MODELS
 from portal.demo import seed
 from portal.figures import speed
-from portal.server import mqtt_latency, recording_rate, scrape_time, slow_peers
+from portal.server import mqtt_latency, page_times, recording_rate, scrape_time, slow_peers
 
-PARTS = ("detector", "streams", "peers", "mqtt", "reports", "metrics", "recording")
+PARTS = ("detector", "streams", "peers", "mqtt", "reports", "metrics", "recording", "pages")
 SIZES = (320, 512)
 PEOPLE = 200  # of bench recording
 STREAMS = (1, 4, 8, 16, 32)
@@ -43,9 +43,11 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, help="which cameras show people, of bench streams (drawn anew)")
         parser.add_argument("--broker", default="mqtt://127.0.0.1", help="of bench mqtt (mqtt://127.0.0.1)")
         parser.add_argument(
-            "--database", default="", help="of bench reports and recording: an empty one, by its URL (SQLite)"
+            "--database", default="", help="of bench reports, recording and pages: an empty one, by its URL (SQLite)"
         )
-        parser.add_argument("--violations", type=int, default=1000, help="of bench mqtt, in a minute (1000)")
+        parser.add_argument(
+            "--violations", type=int, help="of bench mqtt, in a minute (1000); of bench pages, stored (1000000)"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -55,12 +57,14 @@ class Command(BaseCommand):
             self.measure_reports(options["database"], options["json"])
         elif options["part"] == "recording":
             self.measure_recording(options["database"], options["json"])
+        elif options["part"] == "pages":
+            self.measure_pages(options["violations"] or 1_000_000, options["database"], options["json"])
         elif options["part"] == "metrics":
             self.measure_metrics(options["rounds"], options["json"])
         elif options["part"] == "streams":
             self.measure_streams(options)
         elif options["part"] == "mqtt":
-            self.measure_mqtt(options["broker"], options["violations"], options["json"])
+            self.measure_mqtt(options["broker"], options["violations"] or 1000, options["json"])
         else:
             self.measure_detector(options)
 
@@ -101,6 +105,20 @@ class Command(BaseCommand):
             return
         self.stdout.write(f"{found.findings} findings of {found.people} people, each with a picture of")
         self.stdout.write(f"{found.picture_kb} KB: {found.a_second} recorded a second")
+
+    def measure_pages(self, violations: int, database: str, as_json: bool) -> None:
+        try:
+            found = page_times.measure(violations, database)
+        except OSError as error:
+            raise CommandError(f"The pages could not be measured: {error}") from error
+        if as_json:
+            self.stdout.write(json.dumps(asdict(found), indent=1))
+            return
+        self.stdout.write(f"{found.database}, {found.violations} violations, {found.cameras} cameras; ms, and KB")
+        self.stdout.write(f"{'page':40}{'median':>9}{'p95':>9}{'KB':>9}")
+        for each in found.pages:
+            self.stdout.write(f"{each.page:40}{each.median_ms:9.1f}{each.p95_ms:9.1f}{each.kb:9.1f}")
+        self.stdout.write(f"the list, asked for by four at once: {found.lists_a_second} a second")
 
     def measure_mqtt(self, url: str, violations: int, as_json: bool) -> None:
         try:

@@ -15,8 +15,11 @@ from cameras.redis import connection as redis_connection
 from portal import __version__
 from portal.demo import seed
 from portal.models import User
+from portal.pages.qr import qr_in_text
 from portal.pages.sign_in import first_user_link
 from portal.server import certificates, environment, static_files, upgrade
+
+MOST_ADDRESSES = 4  # that are printed
 
 
 class Command(BaseCommand):
@@ -69,7 +72,7 @@ class Command(BaseCommand):
             mark.write_text(settings.PORTAL + "\n")
 
     def greeting(self) -> str:
-        """What `make run` prints once everything is up."""
+        """What `make run` prints once everything is up; after a form feed, what is only for a terminal: a QR code."""
         if settings.PORTAL:
             lines = ["", f"  This worker watches for  {settings.PORTAL}/"]
             lines += ["  The site's page “Workers” there says whether it is heard."]
@@ -87,6 +90,11 @@ class Command(BaseCommand):
             lines += [f"  {first_user_link()}"]
         else:
             lines += ["  Sign in with your e-mail and password."]
+        others = [] if settings.PUBLIC_URL else settings.REACHABLE[:MOST_ADDRESSES]
+        if others:
+            lines += ["", "  From other devices in this network:", *(f"    {address}/" for address in others)]
         if settings.OWN_CERTIFICATE:
             lines += ["", f"  For a phone's camera, open this on the phone once:  {settings.BASE_URL}/connect/"]
-        return "\n".join([*lines, "", "  Ctrl-C stops it. What it stored stays in " + str(settings.DATA_DIR) + ".", ""])
+        text = "\n".join([*lines, "", "  Ctrl-C stops it. What it stored stays in " + str(settings.DATA_DIR) + ".", ""])
+        page = "connect/" if settings.OWN_CERTIFICATE else ""
+        return f"{text}\f{qr_in_text(f'{others[0]}/{page}')}" if others else text

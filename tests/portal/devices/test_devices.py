@@ -69,7 +69,7 @@ async def word_of(camera: Camera, word: DeviceWord | None, within_s: float = 5) 
 def test_a_qr_code_is_shown_only_where_it_works(
     world: World, settings: Any, base: str, https: bool, works: bool
 ) -> None:
-    settings.BASE_URL, settings.HTTPS = base, https
+    settings.BASE_URL, settings.HTTPS, settings.REACHABLE = base, https, [base]
     client = Client()
     client.force_login(world.alice)
     page = client.post("/devices/add/", {"site": world.here.pk})
@@ -88,9 +88,29 @@ def test_a_loudspeaker_needs_no_https_but_must_be_reached(world: World, settings
     client = Client()
     client.force_login(world.alice)
     for base, works in (("http://192.168.1.5:8000", True), ("http://127.0.0.1:8000", False)):
-        settings.BASE_URL = base
+        settings.BASE_URL, settings.REACHABLE = base, [base]
         page = client.post(f"/cameras/{world.door.pk}/loudspeaker/").content.decode()
         assert ("data:image/png" in page) == works, base
+
+
+def test_the_address_by_which_somebody_came_is_offered_first_and_others_are_there(world: World, settings: Any) -> None:
+    settings.HTTPS = True
+    settings.REACHABLE = ["https://10.0.0.5:8000", "https://192.168.1.5:8000", "https://[fd00::5]:8000"]
+    settings.ALLOWED_HOSTS = ["*"]
+    client = Client()
+    client.force_login(world.alice)
+    page = client.post("/devices/add/", {"site": world.here.pk}, headers={"host": "192.168.1.5:8000"}).content.decode()
+    links = re.findall(r">(https://[^<]+/pair/#[\w-]+)<", page)
+    assert [link.partition("/pair/")[0] for link in links] == [
+        "https://192.168.1.5:8000", "https://10.0.0.5:8000", "https://[fd00::5]:8000",
+    ]  # fmt: skip
+    shown = [base64.b64decode(code) for code in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
+    pictures = [cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR) for each in shown]
+    read = [cv2.QRCodeDetector().detectAndDecode(picture)[0] for picture in pictures if picture is not None]
+    assert read == links, "each has its own code"
+    settings.REACHABLE = ["https://evil.example"]
+    page = client.post("/devices/add/", {"site": world.here.pk}, headers={"host": "10.9.9.9"}).content.decode()
+    assert "10.9.9.9" not in page, "what a browser says of itself is no address of ours"
 
 
 # -- the socket -----------------------------------------------------------------------------------------------------

@@ -11,9 +11,12 @@ import threading
 import time
 import tomllib
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from django.core.management.base import CommandError
 from django.test import Client
@@ -24,7 +27,7 @@ from cameras.models import Site
 from portal import __version__
 from portal.management.commands import prepare
 from portal.models import Heartbeat
-from portal.server import alive, health, variables
+from portal.server import alive, certificates, health, variables
 from portal.server import environment as env
 from portal.server.variables import SettingError
 from tests.conftest import ROOT
@@ -280,3 +283,39 @@ def test_make_worker_says_what_it_needs() -> None:
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert made.returncode and "make worker PORTAL=https://" in made.stdout
+
+
+@pytest.mark.parametrize(
+    ("bind", "public_url", "https", "expected"),
+    [
+        ("127.0.0.1", "", False, []),
+        ("localhost", "", False, []),
+        ("::1", "", True, []),
+        ("192.168.1.5", "", True, ["https://192.168.1.5:8000"]),
+        ("0.0.0.0", "", False, ["http://192.168.1.5:8000", "http://[fd00::5]:8000"]),  # noqa: S104
+        ("0.0.0.0", "https://masks.example.org", False, ["https://masks.example.org"]),  # noqa: S104
+    ],
+)
+def test_by_which_addresses_other_devices_reach_the_portal(
+    monkeypatch: pytest.MonkeyPatch, bind: str, public_url: str, https: bool, expected: list[str]
+) -> None:
+    found = [ip_address(text) for text in ("127.0.0.1", "::1", "192.168.1.5", "fd00::5")]
+    monkeypatch.setattr(certificates, "machine_addresses", lambda: found)
+    assert env.reachable(bind, 8000, public_url, https=https) == expected
+
+
+@pytest.mark.django_db
+def test_the_greeting_names_addresses_for_other_devices_and_has_a_code_for_a_phone(settings: Any) -> None:
+    settings.DEMO, settings.OWN_CERTIFICATE, settings.PUBLIC_URL = False, True, ""
+    settings.REACHABLE = ["https://192.168.1.5:8000"]
+    text, _, code = prepare.Command().greeting().partition("\f")
+    assert "    https://192.168.1.5:8000/\n" in text
+    halves = {"█": (255, 255), "▀": (255, 0), "▄": (0, 255), " ": (0, 0)}
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", code).strip("\n").split("\n")
+    rows = [[halves[character][half] for character in line] for line in lines for half in (0, 1)]
+    small = np.array(rows, np.uint8)
+    pictures = [np.kron(each, np.ones((8, 8), np.uint8)) for each in (small, 255 - small)]
+    found = {cv2.QRCodeDetector().detectAndDecode(picture)[0] for picture in pictures}
+    assert "https://192.168.1.5:8000/connect/" in found
+    settings.REACHABLE = []
+    assert "\f" not in prepare.Command().greeting()
