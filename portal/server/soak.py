@@ -52,7 +52,10 @@ OVER_WITHIN_S = 60.0
 AGAIN_AFTER_S = 2.0  # a worker that is not the portal's own is started again
 SAMPLE_EVERY_S = 5.0
 CALM_PART = 0.4  # of the time, at the end: no process of the portal is killed
-WARM_S = 60.0  # of that, before slopes are measured
+WARM_S = (
+    60.0,
+    300.0,
+)  # of that, a third is not measured, at least and at most: workers that were just begun still grow
 SIZE = (640, 360)
 SHOWN = ("harbour-house.mp4", "maple-tower.mp4")
 ENDING = 6  # of the kinds of faults
@@ -263,11 +266,13 @@ class Sampler:
         self._seen.clear()
 
     def slopes(self) -> dict[str, dict[str, float]]:
-        """Per hour, of a line through what was measured; nothing of less than WARM_S."""
+        """Per hour, of a line through what was measured once all was warm; nothing of less than a minute."""
         found: dict[str, dict[str, float]] = {}
         for kind, samples in sorted(self._seen.items()):
-            warm = [sample for sample in samples if sample[0] - samples[0][0] >= WARM_S]
-            if len(warm) < WARM_S / SAMPLE_EVERY_S:
+            least_s, most_s = WARM_S
+            warm_s = max(least_s, min(most_s, (samples[-1][0] - samples[0][0]) / 3))
+            warm = [sample for sample in samples if sample[0] - samples[0][0] >= warm_s]
+            if len(warm) < least_s / SAMPLE_EVERY_S:
                 continue
             times = [at for at, _values in warm]
             lines = [

@@ -1,6 +1,7 @@
 // What every signed-in page does: it listens for events, counts, and shows how old things are.
 
 import { startCameraForm, startPlay, startVoiceForm } from "./cameras.js";
+import { startDrafts } from "./drafts.js";
 import { startChart } from "./figures.js";
 import { Live } from "./live.js";
 import { startPicks } from "./picks.js";
@@ -148,6 +149,7 @@ if (find("[data-copy]")) startCopy(find("[data-copy]"));
 if (find("[data-pairing]")) startPairing(find("[data-pairing]"));
 if (find("[data-camera-form]")) startCameraForm(find("[data-camera-form]"));
 if (find("[data-own-zone]")) startOwnZone(find("[data-own-zone]"));
+startDrafts(document.body.dataset.person);
 if (find("[data-voice-form]")) startVoiceForm(find("[data-voice-form]"));
 document.querySelectorAll("[data-chart]").forEach(startChart);
 if (find("[data-zones]")) startZones(find("[data-zones]"));
