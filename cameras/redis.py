@@ -37,6 +37,9 @@ def subscription(channel: str) -> PubSub:
     return pubsub
 
 
+DRAINED_KEY = "workers-drained"  # a set: those that an operator wants empty
+
+
 def ask_back_key(worker: str) -> str:
     """A set of cameras that this worker is asked to give back."""
     return f"ask-back:{worker}"

@@ -68,6 +68,7 @@ urlpatterns = [
     path("cameras/<int:camera_id>/zones/", zones.zones, name="zones"),
     path("cameras/<int:camera_id>/now.jpg", zones.picture_now, name="picture_now"),
     path("workers/", workers.workers, name="workers"),
+    path("workers/drain/", workers.drain_worker, name="worker_drain"),
     path("zones/<int:zone_id>/", zones.zone, name="zone"),
     path("zones/<int:zone_id>/delete/", zones.delete_zone, name="zone_delete"),
     path("violations/<uuid:violation_id>/ignore-spot/", spots.ignore_spot, name="ignore_spot"),

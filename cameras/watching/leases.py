@@ -16,7 +16,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -26,7 +26,17 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from cameras.models import Camera, CameraLease, Outage, Reign
-from cameras.redis import ERA_KEY, LEADER_KEY, WORKERS_KEY, Errors, ask_back_key, connection, lease_key, worker_key
+from cameras.redis import (
+    DRAINED_KEY,
+    ERA_KEY,
+    LEADER_KEY,
+    WORKERS_KEY,
+    Errors,
+    ask_back_key,
+    connection,
+    lease_key,
+    worker_key,
+)
 from cameras.states import CameraState
 from cameras.watching import seen, uptime
 
@@ -62,6 +72,8 @@ class WorkerState:
         load: how much of its machine's processors it has used lately, 0 to 1.
         calm: those of the cameras that it watches in which nobody is in view.
         version: of the portal.
+        is_drained: whether an operator wants it empty; it does not say so itself. It is given no camera, and gives its
+            own away where there is room.
     """
 
     name: str
@@ -75,6 +87,12 @@ class WorkerState:
     load: float = 0.0
     calm: tuple[int, ...] = ()
     version: str = ""
+    is_drained: bool = False
+
+    @property
+    def room(self) -> int:
+        """How many cameras it may have."""
+        return 0 if self.is_drained else self.capacity
 
     @property
     def is_at_site(self) -> bool:
@@ -143,7 +161,21 @@ def states_of(names: list[str]) -> list[WorkerState]:
     if not names:
         return []
     values = cast("list[bytes | None]", connection().mget([worker_key(name) for name in names]))
-    return [decode_worker(value) for value in values if value is not None]
+    drained = drained_workers()
+    states = (decode_worker(value) for value in values if value is not None)
+    return [replace(state, is_drained=state.name in drained) for state in states]
+
+
+def drain(worker: str, wanted: bool) -> None:
+    """Empty a worker, before its machine is switched off, say; or use it again."""
+    if wanted:
+        connection().sadd(DRAINED_KEY, worker)
+    else:
+        connection().srem(DRAINED_KEY, worker)
+
+
+def drained_workers() -> set[str]:
+    return {name.decode() for name in cast("set[bytes]", connection().smembers(DRAINED_KEY))}
 
 
 # -- one lease ------------------------------------------------------------------------------------------------------
@@ -343,11 +375,26 @@ class Reconciler:
             if (camera.camera_id, camera.token) in alive:
                 continue
             rung += self._hand_out(camera, workers, load, settled)
+        if settled:
+            self._drain(cameras, workers, load)
         if rung or not settled:
             self._handed_out_at, self._uneven_since = time.monotonic(), None
         elif time.monotonic() - self._handed_out_at >= MOVE_EVERY_S:
             self._move_one(cameras, workers, load)
         return rung
+
+    def _drain(self, cameras: list[Wanted], workers: dict[str, WorkerState], load: dict[str, int]) -> None:
+        """Ask each worker that is to be empty for one camera, if another has room for it: none is blinded for this."""
+        for name in [name for name, worker in workers.items() if worker.is_drained]:
+            held = [camera for camera in cameras if camera.worker == name]
+            for camera in sorted(held, key=lambda each: each.camera_id not in workers[name].calm):
+                if chosen := choose_worker(camera, workers.values(), load):
+                    log.info(
+                        "camera %s leaves %s, which is to be empty, perhaps for %s", camera.camera_id, name, chosen
+                    )
+                    ask_back(name, camera.camera_id)
+                    load[chosen] += 1
+                    break
 
     def _move_one(self, cameras: list[Wanted], workers: dict[str, WorkerState], load: dict[str, int]) -> None:
         """Ask the busiest worker for a camera, if the idlest should have it: it is handed out once it is given back.
@@ -445,7 +492,7 @@ def why_waiting(site_id: int, at_site: bool, workers: Iterable[WorkerState]) -> 
     serving = [worker for worker in workers if worker.serves(site_id, at_site)]
     if at_site and not serving:
         return _("No worker at this site has been heard from. Is its machine on, and can it reach the portal?")
-    taken, places = sum(len(worker.watching) for worker in serving), sum(worker.capacity for worker in serving)
+    taken, places = sum(len(worker.watching) for worker in serving), sum(worker.room for worker in serving)
     if not workers:
         return _("No worker is running. Ask the operator of this portal to start one.")
     if not serving:
@@ -477,7 +524,7 @@ def choose_worker(camera: Wanted, workers: Iterable[WorkerState], load: dict[str
     free = []
     for worker in workers:
         given = load.get(worker.name, 0)
-        if worker.serves(camera.site_id, camera.at_site) and worker.capacity > given:
+        if worker.serves(camera.site_id, camera.at_site) and worker.room > given:
             added = max(0, given - len(worker.watching)) * CAMERA_LOAD
             doing = round((worker.load + added) / LOAD_STEP)
             free.append((not worker.trouble, -doing, worker.capacity - given, worker.name))

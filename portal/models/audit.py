@@ -40,6 +40,8 @@ class AuditEntry(models.Model):
         ZONE_DELETED = "zone-deleted", _("deleted a zone of")
         VOICE_CHANGED = "voice-changed", _("changed the voice of")
         VOICE_PLAYED = "voice-played", _("played a reminder at")
+        WORKER_DRAINED = "worker-drained", _("emptied the worker")
+        WORKER_USED_AGAIN = "worker-used-again", _("gave cameras to the worker again:")
         SITE_WORKER_ADDED = "site-worker-added", _("made a key for a worker at the site")
         SITE_WORKER_REVOKED = "site-worker-revoked", _("revoked the key of a worker at the site")
         PROGRAM_ADDED = "program-added", _("gave a program access")

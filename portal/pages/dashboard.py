@@ -154,7 +154,7 @@ def strip_context(user: AnyUser, tiles: list[dict[str, Any]]) -> dict[str, Any]:
 def no_room() -> bool:
     """Whether every place of every worker is taken."""
     living = living_workers()
-    return bool(living) and all(len(worker.watching) >= worker.capacity for worker in living)
+    return bool(living) and all(len(worker.watching) >= worker.room for worker in living)
 
 
 def asked_spots(tiles: list[dict[str, Any]]) -> list[Camera]:

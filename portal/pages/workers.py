@@ -7,17 +7,20 @@ from collections import defaultdict
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from cameras.models import Camera, CameraLease, Site, SiteWorker
 from cameras.redis import Errors
 from cameras.watching import leases
 from portal import __version__
 from portal.pages.sites import require_superuser
+from portal.people import audit
+from portal.people.audit import Action
 from portal.server import daily_backup
 
 ENGINES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
@@ -54,6 +57,27 @@ def workers(request: HttpRequest) -> HttpResponse:
     return render(request, "workers/workers.html", context)
 
 
+@require_POST
+def drain_worker(request: HttpRequest) -> HttpResponse:
+    """Empty a worker, or use it again; `worker` is its name, and `wanted` is "yes" to empty it."""
+    require_superuser(request)
+    name, wanted = request.POST.get("worker", ""), request.POST.get("wanted") == "yes"
+    try:
+        if name not in leases.registered_workers():
+            raise Http404
+        leases.drain(name, wanted)
+    except Errors:
+        messages.error(request, _("Redis does not answer, so nothing was changed. Try again in a moment."))
+        return redirect("workers")
+    audit.note(request, Action.WORKER_DRAINED if wanted else Action.WORKER_USED_AGAIN, name)
+    if wanted:
+        text = _("%(name)s gives its cameras away, one after the other, as far as other workers have room for them.")
+    else:
+        text = _("%(name)s is given cameras again.")
+    messages.success(request, text % {"name": name})
+    return redirect("workers")
+
+
 def shown(worker: leases.WorkerState, held: list[dict[str, Any]], names: dict[int, str]) -> dict[str, Any]:
     """One worker, as the page has it."""
     return {
@@ -64,6 +88,7 @@ def shown(worker: leases.WorkerState, held: list[dict[str, Any]], names: dict[in
         "cameras": held,
         "capacity": worker.capacity,
         "is_full": len(held) >= worker.capacity,
+        "is_drained": worker.is_drained,
         "load": round(100 * worker.load),
         "trouble": worker.trouble,
     }
@@ -73,5 +98,5 @@ def places(living: list[leases.WorkerState]) -> dict[str, int]:
     """How many cameras the living workers have room for, and how many they watch."""
     return {
         "taken": sum(len(worker.watching) for worker in living),
-        "all": sum(worker.capacity for worker in living),
+        "all": sum(worker.room for worker in living),
     }

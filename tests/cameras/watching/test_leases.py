@@ -359,6 +359,22 @@ def test_a_camera_with_somebody_in_view_moves_only_if_there_is_no_other(hosts: H
     assert len(hosts.run(40)) == 1
 
 
+def test_a_worker_is_emptied_as_far_as_others_have_room_and_used_again(hosts: Hosts, world: World) -> None:
+    hosts.states["north"] = WorkerState("north", "1", 20, load=0.1, calm=every(world))
+    hosts.states["south"] = WorkerState("south", "1", 6, load=0.1, calm=every(world))
+    hosts.run(30)
+    leases.drain("north", True)
+    asked = hosts.run(30)
+    assert hosts.spread() == {"north": 2, "south": 6} and {name for _camera, name in asked} == {"north"}
+    assert len(asked) == len(set(asked)), "each once, and what nobody has room for is watched on"
+    hosts.states["east"] = WorkerState("east", "1", 20, load=0.1, calm=every(world))
+    hosts.run(10)
+    assert hosts.spread()["north"] == 0 and not Outage.objects.exists()
+    leases.drain("north", False)
+    hosts.run(120)
+    assert hosts.spread()["north"] > 0
+
+
 def test_after_trouble_with_redis_nothing_moves(hosts: Hosts, world: World, redis: Any) -> None:
     hosts.states["north"] = WorkerState("north", "1", 20, load=0.1, calm=every(world))
     hosts.run(30)

@@ -15,7 +15,7 @@ from cameras.models import Camera, CameraLease
 from cameras.watching import leases
 from cameras.watching.leases import WorkerState, announce
 from portal import __version__
-from portal.models import User
+from portal.models import AuditEntry, User
 from portal.server import daily_backup
 from tests.html import squeezed
 from tests.worlds import World
@@ -90,3 +90,18 @@ def test_a_camera_for_which_there_is_no_room_is_said_so_when_it_is_added(
     page = squeezed(client.post("/cameras/add/", form | {"name": "Fourth"}, follow=True))
     assert "Fourth is saved, but not watched. 3 of 3 places are taken." in page
     assert "not being watched: this portal has no more room" in page, "and the dashboard says so from then on"
+
+
+def test_a_worker_is_emptied_and_used_again_from_its_page(world: World, sign_in: SignIn, redis: Any) -> None:
+    announce(WorkerState("north", "1", 8, watching=(world.door.pk,), version=__version__))
+    client = sign_in(world.root)
+    page = squeezed(client.post("/workers/drain/", {"worker": "north", "wanted": "yes"}, follow=True))
+    assert "gives its cameras away" in page and "what nobody else has room for, it keeps" in page
+    assert "Use it again" in page
+    (north,) = leases.living_workers()
+    assert north.is_drained and north.room == 0 and north.capacity == 8
+    page = squeezed(client.post("/workers/drain/", {"worker": "north", "wanted": ""}, follow=True))
+    assert "is given cameras again" in page and not leases.living_workers()[0].is_drained
+    actions = AuditEntry.objects.filter(action__startswith="worker").order_by("pk").values_list("action", "subject")
+    assert list(actions) == [("worker-drained", "north"), ("worker-used-again", "north")]
+    assert client.post("/workers/drain/", {"worker": "who", "wanted": "yes"}).status_code == 404

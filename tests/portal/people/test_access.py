@@ -146,6 +146,7 @@ TABLE = [
     ("POST", "/cameras/{device2}/unpair/", (302, 404, 404, 404, 302, 404, "login")),
     ("GET", "/sites/", (200, 200, 403, 403, 200, 404, "login")),
     ("GET", "/workers/", (200, 403, 403, 403, 403, 404, "login")),
+    ("POST", "/workers/drain/", (404, 403, 403, 403, 403, 404, "login")),
     ("GET", "/sites/add/", (200, 403, 403, 403, 403, 404, "login")),
     ("POST", "/sites/add/ name=New time_zone=UTC language=en mask_goal=95 retention_days=30",
      (302, 403, 403, 403, 403, 404, "login")),
