@@ -61,6 +61,13 @@ def marked_processes(marker: str) -> list[int]:
     return found
 
 
+SAME_FOLDER = {
+    "DEMO", "BIND", "MQTT_URL", "LOCAL_CAMERAS", "CAMERA_NETWORKS", "FREE_DISK_FLOOR_MB", "METRICS_TOKEN", "LOG_LEVEL",
+    "WORKER_NAME", "WORKER_CAPACITY", "WORKER_SITES",
+}  # fmt: skip
+MAKES_ANOTHER_FOLDER = variables.DEFAULTS.keys() - SAME_FOLDER  # what a first start puts into DATA_DIR depends on these
+
+
 @dataclass
 class PortalProcess:
     """Starts with `start`; `stop` sends what Ctrl-C sends, to the whole foreground group."""
@@ -84,8 +91,8 @@ class PortalProcess:
         keep = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
         pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
         given = {"PORT": str(self.port), "DATA_DIR": str(self.data_dir), MARKER: self.marker}
-        if self.cwd == ROOT and not self.environment.keys() & variables.DEFAULTS.keys() and not self.data_dir.exists():
-            shutil.copytree(prepared(), self.data_dir)
+        if self.cwd == ROOT and not self.environment.keys() & MAKES_ANOTHER_FOLDER and not self.data_dir.exists():
+            shutil.copytree(prepared(self.environment.get("DEMO", "1")), self.data_dir)
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [*self.on, *self.command],
@@ -217,14 +224,14 @@ class Visitor:
 
 
 @cache
-def prepared() -> Path:
+def prepared(demo: str) -> Path:
     """A DATA_DIR as `manage.py prepare` makes it at a first start; made once, as that takes longer than a start."""
     from tests.isolation import FOLDER, VALKEY_SOCKET
     from tests.services import valkey
 
-    folder = FOLDER / "prepared"
+    folder = FOLDER / f"prepared-{demo}"
     with nullcontext() if VALKEY_SOCKET.exists() else valkey():
-        environment = os.environ | {"DATA_DIR": str(folder), "DEMO": "1"}
+        environment = os.environ | {"DATA_DIR": str(folder), "DEMO": demo}
         subprocess.run([sys.executable, "manage.py", "prepare"], cwd=ROOT, env=environment, check=True)
     return folder
 
