@@ -19,7 +19,7 @@ from portal.events import bulk_review, camera_states, notices, recorder
 from portal.events import retention as keeping
 from portal.figures import hours
 from portal.people import audit
-from portal.server import daily_backup, health
+from portal.server import daily_backup, health, index_statistics
 from portal.voice import outputs, speech
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ def retention() -> None:
 def orphans() -> None:
     keeping.sweep_orphans(timezone.now())
     speech.forget_unsaid(timezone.now())
+    index_statistics.refresh()
 
 
 @shared_task(name="portal.tasks.back_up")

@@ -101,8 +101,8 @@ class ErasedPassage(models.Model):
 
 
 def newer_than(started_at: datetime, key: UUID) -> models.Q:
-    """Violations before this position, newest first."""
-    return models.Q(started_at__gt=started_at) | models.Q(started_at=started_at, pk__gt=key)
+    """Violations before this position, newest first. The bound stands outside, as in portal/events/keyset.py."""
+    return models.Q(started_at__gte=started_at) & (models.Q(started_at__gt=started_at) | models.Q(pk__gt=key))
 
 
 class Violation(models.Model):

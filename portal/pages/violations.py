@@ -89,7 +89,10 @@ def violations(request: HttpRequest) -> HttpResponse:
         except ValueError:
             return redirect("violations")
         rows = rows.filter(newer_than(*position) if form.is_oldest_first else keyset.behind(*position))
-    found = list(rows.order_by(*form.ordering)[: MOST_AT_ONCE + 1])
+    if form.is_oldest_first:
+        found = list(rows.order_by(*form.ordering)[: MOST_AT_ONCE + 1])
+    else:
+        found = keyset.newest(rows, MOST_AT_ONCE + 1, position[0] if cursor else datetime.now(UTC))
     groups = grouped(found[:MOST_AT_ONCE])
     page = [row for group in groups for row in group]
     more, last = found[len(page) :], found[len(page) - 1] if page else None
@@ -164,11 +167,11 @@ def seconds_from(best_at: datetime | None, at: datetime) -> str:
 
 
 def next_older(rows: QuerySet[Violation], row: Violation) -> Violation | None:
-    return rows.filter(keyset.behind(row.started_at, row.pk)).order_by("-started_at", "-pk").first()
+    return next(iter(keyset.newest(rows.filter(keyset.behind(row.started_at, row.pk)), 1, row.started_at)), None)
 
 
 def next_newer(rows: QuerySet[Violation], row: Violation) -> Violation | None:
-    return rows.filter(newer_than(row.started_at, row.pk)).order_by("started_at", "pk").first()
+    return next(iter(keyset.oldest(rows.filter(newer_than(row.started_at, row.pk)), 1, row.started_at)), None)
 
 
 @require_safe

@@ -17,7 +17,7 @@ from portal.demo import seed
 from portal.models import User
 from portal.pages.qr import qr_in_text
 from portal.pages.sign_in import first_user_link
-from portal.server import certificates, environment, static_files, upgrade
+from portal.server import certificates, environment, index_statistics, static_files, upgrade
 
 MOST_ADDRESSES = 4  # that are printed
 
@@ -45,6 +45,7 @@ class Command(BaseCommand):
             )
         if not upgrade.is_up_to_date():
             call_command("migrate", interactive=False, verbosity=0)
+        index_statistics.refresh()
         self.check_whose_folder()
         if not settings.PORTAL:
             static_files.collect()
