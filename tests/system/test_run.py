@@ -111,7 +111,7 @@ def test_one_process_that_keeps_ending_does_not_end_the_others(portals: Portals)
     assert portal.process is not None and portal.process.poll() is None
     assert json.loads(health[1])["cameras_watched"] == 2
     wait_for(lambda: visitor.get("/healthz")[0] == 200, 60, "all to be well again")
-    assert "keeps ending" not in visitor.text("/")
+    assert "keeps stopping" not in visitor.text("/")
 
 
 def test_a_process_that_stands_still_is_killed_and_started_again(portals: Portals, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_wrong_password_is_tried_once(clip: Path, watches: Callable[..., Notes
     ("fault", "says"),
     [
         ({"status": 404}, "no stream under this path"),
-        ({"status": 403}, "does not let it watch"),
+        ({"status": 403}, "does not let them watch"),
         ({"status": 453}, "no room for another"),
         ({"status": 500}, "error 500"),
         ({"login": ("admin", "x")}, "asks for a user"),

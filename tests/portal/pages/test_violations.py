@@ -311,7 +311,7 @@ def test_a_button_pressed_twice_is_one_decision_and_no_complaint(world: World, c
     form = {"seen": f"{newer.pk}:0", "decision": "confirm", "flow": "1"}
     first, second = (client.post("/violations/review/", form)["Location"] for _ in range(2))
     assert first == second == f"/violations/{older.pk}/?status=open"
-    assert "Your decision was not stored" not in client.get(second).content.decode()
+    assert "Your decision was not saved" not in client.get(second).content.decode()
     assert Violation.objects.get(pk=newer.pk).review_version == 1
 
 
