@@ -105,7 +105,7 @@ def test_one_process_that_keeps_ending_does_not_end_the_others(portals: Portals)
         ends += 1
         wait_for(lambda pid=beat: not cmdline(pid), 5, "its end")  # type: ignore[misc]
         if ends >= 3:
-            wait_for(lambda: "“beat” of the portal keeps ending" in visitor.text("/"), 5, "the notice on the page")
+            wait_for(lambda: "“beat” of the portal keeps stopping" in visitor.text("/"), 5, "the notice on the page")
             health = visitor.get("/healthz")
             assert health[0] == 503 and b'"keeps_ending": ["beat"]' in health[1]
     assert portal.process is not None and portal.process.poll() is None
