@@ -28,7 +28,7 @@ FILL = """
 import django
 django.setup()
 from portal.server import page_times
-page_times.fill(int({violations}))
+page_times.fill({violations}, {days})
 """
 
 
@@ -53,15 +53,18 @@ class PagesFigures:
     lists_a_second: float
 
 
-def measure(violations: int, database: str = "") -> PagesFigures:
-    """`database` is the URL of an empty one; else SQLite. Raises OSError if the portal does not come up there."""
+def measure(violations: int, database: str = "", days: int = 365) -> PagesFigures:
+    """With so many days of figures; `database` is the URL of an empty one, else SQLite.
+
+    Raises OSError if the portal does not come up there.
+    """
     with tempfile.TemporaryDirectory() as folder:
         given = {"DATA_DIR": folder, "WORKER_CAPACITY": "0", "DATABASE_URL": database}
         with portal(**given) as (port, _web):
             environment = (
                 os.environ | given | {"DJANGO_SETTINGS_MODULE": "portal.settings", "DEMO": "0", "REDIS_URL": ""}
             )
-            script = FILL.format(violations=violations)
+            script = FILL.format(violations=violations, days=days)
             run = subprocess.run(  # noqa: S603
                 [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
             )
@@ -108,7 +111,7 @@ def throughput(client: httpx.Client, address: str) -> float:
 # -- in the process that fills ----------------------------------------------------------------------------------------
 
 
-def fill(violations: int) -> None:
+def fill(violations: int, days: int) -> None:
     """Prints the session of a manager of all sites, and the pages to ask for."""
     import random
     from datetime import timedelta
@@ -125,7 +128,7 @@ def fill(violations: int) -> None:
 
     chance = random.Random(20261201)  # noqa: S311 - made-up people
     sites = speed.make_sites()
-    speed.fill(sites, 0, 365, chance)
+    speed.fill(sites, 0, days, chance)
     cameras = [(site, camera) for site, of_site in sites for camera in of_site]
     CameraLease.objects.bulk_create([CameraLease(camera_id=camera) for _site, camera in cameras], ignore_conflicts=True)
     manager = User.objects.create_user("measured@example.org", name="Measured")
