@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
@@ -49,6 +50,14 @@ class User(AbstractUser):
     name = models.CharField(_("name"), max_length=120)
     email = models.EmailField(_("e-mail"), unique=True)
     language = models.CharField(_("language"), max_length=8, blank=True)
+    browser_language = models.CharField(
+        _("language of the browser"),
+        max_length=8,
+        blank=True,
+        default="",
+        editable=False,
+        help_text=_("When they signed in last: that of what is sent to whoever has not chosen one."),
+    )
     time_zone = models.CharField(
         _("time zone"),
         max_length=64,
@@ -84,6 +93,11 @@ class User(AbstractUser):
         """Django's hash, which ends sessions on a new password; this one also ends them on a new epoch."""
         plain = super()._get_session_auth_hash(secret)  # type: ignore[misc]
         return f"{plain}.{self.session_epoch}" if self.session_epoch else str(plain)
+
+    @property
+    def reads(self) -> str:
+        """The language of what is sent to them."""
+        return self.language or self.browser_language or settings.LANGUAGE_CODE
 
     def get_full_name(self) -> str:
         return self.name

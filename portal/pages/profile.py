@@ -16,7 +16,7 @@ from django.contrib.sessions.models import Session
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
@@ -165,5 +165,7 @@ def remember_session(sender: Any, request: HttpRequest, user: User, **kwargs: An
             "browser": request.META.get("HTTP_USER_AGENT", "")[:300],
         },
     )
+    if (language := translation.get_language_from_request(request)) != user.browser_language:
+        User.objects.filter(pk=user.pk).update(browser_language=language)
     stale = SignedIn.objects.filter(user=user).order_by("-at").values_list("pk", flat=True)[3 * MOST_SESSIONS :]
     SignedIn.objects.filter(pk__in=list(stale)).delete()

@@ -76,7 +76,7 @@ def compose(batch: Batch, user: User, picture: bytes) -> EmailMultiAlternatives:
     """The message, in the receiver's language, as text and as HTML, with the picture that they may see."""
     first = batch[0]
     stop = stop_address(user, first)
-    with translation.override(user.language or settings.LANGUAGE_CODE):
+    with translation.override(user.reads):
         words = word(batch)
         context = {
             "message": words,

@@ -49,7 +49,7 @@ def send(batch: Batch) -> None:
         raise SendError(_("This browser no longer accepts notifications."), permanent=True)
     if not is_known(subscription.endpoint):
         raise SendError(_("The portal may not call the address of this browser's notifications."), permanent=True)
-    with translation.override(subscription.user.language or settings.LANGUAGE_CODE):
+    with translation.override(subscription.user.reads):
         told = payload(batch, subscription)
     send_to(subscription, told)
 

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.translation.trans_real import translation as catalogue_of
 
-from cameras.models import Camera, CameraLease
+from cameras.models import Camera, CameraLease, Outage
+from portal.alerts.channels import mail
 from portal.events import messages
 from portal.live.consumer import language_of
-from portal.models import User, Violation
+from portal.models import Delivery, User, Violation
 from portal.people.stored_words import in_own_language
 from portal.voice.phrases import PHRASES
 from tests.conftest import ROOT
@@ -235,3 +236,27 @@ def test_every_text_of_every_page_is_in_the_catalogues(
         if answer.status_code in {200, 403, 404} and "html" in answer.get("Content-Type", ""):
             left |= dict.fromkeys(unsaid(answer.content.decode()), address)
     assert not left, "\n".join(f"{text!r} at {address}" for text, address in left.items())
+
+
+def test_what_is_sent_to_somebody_is_in_the_language_they_read(
+    world: World,
+) -> None:
+    """Their own, or else that of the browser in which they signed in last."""
+    world.alice.set_password("a-Long-pass-4u")
+    world.alice.save()
+    client = Client()
+    given = {"username": world.alice.email, "password": "a-Long-pass-4u"}
+    assert client.post("/sign-in/", given, headers={"accept-language": "es-MX,en;q=0.5"}).status_code == 302
+    outage = Outage.objects.create(camera=world.door, began_at=timezone.now(), reason="No picture comes.")
+    delivery = Delivery.objects.create(
+        site=world.here, camera=world.door, outage=outage, event="outage.began", about=str(outage.pk),
+        channel="email", lane=f"email:{world.alice.pk}", receiver=world.alice,
+    )  # fmt: skip
+
+    def told() -> str:
+        message = mail.compose([delivery], User.objects.get(pk=world.alice.pk), b"")
+        return f"{message.subject} {message.body}"
+
+    assert "no funciona" in told() and "No picture comes" not in told()
+    User.objects.filter(pk=world.alice.pk).update(language="de")
+    assert "ausgefallen" in told()
