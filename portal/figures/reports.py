@@ -167,11 +167,6 @@ class Compliance:
         return self.weeks if self.by_week else self.days
 
     @property
-    def hours(self) -> list[tuple[int, list[Counted]]]:
-        """The same, a row an hour."""
-        return [(hour, [day[hour] for day in self.week]) for hour in range(24)]
-
-    @property
     def busiest(self) -> list[tuple[int, int, Counted]]:
         """The three hours of the week with the most people: weekday, hour, sums."""
         return self._hours(lambda counted: counted.seen)

@@ -11,6 +11,7 @@ from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.translation import gettext as _
 
 from portal.figures.reports import Counted, TableLine
+from portal.pages.hours import days_of_week
 
 WIDTH, HEIGHT = 720, 220
 LEFT, RIGHT, TOP, BOTTOM = 58, 24, 12, 28
@@ -134,15 +135,16 @@ def hour_of_week(week: Sequence[Sequence[Counted]]) -> Chart:
     """A cell for each hour of the week, darker the more people were without a mask."""
     most = max((each.bare for row in week for each in row), default=0)
     marks = []
-    for day, row in enumerate(week):
-        for hour, counted in enumerate(row):
+    days = days_of_week()
+    for place, day in enumerate(days if week else ()):
+        for hour, counted in enumerate(week[day]):
             bare = counted.bare
             level = 0 if not bare else 1 + min(LEVELS - 1, int((LEVELS - 1) * bare / most + 0.5))
             text = _("%(day)s, %(hour)d:00: %(bare)d without, %(said)s") % {
                 "day": WEEKDAYS_ABBR[day], "hour": hour, "bare": bare, "said": said(counted),
             }  # fmt: skip
-            marks.append(Mark(LEFT + hour * CELL, 18 + day * CELL, CELL - 2, CELL - 2, text, level))
-    labels = [Label(LEFT - 6, 18 + day * CELL + 17, str(WEEKDAYS_ABBR[day])) for day in range(7)]
+            marks.append(Mark(LEFT + hour * CELL, 18 + place * CELL, CELL - 2, CELL - 2, text, level))
+    labels = [Label(LEFT - 6, 18 + place * CELL + 17, str(WEEKDAYS_ABBR[day])) for place, day in enumerate(days)]
     labels += [Label(LEFT + hour * CELL + CELL / 2, 12, str(hour)) for hour in range(0, 24, 3)]
     return Chart(LEFT + 24 * CELL + RIGHT, 18 + 7 * CELL + 4, marks, labels, [], [])
 

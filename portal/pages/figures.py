@@ -20,6 +20,7 @@ from cameras.models import Camera, Site
 from portal.figures.reports import USUAL_DAYS, range_fault, report
 from portal.models import Figures, policy_of
 from portal.pages import charts
+from portal.pages.hours import days_of_week
 from portal.people import access, audit, spreadsheet
 from portal.people.access import AnyUser
 from portal.people.audit import Action
@@ -112,10 +113,12 @@ def figures(request: HttpRequest) -> HttpResponse:
     found = report(sites, form.cleaned_data["first"], form.cleaned_data["last"], camera)
     goals = {policy_of(site).mask_goal for site in sites}
     goal = goals.pop() if len(goals) == 1 else None
+    order = days_of_week()
     context = {
         "form": form, "report": found, "camera": camera, "goal": goal, "charts": charts.all_of(found, goal),
         "site": sites[0] if len(sites) == 1 else None, "said": charts.said(found.total),
-        "weekdays": list(enumerate(WEEKDAYS.values())), "hours": range(24), "query": request.GET.urlencode(),
+        "weekdays": [WEEKDAYS[day] for day in order], "query": request.GET.urlencode(),
+        "hours": [(hour, [found.week[day][hour] for day in order]) for hour in range(24)] if found.week else [],
         "busiest": named(found.busiest), "worst": named(found.worst),
     }  # fmt: skip
     return render(request, "figures/figures.html", context)

@@ -7,11 +7,18 @@ from typing import Any
 
 from django import forms
 from django.utils.dates import WEEKDAYS
+from django.utils.formats import get_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cameras.hours import Hours
 from portal.models import SitePolicy
+
+
+def days_of_week() -> list[int]:
+    """The days, Monday being 0, from the one with which the reader's language begins a week."""
+    first = int(get_format("FIRST_DAY_OF_WEEK"))  # Sunday is 0 there
+    return [(first - 1 + day) % 7 for day in range(7)]
 
 
 def clock_field() -> forms.TimeField:
@@ -34,7 +41,7 @@ class HoursFields(forms.ModelForm[Any]):
 
     @property
     def days(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:
-        return [(str(WEEKDAYS[day]), self[f"opens_{day}"], self[f"closes_{day}"]) for day in range(7)]
+        return [(str(WEEKDAYS[day]), self[f"opens_{day}"], self[f"closes_{day}"]) for day in days_of_week()]
 
     @property
     def has_hours(self) -> bool:

@@ -238,6 +238,16 @@ def test_every_text_of_every_page_is_in_the_catalogues(
     assert not left, "\n".join(f"{text!r} at {address}" for text, address in left.items())
 
 
+def test_a_week_begins_as_the_language_has_it(world: World, sign_in: Callable[[User], Client]) -> None:
+    client = sign_in(world.alice)
+    orders = {}
+    for language in ("de", "ar"):
+        User.objects.filter(pk=world.alice.pk).update(language=language)
+        page = client.get(f"/sites/{world.here.pk}/").content.decode()
+        orders[language] = [int(day) for day in re.findall(r'name="[\w-]*opens_(\d)"', page)]
+    assert orders == {"de": [0, 1, 2, 3, 4, 5, 6], "ar": [6, 0, 1, 2, 3, 4, 5]}
+
+
 def test_what_is_sent_to_somebody_is_in_the_language_they_read(
     world: World,
 ) -> None:
