@@ -91,8 +91,10 @@ class PortalProcess:
         keep = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
         pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
         given = {"PORT": str(self.port), "DATA_DIR": str(self.data_dir), MARKER: self.marker}
-        if self.cwd == ROOT and not self.environment.keys() & MAKES_ANOTHER_FOLDER and not self.data_dir.exists():
-            shutil.copytree(prepared(self.environment.get("DEMO", "1")), self.data_dir)
+        demo = self.environment.get("DEMO", "1")
+        is_usual = not self.environment.keys() & MAKES_ANOTHER_FOLDER and demo in {"0", "1"}
+        if self.cwd == ROOT and is_usual and not self.data_dir.exists():
+            shutil.copytree(prepared(demo), self.data_dir)
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [*self.on, *self.command],

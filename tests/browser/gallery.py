@@ -373,6 +373,7 @@ NOT_PAGES = {
         "bulk_progress",
         "bulk_undo",
         "site_worker_revoke",
+        "worker_drain",
     ),
     *("logout", "review", "camera_test", "invite", "change_role", "remove_member", "hand_over", "bring_back"),
     *("password_link", "invitation_renew", "invitation_withdraw", "change_password", "sign_out_everywhere"),
