@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.portal_process import PortalProcess, wait_for
+from tests.portal_process import PortalProcess, python_in, wait_for
 
 Visit = Callable[..., Page]
 KEPT = """
@@ -39,6 +39,8 @@ def test_on_a_phone_the_ways_lie_at_the_thumb(portal: PortalProcess, visit: Visi
 
 def test_without_a_connection_it_says_so_and_no_picture_was_kept(portal: PortalProcess, visit: Visit) -> None:
     page = visit(portal, portal.login())
+    count = "from portal.models import Violation; print(Violation.objects.count() or '')"
+    wait_for(lambda: python_in(portal, count).strip(), 60, "a violation, with its picture")
     page.goto("/violations/?status=open")
     expect(page.locator(".row img").first).to_be_visible()
     wait_for(lambda: "/offline/" in page.evaluate(KEPT), 20, "the page for later")
