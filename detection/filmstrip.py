@@ -83,17 +83,15 @@ class Filmstrip:
 
     def __init__(self) -> None:
         self._recent: deque[Glimpse] = deque(maxlen=KEPT)
-        self._count = 0
         self._told_at: dict[StripPlace, float] = {}
 
     def is_due(self, at: float) -> bool:
         """Whether another glimpse is wanted at this time."""
-        gap_s = FIRST_GAP_S if self._count < KEPT else GAP_S
+        gap_s = FIRST_GAP_S if len(self._recent) < KEPT else GAP_S
         return not self._recent or at - self._recent[-1].captured_at >= gap_s
 
     def add(self, taken: Glimpse) -> None:
         self._recent.append(taken)
-        self._count += 1
 
     def opening(self, best: Glimpse) -> tuple[Glimpse, ...]:
         """For a violation that begins: how they looked until then, and the picture that shows it best."""

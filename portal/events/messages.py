@@ -196,6 +196,8 @@ def worded(message: dict[str, Any]) -> dict[str, Any]:
         return (
             message | {name: str(word) for name, word in words.items()} | {"detail": in_own_language(message["detail"])}
         )
+    if "cameras" in message:
+        return message | {"cameras": [worded(each) for each in message["cameras"]]}
     return message
 
 

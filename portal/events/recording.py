@@ -35,8 +35,8 @@ from cameras.watching.findings import (
 from cameras.watching.spool import Record
 from detection import PassageFinding, ViolationFinding
 from detection.zones import REQUIRED
+from portal.events import picture_files
 from portal.events.follow_ups import CameraChange, PassageChange, ViolationChange, follow
-from portal.events.picture_files import drop_replaced
 from portal.models import ErasedPassage, Passage, Violation, ViolationGlimpse, policy_of
 from portal.models.events import WearLabel
 
@@ -184,7 +184,7 @@ def _record_violation(finding: ViolationFinding, picture: Picture | None, reign:
 def _delete_unless_kept(name: str) -> None:
     """Delete a picture whose row was not written at once; if that is unknown, the sweep for orphans deletes it."""
     with contextlib.suppress(DatabaseError, OSError):
-        if name and not Violation.objects.filter(snapshot=name).exists():
+        if name and not picture_files.known([name]):
             default_storage.delete(name)
 
 
@@ -208,7 +208,7 @@ def _write_violation(finding: ViolationFinding, picture: Picture | None, reign: 
         return
     if found.seq >= finding.seq:
         if name:
-            transaction.on_commit(lambda: drop_replaced(name), robust=True)
+            transaction.on_commit(lambda: picture_files.drop_replaced(name), robust=True)
         return
     old = found.snapshot.name if name else ""
     is_shown = bool(name) or (found.label, found.ended_at) != (values["label"], values["ended_at"])
@@ -218,15 +218,15 @@ def _write_violation(finding: ViolationFinding, picture: Picture | None, reign: 
         setattr(found, field, value)
     follow(ViolationChange(found, reign.camera, bare_since, is_shown=is_shown))
     if old:
-        transaction.on_commit(lambda: drop_replaced(old), robust=True)
+        transaction.on_commit(lambda: picture_files.drop_replaced(old), robust=True)
 
 
 def _record_glimpse(finding: GlimpseFinding, picture: Picture | None, reign: Reign) -> None:
     """A picture of the filmstrip; one of a violation that is gone, or was refused, is dropped. File before row."""
     at = moment(finding.captured_at)
-    known = ViolationGlimpse.objects.filter(violation=finding.key, place=finding.place)
+    there = ViolationGlimpse.objects.filter(violation=finding.key, place=finding.place)
     of_it = Violation.objects.filter(pk=finding.key, camera_id=reign.camera_id)
-    if picture is None or known.filter(captured_at__gte=at).exists() or not of_it.exists():
+    if picture is None or there.filter(captured_at__gte=at).exists() or not of_it.exists():
         return
     folder = at.strftime("%Y/%m/%d")
     file = f"{folder}/{finding.key}-{finding.place}-{int(finding.captured_at * 1000)}.jpg"
@@ -234,23 +234,21 @@ def _record_glimpse(finding: GlimpseFinding, picture: Picture | None, reign: Rei
     try:
         _write_glimpse(finding, at, name)
     except BaseException:
-        with contextlib.suppress(DatabaseError, OSError):
-            if not ViolationGlimpse.objects.filter(picture=name).exists():
-                default_storage.delete(name)
+        _delete_unless_kept(name)
         raise
 
 
 @transaction.atomic
 def _write_glimpse(finding: GlimpseFinding, at: datetime, name: str) -> None:
     if not Violation.objects.select_for_update().filter(pk=finding.key).exists():
-        transaction.on_commit(lambda: drop_replaced(name), robust=True)  # it went meanwhile
+        transaction.on_commit(lambda: picture_files.drop_replaced(name), robust=True)  # it went meanwhile
         return
     values = {"captured_at": at, "box": list(finding.box), "picture": name}
     found = ViolationGlimpse.objects.filter(violation=finding.key, place=finding.place).first()
     old = found.picture.name if found else ""
     ViolationGlimpse.objects.update_or_create(violation_id=finding.key, place=finding.place, defaults=values)
     if old:
-        transaction.on_commit(lambda: drop_replaced(old), robust=True)
+        transaction.on_commit(lambda: picture_files.drop_replaced(old), robust=True)
 
 
 def _create_violation(finding: ViolationFinding, values: dict[str, Any], reign: Reign) -> Violation:

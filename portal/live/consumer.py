@@ -92,8 +92,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if self.language != settings.LANGUAGE_CODE:
             with translation.override(self.language):
                 body = messages.worded(body)
-                if "cameras" in body:
-                    body = body | {"cameras": [messages.worded(camera) for camera in body["cameras"]]}
         await self.send(text_data=json.dumps(body))
 
     async def _say_hello(self) -> None:

@@ -210,6 +210,10 @@ def base_url(bind: str, port: int, *, https: bool) -> str:
     if bind in EVERYWHERE:
         others = [str(ip) for ip in certificates.machine_addresses() if not ip.is_loopback] if https else []
         host = others[0] if others else "127.0.0.1"
+    return _address(host, port, https)
+
+
+def _address(host: str, port: int, https: bool) -> str:
     return f"{'https' if https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
@@ -222,7 +226,7 @@ def reachable(bind: str, port: int, public_url: str, *, https: bool) -> list[str
         hosts = [str(ip) for ip in certificates.machine_addresses() if not ip.is_loopback]
     elif bind == "localhost" or bind.startswith("127.") or bind == "::1":
         return []
-    return [f"{'https' if https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts]
+    return [_address(host, port, https) for host in hosts]
 
 
 def allowed_hosts(bind: str, public_url: str) -> list[str]:

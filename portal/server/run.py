@@ -40,9 +40,7 @@ QUICK_S = 10.0  # a process that lives no longer has ended at its start
 KEEPS_ENDING = 3  # quick ends in a row, from which on it is told
 STANDS_S = 30.0  # a process that does not beat for so long is killed
 STARTING_S = 60.0
-LEAN = {
-    "MALLOC_ARENA_MAX": "2"
-}  # memory that one thread asks for and another frees is not kept (cameras/watching/memory.py)
+LEAN = {"MALLOC_ARENA_MAX": "2"}  # so that freed memory is used again (cameras/watching/memory.py)
 MOST_FILES = 8192  # twice the connections that the web process accepts (portal/server/connections.py)
 
 

@@ -13,7 +13,7 @@ async function keepOffline() {
   await caches.delete(KEPT);
   const cache = await caches.open(KEPT);
   await cache.put(OFFLINE, answer);
-  await cache.addAll(drawn);
+  await cache.addAll([...new Set(drawn)]); // it refuses what is named twice
 }
 
 self.addEventListener("install", (event) => {
